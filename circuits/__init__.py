@@ -1,0 +1,26 @@
+"""What the circuit does: neurons, netlists, ngspice, waveforms."""
+
+from circuits.errors import InputError, SimulatorError, SimulatorMissing
+from circuits.layer import Layer, LayerMismatch, LayerResponse
+from circuits.operating_point import OperatingPoint
+from circuits.technology import Technology
+
+__all__ = [
+    "InputError",
+    "Layer",
+    "LayerMismatch",
+    "LayerResponse",
+    "OperatingPoint",
+    "SimulatorError",
+    "SimulatorMissing",
+    "Technology",
+    "simulate",
+]
+
+
+def __getattr__(name: str):
+    if name == "simulate":  # PySpice loads on first use
+        from circuits.network import simulate
+
+        return simulate
+    raise AttributeError(f"module 'circuits' has no attribute {name!r}")

@@ -1,0 +1,207 @@
+"""Carry out a campaign: batches of samples through ngspice into a zarr store that can be resumed.
+
+Every batch owns one region of the store and is written when its last stimulus is done. A sample
+whose status is still -1 was not finished and is simulated again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from circuits.errors import InputError, SimulatorError
+from circuits.layer import LayerMismatch, LayerResponse
+from circuits.network import simulate
+from circuits.ngspice import Ngspice, parallel
+from montecarlo.campaign import Campaign
+from montecarlo.schema import CHARACTERIZATION, MEASURED, VARIABLES, empty, open_dataset, package_version
+from montecarlo.seeds import generator
+
+
+def draw_samples(plan: Campaign, samples: np.ndarray) -> LayerMismatch:
+    """Deviations of the given samples, as one layer whose neurons are the samples."""
+    weights = plan.stimuli.weights
+    drawn = [
+        plan.law.draw(weights[[k % len(weights)]], generator(plan.entropy, int(k))) for k in samples
+    ]
+    fields = [f.name for f in dataclasses.fields(LayerMismatch)]
+    return LayerMismatch(**{f: np.concatenate([d[f] for d in drawn])[None] for f in fields})
+
+
+def run(
+    plan: Campaign,
+    path: str | Path,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.Dataset:
+    """Simulate every sample of `plan` that the store at `path` does not hold yet.
+
+    Parameters
+    ----------
+    path : path
+        zarr store; made if missing, resumed if it belongs to the same plan.
+    workers : int
+        ngspice processes at a time.
+    progress : callable, optional
+        Called with (samples done, samples in all).
+
+    Raises
+    ------
+    InputError
+        If `path` holds something else.
+    SimulatorError
+        If ngspice is missing. A batch that fails is data: its samples get status 1.
+    """
+    path = Path(path)
+    simulator = Ngspice()
+    _open_store(plan, path, simulator)
+    status = open_dataset(path, CHARACTERIZATION)["status"].values
+    batches = [
+        np.arange(k, min(k + plan.batch, plan.samples)) for k in range(0, plan.samples, plan.batch)
+    ]
+    todo = [b for b in batches if np.any(status[b] == -1)]
+    done = plan.samples - sum(len(b) for b in todo)
+    if progress:
+        progress(done, plan.samples)
+    for batch in _simulate(plan, todo, workers, simulator):
+        region = {"sample": slice(int(batch.sample[0]), int(batch.sample[-1]) + 1)}
+        batch = batch.drop_vars(["sample", "stimulus", "synapse"])
+        try:  # status last: a sample cut off in mid-write is simulated again
+            batch.drop_vars("status").to_zarr(path, region=region, consolidated=False)
+            batch[["status"]].to_zarr(path, region=region, consolidated=False)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {path}: {error.strerror or error}; what was done is safe: free some "
+                "space and give the same command again"
+            ) from None
+        done += batch.sizes["sample"]
+        if progress:
+            progress(done, plan.samples)
+    return open_dataset(path, CHARACTERIZATION)
+
+
+def _open_store(plan: Campaign, path: Path, simulator: Ngspice) -> None:
+    if path.exists():
+        found = open_dataset(path, CHARACTERIZATION).attrs.get("plan_hash")
+        if found != plan.hash:
+            raise InputError(
+                f"{path} belongs to another campaign (plan {found}, this one is {plan.hash}); choose "
+                "another --out, or remove it"
+            )
+        return
+    stim = plan.stimuli
+    attrs: dict[str, object] = {
+        "technology": plan.technology,
+        "operating_point": plan.point.to_json(),
+        "entropy": plan.entropy,
+        "plan": plan.to_json(),
+        "plan_hash": plan.hash,
+        "ngspice_version": simulator.version,
+        "package_version": package_version(),
+        "deck_hash": _deck_hash(plan),
+    }
+    coords = {
+        "stimulus": np.array(stim.label),
+        "synapse": np.arange(plan.synapses),
+        "pattern": np.arange(plan.patterns),
+    }
+    dataset = empty(plan.samples, coords, attrs)
+    dataset["input_time"] = (("stimulus", "synapse"), stim.input_time)
+    dataset["input_time"].attrs = {"units": "tau_c", "long_name": "input spike time; inf = silent"}
+    dataset["theta"] = ("stimulus", stim.theta, {"units": "1", "long_name": "nominal threshold"})
+    dataset["weight"] = (("pattern", "synapse"), stim.weights, {"units": "1", "long_name": "weight"})
+    chunks = {
+        v: {"chunks": tuple(plan.batch if d == "sample" else dataset.sizes[d] for d in dims)}
+        for v, (dims, _, _) in VARIABLES.items()
+    }
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        dataset.to_zarr(partial, encoding=chunks, consolidated=False, zarr_format=2)
+        partial.rename(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _deck_hash(plan: Campaign) -> str:
+    """Fingerprint of the deck of sample 0 under the last stimulus: what ngspice is really given."""
+    from circuits.netlist import devices, step_table
+    from circuits.stimulus import stimulus
+
+    stim, first = plan.stimuli, np.array([0])
+    layer = stim.layer(len(stim.label) - 1, first)
+    placed = stimulus(layer, stim.input_time[-1], plan.point)
+    deck = step_table(devices(layer, plan.point, draw_samples(plan, first)), placed, plan.point)
+    text = deck.text + "".join(f"{k}\n{v}" for k, v in sorted(deck.files.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _simulate(
+    plan: Campaign, batches: list[np.ndarray], workers: int, simulator: Ngspice
+) -> Iterator[xr.Dataset]:
+    """Finished batches, in order of completion. One task is one stimulus of one batch."""
+    stim = plan.stimuli
+    n_stim = len(stim.label)
+    drawn: dict[int, LayerMismatch] = {}
+    found: dict[int, dict[int, LayerResponse | SimulatorError]] = {}
+
+    def tasks() -> Iterator[Callable[[], LayerResponse | SimulatorError]]:
+        for b, samples in enumerate(batches):
+            drawn[b], found[b] = draw_samples(plan, samples), {}
+            for s in range(n_stim):
+                yield _task(plan, s, samples, drawn[b], simulator)
+
+    for index, response in parallel(tasks(), workers, simulator):
+        b, s = divmod(index, n_stim)
+        found[b][s] = response
+        if len(found[b]) == n_stim:
+            yield _batch(plan, batches[b], drawn.pop(b), found.pop(b))
+
+
+def _task(
+    plan: Campaign, s: int, samples: np.ndarray, mismatch: LayerMismatch, simulator: Ngspice
+) -> Callable[[], LayerResponse | SimulatorError]:
+    def simulate_one() -> LayerResponse | SimulatorError:
+        stim = plan.stimuli
+        if stim.label[s] == "reference":  # the test current is perfect
+            part = dataclasses.replace(mismatch, slope=np.zeros_like(mismatch.slope))
+        else:
+            part = mismatch
+        layer = stim.layer(s, samples)
+        try:
+            return simulate(layer, stim.input_time[s], plan.point, part, simulator=simulator)
+        except SimulatorError as error:
+            return error
+
+    return simulate_one
+
+
+def _batch(
+    plan: Campaign,
+    samples: np.ndarray,
+    mismatch: LayerMismatch,
+    found: dict[int, LayerResponse | SimulatorError],
+) -> xr.Dataset:
+    stim = plan.stimuli
+    coords = {"stimulus": np.array(stim.label), "synapse": np.arange(plan.synapses)}
+    batch = empty(len(samples), coords, {}).assign_coords(sample=samples)
+    names = {"spike_time": "delay"}
+    for s, response in found.items():
+        if isinstance(response, SimulatorError):
+            continue
+        for key in MEASURED:
+            batch[key][:, s] = getattr(response, names.get(key, key))[0]
+    reasons = [str(r).split("\n")[0] for r in found.values() if isinstance(r, SimulatorError)]
+    batch["status"].values[:] = 1 if reasons else 0
+    batch["reason"].values[:] = reasons[0] if reasons else ""
+    for key in ("synapse", "slope", "threshold", "capacitance"):
+        batch[f"drawn_{key}"].values[:] = getattr(mismatch, key)[0]
+    return batch

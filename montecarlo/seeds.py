@@ -1,0 +1,29 @@
+"""Random streams that depend on what is drawn, never on when.
+
+Sample k of entropy E is `SeedSequence(E, spawn_key=(k,))`: the same in any order, batch, process or
+after any interruption. Other things that are drawn have a longer key, so that no chip shares a
+stream with a sample: (CHIP, k), (TRIAL, k), (PLAN, k).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from circuits.errors import InputError
+
+CHIP, TRIAL, PLAN = 1, 2, 3
+
+
+def generator(entropy: int, *key: int) -> np.random.Generator:
+    """The generator of one stream.
+
+    Parameters
+    ----------
+    entropy : int
+        The user's seed, >= 0.
+    *key : int
+        Spawn key: (k,) for sample k, (CHIP, k) for chip k.
+    """
+    if entropy < 0 or any(k < 0 for k in key):
+        raise InputError(f"seeds must be >= 0, got entropy {entropy} and key {key}")
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))

@@ -1,0 +1,55 @@
+"""Options and fixtures. `--ngspice=required` fails where the simulator is missing, instead of skipping."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from circuits.layer import Layer
+
+NGSPICE_FOLDERS = ("physics", "journeys")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--ngspice", choices=["required", "if_available", "disabled"], default="if_available"
+    )
+    parser.addoption("--slow", action="store_true", help="also run long tests")
+    parser.addoption("--update-golden", action="store_true", help="rewrite netlists/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted, found = config.getoption("--ngspice"), shutil.which("ngspice")
+    if wanted == "required" and not found:
+        pytest.exit("ngspice is required and not on PATH", returncode=3)
+    for item in items:
+        if Path(item.fspath).parent.name in NGSPICE_FOLDERS:
+            item.add_marker("ngspice")
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+        if "ngspice" in item.keywords and (wanted == "disabled" or not found):
+            item.add_marker(pytest.mark.skip(reason="ngspice is not on PATH, or disabled"))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20241121)
+
+
+def random_layer(rng: np.random.Generator, n_out: int, n_in: int, **options) -> tuple[Layer, np.ndarray]:
+    """A layer with both signs of weight and an input with some silent synapses."""
+    weights = rng.normal(size=(n_out, n_in)) * 2 / np.sqrt(n_in)
+    t_min = float(rng.uniform(0.5, 4.0))
+    window = float(rng.uniform(1.0, 5.0))
+    layer = Layer(weights, rng.normal(size=n_out), t_min=t_min, t_max=t_min + window, **options)
+    times = rng.uniform(0, t_min, n_in)
+    times[rng.random(n_in) < 0.3] = np.inf
+    return layer, times
+
+
+@pytest.fixture
+def make_layer():
+    return random_layer

@@ -1,0 +1,29 @@
+"""From a network trained in PyTorch to a chip of time-to-first-spike neurons, checked in ngspice.
+
+>>> import ttfs_analog as ta                                           # doctest: +SKIP
+>>> net = ta.convert(relu_model, calibration=loader)                   # doctest: +SKIP
+>>> noise = ta.NoiseModel.load("noise_model.json")                     # doctest: +SKIP
+>>> ta.evaluate(net, loader, chips=noise.sample(net, chips=200))       # doctest: +SKIP
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "Chips": "chip",
+    "NoiseModel": "noise_model",
+    "TTFSNetwork": "network",
+    "convert": "mapping",
+    "energy": "ledger",
+    "evaluate": "evaluation",
+    "finetune": "finetuning",
+    "load": "datasets",
+    "to_relu": "mapping",
+    "verify": "verification",
+}
+__all__ = sorted(_HOME)  # noqa: PLE0605 - torch loads on first use of a name
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'ttfs_analog' has no attribute {name!r}")
+    return getattr(import_module(f"ttfs_analog.{_HOME[name]}"), name)

@@ -1,0 +1,7 @@
+"""`python -m ttfs_analog` is the same as `ttfs-analog`."""
+
+import sys
+
+from ttfs_analog.cli import main
+
+sys.exit(main())

@@ -1,0 +1,134 @@
+"""Chips: frozen deviations of every device of copies of a network, the same on every level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.layer import LayerMismatch
+from montecarlo.mismatch import OFFSETS, MismatchLaw, draw_chips
+from montecarlo.schema import open_dataset, package_version
+from ttfs_analog.functional import Deviations
+
+if TYPE_CHECKING:
+    from ttfs_analog.network import TTFSNetwork
+
+SCHEMA = "ttfs-analog/chips/1"
+
+
+@dataclass(frozen=True)
+class Chips:
+    """`numbers[k]` of `entropy` is one fixed chip; layers[n] holds layer n of all of them."""
+
+    entropy: int
+    numbers: tuple[int, ...]
+    layers: tuple[LayerMismatch, ...]
+
+    @classmethod
+    def draw(
+        cls, law: MismatchLaw, net: TTFSNetwork, numbers: Sequence[int], entropy: int
+    ) -> Chips:
+        """Draw chips of a network from a law."""
+        if len(numbers) < 1:
+            raise InputError("at least one chip is needed")
+        drawn = draw_chips(law, net.to_circuit(), numbers, entropy)
+        return cls(entropy, tuple(numbers), tuple(drawn))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, key: int | slice) -> Chips:
+        if isinstance(key, int) and not -len(self) <= key < len(self):
+            raise IndexError(f"chip {key} of {len(self)}")
+        cut = slice(key, key + 1 or None) if isinstance(key, int) else key
+        return Chips(self.entropy, self.numbers[cut], tuple(m[cut] for m in self.layers))
+
+    def __iter__(self) -> Iterator[Chips]:
+        return (self[k] for k in range(len(self)))
+
+    def deviations(self, like: torch.Tensor) -> list[Deviations]:
+        """As tensors of the dtype and device of `like`, one per layer."""
+        return [
+            Deviations(*(torch.as_tensor(getattr(m, f)).to(like) for f in Deviations._fields))
+            for m in self.layers
+        ]
+
+    def save(self, path: str | Path) -> Path:
+        """Write every deviation to a netCDF file."""
+        data = {}
+        for n, layer in enumerate(self.layers):
+            for f in fields(layer):
+                dims = ("chip", f"neuron_{n}", f"synapse_{n}")[: getattr(layer, f.name).ndim]
+                unit = "tau_c" if f.name in OFFSETS else "1"
+                attrs = {"units": unit, "long_name": f"{f.name} deviation, layer {n}"}
+                data[f"{f.name}_{n}"] = (dims, getattr(layer, f.name), attrs)
+        attrs = {
+            "schema": SCHEMA,
+            "entropy": self.entropy,
+            "layers": len(self.layers),
+            "package_version": package_version(),
+        }
+        path = Path(path)
+        xr.Dataset(data, {"chip": list(self.numbers)}, attrs).to_netcdf(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Chips:
+        """Read chips that `save` wrote."""
+        with open_dataset(path, SCHEMA) as ds:
+            names = [f.name for f in fields(LayerMismatch)]
+            layers = tuple(
+                LayerMismatch(**{f: ds[f"{f}_{n}"].values for f in names})
+                for n in range(int(ds.attrs["layers"]))
+            )
+            return cls(int(ds.attrs["entropy"]), tuple(ds["chip"].values.tolist()), layers)
+
+
+def draw_like(
+    law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator
+) -> list[Deviations]:
+    """Fresh chips for training, drawn on the network's own device; not meant to be kept."""
+    mean = dict(law.mean)
+    result = []
+    for layer in net.layers:
+        weight = layer.weight.detach()
+        n_out = weight.shape[0]
+
+        def normal(*shape: int, like: torch.Tensor = weight) -> torch.Tensor:
+            return torch.randn(
+                chips, *shape, generator=generator, dtype=like.dtype, device=like.device
+            )
+
+        positive = weight >= 0
+        sigma = torch.where(positive, law.synapse_source, law.synapse_sink)
+        centre = torch.where(
+            positive, mean.get("synapse_source", 0.0), mean.get("synapse_sink", 0.0)
+        )
+        drawn = {"synapse": torch.expm1(centre + sigma * normal(*weight.shape)).to(weight)}
+        for term in ("slope", "threshold", "capacitance"):
+            value = mean.get(term, 0.0) + getattr(law, term) * normal(n_out)
+            drawn[term] = value if term in OFFSETS else torch.expm1(value)
+        result.append(Deviations(**drawn))
+    return result
+
+
+def identity(net: TTFSNetwork) -> Chips:
+    """One chip without any deviation."""
+    layers = tuple(LayerMismatch.none(layer) for layer in net.to_circuit())
+    return Chips(0, (0,), layers)
+
+
+def same_chip(a: Chips, b: Chips) -> bool:
+    """Whether two sets of chips hold the same deviations, bit for bit."""
+    return len(a.layers) == len(b.layers) and all(
+        np.array_equal(getattr(x, f.name), getattr(y, f.name))
+        for x, y in zip(a.layers, b.layers, strict=True)
+        for f in fields(x)
+    )

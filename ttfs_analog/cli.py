@@ -1,0 +1,413 @@
+"""The command line: one function a command, each a few lines over the library."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import click
+
+from circuits.errors import InputError
+from circuits.technology import Technology
+from ttfs_analog.console import common, progress, run
+
+Result = tuple[dict[str, Any], str]
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="number of cores",
+    help="ngspice processes at a time.",
+)
+data_option = click.option("--data", default=None, help="Dataset; default: the network's own.")
+noise_option = click.option(
+    "--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'."
+)
+extrapolate_option = click.option(
+    "--extrapolate", is_flag=True, help="Allow use outside the noise model's range."
+)
+technology_option = click.option("--technology", default="ideal", show_default=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ttfs-analog")
+def cli() -> None:
+    """Analog time-to-first-spike networks: from PyTorch to ngspice and back.
+
+    \b
+    train or convert    a ReLU network becomes an exact TTFS network
+    characterize, fit   Monte Carlo in ngspice becomes a noise model
+    evaluate, finetune  accuracy and yield over chips, and training for them
+    energy              joules per inference
+    verify              the model against ngspice on chips never seen
+    demo, report        all of it, on one page
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point: the exit code is 0 done, 1 check failed, 2 bad input, 3 simulator, 130 interrupted."""
+    return run(cli, arguments)
+
+
+def _path(path: str | None, default: Path | str) -> Path:
+    return Path(path) if path else Path(default)
+
+
+def _noise(path: str, extrapolate: bool = False):
+    from ttfs_analog.noise_model import NoiseModel
+
+    noise = NoiseModel.load(path)
+    return noise.extrapolated() if extrapolate else noise
+
+
+def _network(path: str, data: str | None):
+    """A network and the data it is judged on."""
+    from ttfs_analog import datasets
+    from ttfs_analog.network import TTFSNetwork
+
+    net = TTFSNetwork.load(path)
+    name = data or net.metadata.get("data")
+    if not name:
+        raise InputError(f"{path} does not know its dataset; name one with --data")
+    return net, datasets.load(name, dtype=net.layers[0].weight.dtype)
+
+
+@cli.command()
+@common(seed=False)
+def technologies() -> Result:
+    """List technologies and what each needs."""
+    rows = []
+    for name in Technology.available():
+        t = Technology.load(name)
+        missing = [v for v in t.environment if not os.environ.get(v)]
+        rows.append(
+            {
+                "name": name,
+                "description": t.description,
+                "needs": t.needs,
+                "environment": list(t.environment),
+                "missing": missing,
+                "mismatch": t.mismatch,
+                "operating_point": dataclasses.asdict(t.operating_point),
+            }
+        )
+    text = "\n".join(f"{r['name']:<12} {r['description']} (needs: {r['needs']})" for r in rows)
+    return {"technologies": rows}, text
+
+
+@cli.command()
+@click.argument("layer_file", metavar="LAYER.json", type=click.Path())
+@technology_option
+@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
+@click.option(
+    "--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True
+)
+@click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
+@common(out="")
+def simulate(
+    layer_file: str,
+    technology: str,
+    chip: int | None,
+    level: str,
+    plot: str | None,
+    out: str | None,
+    seed: int,
+) -> Result:
+    """One layer, one input: spike times, potentials, slopes, energy."""
+    from ttfs_analog.commands import simulate_layer
+
+    return simulate_layer(layer_file, technology, chip, level, plot, out, seed)
+
+
+@cli.command()
+@click.argument("source", metavar="LAYER.json|NET.pt", type=click.Path())
+@technology_option
+@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
+@click.option("--form", type=click.Choice(["pulse", "table"]), default="pulse", show_default=True)
+@click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
+@click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
+@common(out="")
+def netlist(
+    source: str,
+    technology: str,
+    chip: int | None,
+    form: str,
+    image: int,
+    data: str | None,
+    out: str | None,
+    seed: int,
+) -> Result:
+    """Write the deck of a layer, or of every layer of a network."""
+    from ttfs_analog.commands import write_netlists
+
+    pair = _network(source, data) if str(source).endswith(".pt") else None
+    return write_netlists(source, pair, technology, chip, form, image, out, seed)
+
+
+@cli.command()
+@technology_option
+@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--sigma",
+    "sigmas",
+    multiple=True,
+    metavar="S or TERM=S",
+    help="Sigma of all terms, or of one (repeatable); default: the technology's.",
+)
+@workers_option
+@common(out="characterization.zarr")
+def characterize(
+    technology: str,
+    samples: int,
+    synapses: int,
+    sigmas: tuple[str, ...],
+    workers: int,
+    out: str,
+    seed: int,
+) -> Result:
+    """Monte Carlo campaign in ngspice; the same command again resumes it."""
+    from montecarlo.campaign import Campaign
+    from ttfs_analog.commands import parse_sigmas
+
+    plan = Campaign.characterize(
+        Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)
+    )
+    with progress("characterize: samples") as tick:
+        dataset = plan.run(out, workers=workers, progress=tick)
+    failed = int((dataset["status"] != 0).sum())
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(u.ru_utime + u.ru_stime for u in used)
+    result = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
+    if failed:
+        result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
+    return result, f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
+
+
+@cli.command()
+@click.argument("dataset", type=click.Path())
+@common(out="noise_model.json")
+def fit(dataset: str, out: str, seed: int) -> Result:
+    """Fit the noise model of a campaign, with intervals and held-out figures."""
+    from montecarlo.schema import CHARACTERIZATION, open_dataset
+    from ttfs_analog.noise_model import NoiseModel
+
+    model = NoiseModel.fit(open_dataset(dataset, CHARACTERIZATION), seed)
+    model.save(out)
+    held = model.holdout
+    text = (
+        f"{model.summary()}\n\nheld-out chips, stimuli and weight pattern ({held['n_neurons']} neurons x "
+        f"{held['n_stimuli']} stimuli):\n"
+        f"  spike-time residual {held['rms_tau_c']:.3g} tau_c rms "
+        f"(without model {held['rms_without_model_tau_c']:.3g})\n"
+        f"  coverage of 50/90/95 % intervals: {held['coverage_50']:.3f} {held['coverage_90']:.3f} "
+        f"{held['coverage_95']:.3f}\n  silent {held['silent']}, early {held['early']}\n{out}"
+    )
+    terms = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.terms.items()}
+    result = {"path": out, "terms": terms, "holdout": held, "energy": model.energy}
+    return {**result, "n_samples": model.n_samples, "n_failed": model.n_failed}, text
+
+
+@cli.command()
+@click.option("--arch", default="fc-32", show_default=True, help="fc-WIDTH or fcDEPTH-WIDTH.")
+@click.option("--data", default="digits", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--lr", type=float, default=2e-3, show_default=True)
+@click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
+@click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
+@technology_option
+@common(out="net.pt")
+def train(
+    arch: str,
+    data: str,
+    epochs: int,
+    lr: float,
+    zeta: float,
+    percentile: float | None,
+    technology: str,
+    out: str,
+    seed: int,
+) -> Result:
+    """Train a ReLU network and map it exactly to a TTFS network."""
+    from ttfs_analog.commands import train_network
+
+    with progress("train: epochs") as tick:
+        return train_network(
+            arch, data, epochs, lr, zeta, percentile, Technology.load(technology), out, seed, tick
+        )
+
+
+@cli.command()
+@click.argument("function", metavar="FILE.py:FUNCTION")
+@click.option("--weights", type=click.Path(), default=None, help="state_dict to load (torch.save).")
+@click.option("--data", default="digits", show_default=True, help="Calibration data.")
+@click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
+@click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
+@technology_option
+@common(out="net.pt")
+def convert(
+    function: str,
+    weights: str | None,
+    data: str,
+    zeta: float,
+    percentile: float | None,
+    technology: str,
+    out: str,
+    seed: int,
+) -> Result:
+    """Map a ReLU network of your own: FUNCTION returns an nn.Sequential."""
+    from ttfs_analog.commands import convert_network
+
+    return convert_network(
+        function, weights, data, zeta, percentile, Technology.load(technology), out, seed
+    )
+
+
+@cli.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option("--mode", type=click.Choice(["agnostic"]), default="agnostic", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--lr", type=float, default=2e-3, show_default=True)
+@click.option(
+    "--percentile",
+    type=float,
+    default=99.5,
+    show_default=True,
+    help="Shorten the windows to this percentile first; 0 keeps them.",
+)
+@data_option
+@extrapolate_option
+@common(out="net_tuned.pt")
+def finetune(
+    net: str,
+    noise: str,
+    mode: str,
+    epochs: int,
+    lr: float,
+    percentile: float,
+    data: str | None,
+    extrapolate: bool,
+    out: str,
+    seed: int,
+) -> Result:
+    """Train a network for chips drawn from a noise model."""
+    from ttfs_analog.commands import describe
+    from ttfs_analog.finetuning import finetune as tune
+
+    model, sets = _network(net, data)
+    with progress("finetune: epochs") as tick:
+        tuned = tune(
+            model,
+            sets,
+            _noise(noise, extrapolate),
+            mode,
+            epochs=epochs,
+            lr=lr,
+            percentile=percentile or None,
+            seed=seed,
+            progress=tick,
+        )
+    return describe(tuned, sets, out, finetuned=mode)
+
+
+@cli.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option("--chips", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--target", type=float, default=None, help="Yield target; default: nominal accuracy less 0.02."
+)
+@data_option
+@extrapolate_option
+@common(out="evaluation.nc")
+def evaluate(
+    net: str,
+    noise: str,
+    chips: int,
+    target: float | None,
+    data: str | None,
+    extrapolate: bool,
+    out: str,
+    seed: int,
+) -> Result:
+    """Accuracy and yield over chips drawn from a noise model."""
+    from ttfs_analog.commands import evaluate_chips
+
+    model, sets = _network(net, data)
+    with progress("evaluate: chips") as tick:
+        return evaluate_chips(model, sets, _noise(noise, extrapolate), chips, target, out, seed, tick)
+
+
+@cli.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option("--chips", type=click.IntRange(2), default=100, show_default=True)
+@data_option
+@extrapolate_option
+@common(out="energy.nc")
+def energy(
+    net: str, noise: str, chips: int, data: str | None, extrapolate: bool, out: str, seed: int
+) -> Result:
+    """Joules per inference, by layer and part."""
+    from ttfs_analog import ledger
+
+    model, sets = _network(net, data)
+    with progress("energy: chips") as tick:
+        found = ledger.energy(
+            model, sets, _noise(noise, extrapolate), chips=chips, seed=seed, progress=tick
+        )
+    found.to_netcdf(out)
+    figures = ledger.summarise(found)
+    mean, (low, high) = (figures["energy_per_inference_j"][k] for k in ("mean", "ci95"))
+    lines = [f"{mean:.4g} J per inference, 95 % interval over chips [{low:.4g}, {high:.4g}]"]
+    lines += [f"  {part:<16} {joule:.4g} J" for part, joule in figures["ledger"].items()]
+    lines += [f"  spikes per neuron {figures['spikes_per_neuron']:.3f}", str(out)]
+    return {"path": out, **figures}, "\n".join(lines)
+
+
+@cli.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option("--chips", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--images", type=click.IntRange(1), default=20, show_default=True)
+@technology_option
+@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Spike-time RMS [tau_c].")
+@data_option
+@workers_option
+@common(out="verification.nc")
+def verify(**options: Any) -> Result:
+    """Whole chips in ngspice against the noise model's prediction; exit code 1 if it does not hold."""
+    from ttfs_analog.commands import verify_chips
+
+    model, sets = _network(options.pop("net"), options.pop("data"))
+    noise = _noise(options.pop("noise"))
+    with progress("verify: images") as tick:
+        return verify_chips(model, sets, noise, progress=tick, **options)
+
+
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path())
+@common(out="", seed=False)
+def report(folder: str, out: str | None) -> Result:
+    """One self-contained HTML page of whatever results a folder holds."""
+    from ttfs_analog.report import write
+
+    path = write(Path(folder), _path(out, Path(folder) / "report.html"))
+    return {"path": str(path)}, str(path)
+
+
+@cli.command()
+@click.option("--samples", type=click.IntRange(200), default=1000, show_default=True)
+@click.option("--chips", type=click.IntRange(100), default=200, show_default=True)
+@workers_option
+@common(out="demo")
+def demo(samples: int, chips: int, workers: int, out: str, seed: int) -> Result:
+    """The whole loop on handwritten digits: train, characterise, fit, fine-tune, verify, report."""
+    from ttfs_analog.demo import run_demo
+
+    summary, text = run_demo(Path(out), samples=samples, chips=chips, workers=workers, seed=seed)
+    return {"path": out, "summary": summary}, text

@@ -1,0 +1,24 @@
+r"""Activations and spike times: the same information on two axes.
+
+.. math:: t_j = t_{min} - \tau_c x_j, \qquad x_j = (t_{min} - t_j) / \tau_c, \qquad
+          \text{silent} \leftrightarrow x_j = 0
+
+Strong is early. Networks compute with x: differences of absolute times lose float32 precision.
+
+Source: Stanojevic et al., Nat. Commun. 2024, section "The SNN architecture with TTFS coding".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def encode(x: NDArray[np.float64], window: float) -> NDArray[np.float64]:
+    """Activations in [0, window] -> spike times [tau_c] from the window's start; 0 -> inf (silent)."""
+    return np.where(x > 0, window - x, np.inf)
+
+
+def decode(times: NDArray[np.float64], window: float) -> NDArray[np.float64]:
+    """Spike times [tau_c] -> activations; inf -> 0."""
+    return np.where(np.isfinite(times), window - times, 0.0)

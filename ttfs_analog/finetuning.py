@@ -1,0 +1,77 @@
+"""Fine-tune a network for chips that are not perfect.
+
+Chip-agnostic: every batch meets fresh chips, one network serves them all. It may also shorten the
+windows first, which costs nothing: a slope error acts as an offset of window x error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuits.errors import InputError
+from ttfs_analog.chip import draw_like
+from ttfs_analog.datasets import training_pair
+from ttfs_analog.mapping import choose_windows, to_relu
+from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.noise_model import NoiseModel
+from ttfs_analog.training import Progress, optimise
+
+MODES = ("agnostic",)
+
+
+def tighten(net: TTFSNetwork, x: Tensor, percentile: float) -> TTFSNetwork:
+    """A copy whose windows hold this percentile of the activations; weights are the same."""
+    tight = net.clone()
+    tight.set_windows(choose_windows(to_relu(net), x, percentile=percentile))
+    tight.rescale(x)
+    return tight
+
+
+def finetune(
+    net: TTFSNetwork,
+    data: Any,
+    noise: NoiseModel,
+    mode: str = "agnostic",
+    *,
+    epochs: int = 20,
+    batch: int = 64,
+    lr: float = 2e-3,
+    chips_per_batch: int = 4,
+    percentile: float | None = 99.5,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TTFSNetwork:
+    """A new network, trained on fresh chips in every batch; the old one is untouched.
+
+    Parameters
+    ----------
+    data : Data, loader, or (x, y)
+        What to train on.
+    noise : NoiseModel
+        Its frozen terms are drawn anew for every batch.
+    mode : {"agnostic"}
+    chips_per_batch : int
+        Chips that see each batch.
+    percentile : float or None
+        Shorten the windows to this percentile of the activations first; None keeps them.
+    """
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
+    if chips_per_batch < 1:
+        raise InputError(f"chips_per_batch must be >= 1, got {chips_per_batch}")
+    noise.check_range(net)
+    x_train, y_train = training_pair(data)
+    tuned = net.clone() if percentile is None else tighten(net, x_train, percentile)
+    generator = torch.Generator(device=tuned.layers[0].weight.device).manual_seed(seed)
+    law = noise.law
+
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        logits = tuned(x, draw_like(law, tuned, chips_per_batch, generator))
+        return nn.functional.cross_entropy(logits.flatten(0, 1), y.repeat(chips_per_batch))
+
+    optimise(tuned, (x_train, y_train), loss_of, epochs, batch, lr, 0.0, seed, progress)
+    tuned.rescale(x_train)
+    return tuned

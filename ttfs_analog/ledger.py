@@ -1,0 +1,151 @@
+r"""Joules per inference, by part and layer, and how sure they are.
+
+Supply energy of one neuron: synapse sources while they are on, and the slope source from t_min to the
+spike (or t_max):
+
+.. math:: E = V_{DD} I_u \tau_c \Big[ k_{syn} \sum_{W_{ij}>0} W_{ij}(1+e_{ij}) x_j
+              + k_{ramp}\, B (1+\beta) \min(s, T) \Big]
+
+with k measured on the circuit (noise model). Sinks take nothing from the supply: they discharge the
+membrane. In the account: synapse and slope sources, read-out drive. Not in it: comparators, latches,
+references, wires and clocks, which the ideal technology does not have.
+
+For comparison, the capacitor estimate of Stanojevic et al., Nat. Commun. 2024, Methods:
+0.5 C theta^2 per spike and 0.5 C V(t_max)^2 per silent neuron, without the cost of transmission.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from circuits.errors import InputError
+from montecarlo.schema import package_version
+from montecarlo.statistics import mean_interval
+from ttfs_analog.chip import Chips
+from ttfs_analog.datasets import pair_of
+from ttfs_analog.functional import Deviations, charge
+from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.noise_model import NoiseModel
+from ttfs_analog.training import Progress
+
+SCHEMA = "ttfs-analog/energy/1"
+PARTS = ("synapse", "slope")
+
+
+@torch.no_grad()
+def layer_energies(
+    net: TTFSNetwork, x: torch.Tensor, noise: NoiseModel | None, deviations: list[Deviations]
+) -> torch.Tensor:
+    """Energy [J], shape (chip, image, layer, part); without a noise model, of ideal sources."""
+    k_synapse, k_slope = (noise.energy[p]["value"] if noise else 1.0 for p in PARTS)
+    if len(net.points) != len(net.layers):
+        raise InputError("the network has no operating points; make it again with 'train' or 'convert'")
+    total = []
+    for layer, point, deviation in zip(net.layers, net.points, deviations, strict=True):
+        q = charge(x, layer.weight.clamp(min=0), deviation.synapse).sum(-1)
+        if not layer.spiking:
+            q = q + layer.bias.clamp(min=0).sum()
+        unit = point.unit_energy
+        synapse = q * unit * k_synapse
+        after = layer(x, deviation)
+        if layer.spiking:
+            ramp = (layer.slope * (1.0 + deviation.slope)).unsqueeze(-2)
+            on = (ramp * (layer.window - after)).sum(-1)
+        else:
+            on = torch.zeros_like(after[..., 0])
+        total.append(torch.stack([synapse, on * unit * k_slope], -1))
+        x = after
+    return torch.stack(total, -2)
+
+
+@torch.no_grad()
+def energy(
+    net: TTFSNetwork,
+    data: Any,
+    noise: NoiseModel,
+    *,
+    chips: int = 100,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Energy ledger over chips and images.
+
+    Returns
+    -------
+    xarray.Dataset
+        `energy` (chip, layer, part) [J], mean over images; `per_image` (image), mean over chips;
+        `capacitor_estimate` (image) [J], perfect devices; `spikes_per_neuron` (image).
+    """
+    x, _ = pair_of(data)
+    x = x.to(net.layers[0].weight)
+    drawn = noise.sample(net, chips, seed)
+    per_chip, per_image = [], torch.zeros(len(x), dtype=x.dtype)
+    for chip in drawn:
+        found = layer_energies(net, x, noise, chip.deviations(x))[0]
+        per_chip.append(found.mean(0))
+        per_image += found.sum((-1, -2)) / len(drawn)
+        if progress:
+            progress(len(per_chip), chips)
+    hidden = net.trace(x)[:-1]
+    fired = sum((h > 0).double().sum(-1) for h in hidden) if hidden else torch.zeros(len(x))
+    count = sum(h.shape[-1] for h in hidden) or 1
+    return xr.Dataset(
+        {
+            "energy": (
+                ("chip", "layer", "part"),
+                torch.stack(per_chip).cpu().numpy(),
+                {"units": "J", "long_name": "supply energy per inference"},
+            ),
+            "per_image": (
+                "image",
+                per_image.cpu().numpy(),
+                {"units": "J", "long_name": "supply energy, mean over chips"},
+            ),
+            "capacitor_estimate": (
+                "image",
+                _capacitor_estimate(net, x),
+                {"units": "J", "long_name": "capacitor energy without transmission"},
+            ),
+            "spikes_per_neuron": (
+                "image",
+                np.asarray(fired) / count,
+                {"units": "1", "long_name": "spikes per hidden neuron"},
+            ),
+        },
+        {"chip": list(drawn.numbers), "layer": range(len(net.layers)), "part": list(PARTS)},
+        {"schema": SCHEMA, "entropy": seed, "package_version": package_version()},
+    )
+
+
+def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
+    total = torch.zeros(len(x), dtype=x.dtype)
+    for layer, point in zip(net.layers, net.points, strict=True):
+        q = charge(x, layer.weight)
+        x = layer(x)
+        if layer.spiking:
+            theta = layer.slope * (layer.window - layer.bias)
+            v = torch.where(x > 0, theta, q + layer.slope * layer.window)
+            total += 0.5 * point.c_mem * ((v * point.v_unit) ** 2).sum(-1)
+    return total.cpu().numpy()
+
+
+def summarise(result: xr.Dataset) -> dict[str, Any]:
+    """Mean with its interval over chips, and the ledger by layer and part."""
+    whole = result["energy"].sum(("layer", "part")).values
+    mean, low, high = mean_interval(whole)
+    ledger = result["energy"].mean("chip")
+    return {
+        "energy_per_inference_j": {"mean": mean, "ci95": [low, high]},
+        "ledger": {
+            f"layer{n}.{part}": float(ledger.sel(layer=n, part=part))
+            for n in result["layer"].values
+            for part in result["part"].values
+        },
+        "spikes_per_neuron": float(result["spikes_per_neuron"].mean()),
+        "capacitor_estimate_j": float(result["capacitor_estimate"].mean()),
+        "not_included": ["comparator", "latch", "references", "wires", "clock"],
+    }

@@ -1,0 +1,191 @@
+"""A feed-forward TTFS network: its layers, windows, operating points, and its one-file checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuits.closed_form import trajectory_range
+from circuits.errors import InputError
+from circuits.layer import Layer
+from circuits.operating_point import OperatingPoint
+from ttfs_analog.functional import Deviations
+from ttfs_analog.layers import TTFSLinear
+
+SCHEMA = "ttfs-analog/network/1"
+SWING_MARGIN = 0.25
+"""Part of the swing kept free for mismatch when an operating point is chosen."""
+CALIBRATION = 256
+"""Images whose trajectories set the swing."""
+
+
+class TTFSNetwork(nn.Module):
+    """Layers of TTFS neurons, the last one a non-spiking read-out.
+
+    Parameters
+    ----------
+    layers : sequence of TTFSLinear
+    metadata : dict
+        JSON-serialisable: dataset, architecture, accuracy ... Kept in the checkpoint.
+    """
+
+    def __init__(self, layers: Sequence[TTFSLinear], metadata: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        if not layers or layers[-1].spiking or not all(layer.spiking for layer in layers[:-1]):
+            raise InputError("a network is spiking layers followed by one read-out layer")
+        self.layers = nn.ModuleList(layers)
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.points: list[OperatingPoint] = []
+
+    def forward(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> Tensor:
+        """Logits.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, in)
+            Inputs in [0, 1].
+        chips : sequence of Deviations, optional
+            One per layer, each with a leading chip dimension.
+
+        Returns
+        -------
+        Tensor, shape (batch, class), or (chip, batch, class) with chips
+        """
+        return self.trace(x, chips)[-1]
+
+    def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
+        """Activations of every layer; the last entry holds the logits."""
+        result = []
+        for n, layer in enumerate(self.layers):
+            x = layer(x, chips[n] if chips is not None else None)
+            result.append(x)
+        return result
+
+    @property
+    def windows(self) -> list[float]:
+        """t_max - t_min of every spiking layer [tau_c]."""
+        return [float(layer.window) for layer in self.layers if layer.spiking]
+
+    def set_windows(self, windows: Sequence[float]) -> None:
+        """Change the firing windows. The ideal function changes only where activations are clipped."""
+        spiking = [layer for layer in self.layers if layer.spiking]
+        for k, (layer, window) in enumerate(zip(spiking, windows, strict=True)):
+            if not window > 0:
+                raise InputError(f"window of layer {k} must be > 0, got {window}")
+            layer.window.fill_(window)
+            self.layers[k + 1].input_window.fill_(window)
+
+    @torch.no_grad()
+    def spikes_per_neuron(self, x: Tensor) -> float:
+        """Mean number of spikes per hidden neuron and input."""
+        hidden = self.trace(x)[:-1]
+        if not hidden:
+            return 0.0
+        return float(sum((h > 0).sum() for h in hidden)) / sum(h.numel() for h in hidden)
+
+    def to_circuit(self) -> list[Layer]:
+        """The layers as circuits."""
+        return [
+            Layer(
+                weights=layer.weight.detach().double().cpu().numpy(),
+                bias=layer.bias.detach().double().cpu().numpy(),
+                t_min=float(layer.input_window),
+                t_max=float(layer.input_window) + float(layer.window),
+                slope=layer.slope.double().cpu().numpy(),
+                spiking=layer.spiking,
+            )
+            for layer in self.layers
+        ]
+
+    @torch.no_grad()
+    def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:
+        """Choose each layer's operating point so that every trajectory stays in the swing.
+
+        Parameters
+        ----------
+        x : Tensor, shape (image, in)
+            Calibration inputs; partial sums of the first images set the range.
+        """
+        inputs = x[:CALIBRATION]
+        self.points = []
+        for module, layer in zip(self.layers, self.to_circuit(), strict=True):
+            low, high = trajectory_range(layer, inputs.double().cpu().numpy())
+            self.points.append(
+                technology_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN)
+            )
+            inputs = module(inputs)
+
+    def rescale(self, x: Tensor) -> None:
+        """Choose the operating points again after weights or windows have changed."""
+        if self.points:
+            self.choose_points(x, self.points[0])
+
+    def clone(self) -> TTFSNetwork:
+        """An independent copy."""
+        return copy.deepcopy(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a checkpoint that `torch.load(weights_only=True)` reads."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {
+            **self.metadata,
+            "schema": SCHEMA,
+            "layers": [
+                {"out": m.weight.shape[0], "in": m.weight.shape[1], "spiking": m.spiking}
+                for m in self.layers
+            ],
+            "dtype": str(self.layers[0].weight.dtype).removeprefix("torch."),
+            "operating_points": [json.loads(p.to_json()) for p in self.points],
+        }
+        torch.save({"state_dict": self.state_dict(), "metadata": json.dumps(metadata)}, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> TTFSNetwork:
+        """Read a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is not a network, or holds values that are not finite.
+        """
+        try:
+            content = torch.load(path, weights_only=True, map_location="cpu")
+            metadata = json.loads(content["metadata"])
+        except FileNotFoundError:
+            raise InputError(f"{path} does not exist; 'train' or 'convert' makes a network") from None
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile):
+            raise InputError(f"{path} is not a ttfs-analog network file") from None
+        except Exception as error:  # pickle.UnpicklingError and its kin
+            raise InputError(f"{path} cannot be read as a network: {str(error)[:80]!r}") from None
+        if metadata.get("schema") != SCHEMA:
+            raise InputError(f"{path} has schema {metadata.get('schema')!r}, not {SCHEMA!r}")
+        dtype = getattr(torch, metadata.pop("dtype"))
+        layers = [
+            TTFSLinear(
+                torch.zeros(spec["out"], spec["in"], dtype=dtype),
+                torch.zeros(spec["out"], dtype=dtype),
+                input_window=1.0,
+                spiking=spec["spiking"],
+            )
+            for spec in metadata.pop("layers")
+        ]
+        points = metadata.pop("operating_points")
+        net = cls(layers, {k: v for k, v in metadata.items() if k != "schema"})
+        try:
+            net.load_state_dict(content["state_dict"])
+        except RuntimeError as error:
+            raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+        for key, value in net.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise InputError(f"{path}: {key} holds values that are not finite")
+        net.points = [OperatingPoint(**p) for p in points]
+        return net

@@ -1,0 +1,209 @@
+"""Back to ngspice: is the behavioural model true on chips that nothing was fitted on?
+
+The chips are drawn from the technology itself, not from the fitted model. Three questions:
+
+* the same chip, the same image: do model and circuit spike at the same time, decide the same class and
+  take the same energy?
+* the population: do the circuit's spike times fall into the intervals that the *fitted* noise model
+  predicts for chips it has never met?
+* the task: what accuracy has each?
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.network import feed_forward
+from circuits.ngspice import Ngspice
+from circuits.technology import Technology
+from montecarlo.mismatch import MismatchLaw
+from montecarlo.schema import package_version
+from montecarlo.statistics import proportion_interval
+from ttfs_analog.chip import Chips
+from ttfs_analog.datasets import pair_of
+from ttfs_analog.ledger import layer_energies
+from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.noise_model import NoiseModel
+from ttfs_analog.training import Progress
+
+SCHEMA = "ttfs-analog/verification/1"
+POPULATION = 400
+"""Chips drawn from the noise model for the prediction intervals."""
+
+
+def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chips: int, seed: int) -> Chips:
+    """Chips drawn from the technology's own law, at the sigmas of the noise model's campaign."""
+    plan = noise.provenance.get("plan", {})
+    sigma = {k: v for k, v in plan.get("law", {}).items() if k != "mean"} or technology.mismatch
+    return Chips.draw(MismatchLaw.of(sigma), net, range(chips), seed)
+
+
+@torch.no_grad()
+def verify(
+    net: TTFSNetwork,
+    data: Any,
+    chips: Chips,
+    *,
+    noise: NoiseModel | None = None,
+    technology: str = "ideal",
+    images: int | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Whole chips in ngspice, layer by layer, beside the behavioural model.
+
+    Parameters
+    ----------
+    data : Data, loader, or (x, y)
+    chips : Chips
+        See `fresh_chips`; with many images this is the expensive argument.
+    noise : NoiseModel, optional
+        Judged: its energy coefficients and its prediction intervals. Without it energies are those
+        of ideal sources, and there are no intervals.
+    technology : str
+        Where the circuit is simulated.
+    images : int, optional
+        The first so many inputs only.
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims chip, image, neuron (hidden neurons of all layers): `spike_time_spice` and
+        `spike_time_model` [tau_c] after t_min, inf = silent; `interval_low`, `interval_high`
+        (image, neuron); `predicted_spice`, `predicted_model`, `energy_spice`, `energy_model` [J]
+        (chip, image); `logits_spice`, `logits_model` (chip, image, class).
+    """
+    x, y = pair_of(data)
+    x, y = x[:images].to(net.layers[0].weight), y[:images]
+    if len(net.points) != len(net.layers):
+        raise InputError("the network has no operating points; make it again with 'train' or 'convert'")
+    Technology.load(technology)
+    if noise is not None and noise.technology != technology:
+        raise InputError(f"the noise model was measured on {noise.technology!r}, not on {technology!r}")
+    deviations = chips.deviations(x)
+    model = net.trace(x, deviations)
+    model_energy = layer_energies(net, x, noise, deviations).sum((-1, -2))
+    low, high = _intervals(net, x, noise, seed)
+
+    circuit = net.to_circuit()
+    hidden = sum(layer.n_out for layer in circuit[:-1])
+    shape = (len(chips), len(x))
+    times = np.full((*shape, hidden), np.nan)
+    logits = np.full((*shape, circuit[-1].n_out), np.nan)
+    joules = np.full(shape, np.nan)
+    done = 0
+    if progress:
+        progress(0, len(x))
+    simulator = Ngspice()
+    for image, responses in feed_forward(
+        circuit,
+        net.points,
+        x.double().cpu().numpy(),
+        list(chips.layers),
+        workers=workers,
+        simulator=simulator,
+    ):
+        if hidden:
+            times[:, image] = np.concatenate([r.delay for r in responses[:-1]], axis=1)
+        logits[:, image] = responses[-1].v_t_min
+        joules[:, image] = sum(r.energy.sum(1) for r in responses)
+        done += 1
+        if progress:
+            progress(done, len(x))
+
+    dims = ("chip", "image", "neuron")
+    model_times = _delays(net, model)
+    table = {
+        "spike_time_spice": (dims, times, "tau_c", "ngspice spike time after t_min; inf = silent"),
+        "spike_time_model": (dims, model_times, "tau_c", "predicted spike time of the same chip"),
+        "interval_low": (dims[1:], low, "tau_c", "lower end of the 95 % prediction interval"),
+        "interval_high": (dims[1:], high, "tau_c", "upper end of the 95 % prediction interval"),
+        "logits_spice": (("chip", "image", "class"), logits, "1", "ngspice read-out potential"),
+        "logits_model": (("chip", "image", "class"), model[-1].cpu().numpy(), "1", "predicted"),
+        "predicted_spice": (dims[:2], logits.argmax(-1), "1", "class decided by ngspice"),
+        "predicted_model": (dims[:2], model[-1].argmax(-1).cpu().numpy(), "1", "predicted class"),
+        "energy_spice": (dims[:2], joules, "J", "supply energy in ngspice"),
+        "energy_model": (dims[:2], model_energy.cpu().numpy(), "J", "predicted supply energy"),
+        "label": ("image", y.cpu().numpy(), "1", "true class"),
+    }
+    return xr.Dataset(
+        {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
+        {"chip": list(chips.numbers)},
+        {
+            "schema": SCHEMA,
+            "technology": technology,
+            "entropy": chips.entropy,
+            "ngspice_version": simulator.version,
+            "package_version": package_version(),
+        },
+    )
+
+
+def _delays(net: TTFSNetwork, trace: list[torch.Tensor]) -> np.ndarray:
+    parts = [
+        torch.where(h > 0, window - h, torch.inf)
+        for h, window in zip(trace[:-1], net.windows, strict=True)
+    ]
+    if not parts:
+        return np.empty((*trace[-1].shape[:-1], 0))
+    return torch.cat(parts, -1).double().cpu().numpy()
+
+
+def _intervals(
+    net: TTFSNetwork, x: torch.Tensor, noise: NoiseModel | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """95 % prediction intervals of hidden spike times from chips drawn from the noise model."""
+    if noise is None:
+        nothing = np.full_like(_delays(net, net.trace(x)), np.nan)
+        return nothing, nothing
+    drawn = noise.sample(net, POPULATION, seed=seed + 1)
+    ranked = np.sort(_delays(net, net.trace(x, drawn.deviations(x))), axis=0)
+    last = len(ranked) - 1
+    return ranked[int(np.floor(0.025 * last))], ranked[int(np.ceil(0.975 * last))]
+
+
+def summarise(
+    result: xr.Dataset, *, tolerance: float = 0.01, least_agreement: float = 0.99, energy: float = 0.05
+) -> dict[str, Any]:
+    """The figures of a verification, and whether they pass.
+
+    Parameters
+    ----------
+    tolerance : float
+        Largest spike-time RMS [tau_c].
+    least_agreement : float
+        Smallest share of (chip, image) pairs with the same class.
+    energy : float
+        Largest relative error of the energy.
+    """
+    spice, model = result["spike_time_spice"].values, result["spike_time_model"].values
+    both = np.isfinite(spice) & np.isfinite(model)
+    residual = spice[both] - model[both]
+    rms = float(np.sqrt(np.mean(residual**2))) if residual.size else 0.0
+    same = (result["predicted_spice"] == result["predicted_model"]).values
+    ratio = float(result["energy_model"].sum() / result["energy_spice"].sum())
+    low, high = result["interval_low"].values, result["interval_high"].values
+    known = ~np.isnan(low).any()
+    inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
+    label = result["label"]
+    agreement = float(same.mean())
+    return {
+        "spike_time_rms_tau_c": rms,
+        "spikes_compared": int(both.sum()),
+        "spikes_in_one_only": int((np.isfinite(spice) != np.isfinite(model)).sum()),
+        "interval_coverage_95": float(inside.mean()) if known and inside.size else None,
+        "class_agreement": agreement,
+        "class_agreement_ci95": list(proportion_interval(int(same.sum()), same.size)),
+        "accuracy_spice": float((result["predicted_spice"] == label).mean()),
+        "accuracy_model": float((result["predicted_model"] == label).mean()),
+        "energy_ratio": ratio,
+        "chips": int(result.sizes["chip"]),
+        "images": int(result.sizes["image"]),
+        "passed": bool(rms <= tolerance and agreement >= least_agreement and abs(ratio - 1) <= energy),
+    }

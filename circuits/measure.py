@@ -67,6 +67,23 @@ def crossing(time: Array, volts: Array, threshold: Array, start: float, tick: fl
     )
 
 
-def supply_energy(time: Array, current: Array, vdd: float) -> float:
-    """Energy that a supply gives, the integral of -vdd * i(vdd) [J], trapezoid on the raw points."""
-    return float(-vdd * np.trapezoid(current, time))
+def supply_energy(time: Array, current: Array, vdd: float, until: float, stepped: bool = True) -> float:
+    """Energy that a supply gives from 0 to `until`, the integral of -vdd * i(vdd) [J].
+
+    Parameters
+    ----------
+    time, current : array, shape (point,)
+        Raw points [s] and the branch current of the supply [A].
+    until : float
+        End of the account [s], such as the spike.
+    stepped : bool
+        True for ideal sources, whose current jumps: the value at a point holds for the whole step that
+        leads to it. False for smooth currents: trapezoid.
+    """
+    inside = int(np.searchsorted(time, until))
+    t = np.concatenate([[0.0], time[:inside], [until]])
+    last = min(inside, len(time) - 1)
+    if stepped:
+        return float(-vdd * np.diff(t) @ np.append(current[:inside], current[last]))
+    end = np.interp(until, time, current)
+    return float(-vdd * np.trapezoid(np.concatenate([current[:1], current[:inside], [end]]), t))

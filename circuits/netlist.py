@@ -26,8 +26,9 @@ from circuits.units import name, number
 
 COLUMNS = 15
 """Columns of one step table: ngspice reads rows of at most 512 characters; the count must be odd."""
-EDGE = "001"
-"""A step-table row takes effect 0.001 tick behind its break point (equality is lost to rounding)."""
+EDGE = "00001"
+"""Edges end 1e-5 tick behind their break point: above the rounding of time (1e-7 tick), and below
+ngspice's shortest step, so that the step after the break point takes the new value as a whole."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def pulse(
     Branch currents i(vdd<i>) are saved: the integral of -vdd * i is the neuron's energy.
     """
     circuit = Circuit(title)
-    step = number(stim.tick / 1000)
+    step = f"0.{EDGE}e{stim.exponent}"
     slope_width = stim.seconds(2 * stim.n_stop)
     period = stim.seconds(4 * stim.n_stop)
 
@@ -202,4 +203,3 @@ def pulse(
     vectors = [f"v({n})" for n in nodes] + [f"i({c})" for c in currents]
     text = _finish(circuit, stim, vectors, points=200)
     return Deck(text, nodes, stim.n_stop * stim.tick, currents=currents, n_devices=count + 2 * neuron)
-

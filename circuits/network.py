@@ -6,6 +6,7 @@ Feed-forward networks are simulated layer by layer: a neuron depends only on the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -183,4 +184,4 @@ def feed_forward(
         for k, image in enumerate(x):
             yield k, one(image)
     else:
-        yield from parallel(((lambda im=im: one(im)) for im in x), workers, simulator)
+        yield from parallel((partial(one, image) for image in x), workers, simulator)

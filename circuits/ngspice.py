@@ -209,9 +209,7 @@ def _tail(folder: Path, lines: int = 6) -> str:
     return "".join(f"  | {w}\n" for w in words[-lines:])
 
 
-def parallel(
-    tasks: Iterable[Callable[[], T]], workers: int, simulator: Ngspice
-) -> Iterator[tuple[int, T]]:
+def parallel(tasks: Iterable[Callable[[], T]], workers: int, simulator: Ngspice) -> Iterator[tuple[int, T]]:
     """Run tasks in a thread pool, yield (index, value) as they end; the work is in the children.
 
     At most two tasks per worker are under way, so a long generator of tasks needs little memory.

@@ -57,7 +57,7 @@ def stimulus(layer: Layer, spike_times: Array, point: OperatingPoint) -> Stimulu
     """
     times = layer.inputs(spike_times)
     exponent = math.ceil(math.log10(BREAK_DISTANCE * layer.t_max * point.tau_c))
-    tau_ticks = point.tau_c / float(f"1e{exponent}")
+    tau_ticks = point.tau_c * float(f"1e{-exponent}")
     t_min = layer.t_min * tau_ticks
     n_min = max(round(t_min), 2)
     active = np.isfinite(times) & (times < layer.t_min)

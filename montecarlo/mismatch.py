@@ -51,14 +51,14 @@ class MismatchLaw:
         unknown = set(sigma) - set(TERMS)
         if unknown:
             raise InputError(f"unknown mismatch term {sorted(unknown)}; known: {', '.join(TERMS)}")
-        return cls(**sigma)
+        return cls().replace(**sigma)
 
     @property
     def sigma(self) -> dict[str, float]:
         return {term: getattr(self, term) for term in TERMS}
 
     def replace(self, **sigma: float) -> MismatchLaw:
-        return dataclasses.replace(self, **sigma)
+        return dataclasses.replace(self, **sigma)  # type: ignore[arg-type]
 
     def draw(self, weights: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Deviations of one copy of a layer with `weights` (n_out, n_in).

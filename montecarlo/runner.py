@@ -19,23 +19,28 @@ from circuits.errors import InputError, SimulatorError
 from circuits.layer import LayerMismatch, LayerResponse
 from circuits.network import simulate
 from circuits.ngspice import Ngspice, parallel
-from montecarlo.campaign import Campaign
-from montecarlo.schema import CHARACTERIZATION, MEASURED, VARIABLES, empty, open_dataset, package_version
+from montecarlo.plan import Plan
+from montecarlo.schema import (
+    CHARACTERIZATION,
+    MEASURED,
+    VARIABLES,
+    empty,
+    open_dataset,
+    package_version,
+)
 from montecarlo.seeds import generator
 
 
-def draw_samples(plan: Campaign, samples: np.ndarray) -> LayerMismatch:
+def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
     """Deviations of the given samples, as one layer whose neurons are the samples."""
     weights = plan.stimuli.weights
-    drawn = [
-        plan.law.draw(weights[[k % len(weights)]], generator(plan.entropy, int(k))) for k in samples
-    ]
+    drawn = [plan.law.draw(weights[[k % len(weights)]], generator(plan.entropy, int(k))) for k in samples]
     fields = [f.name for f in dataclasses.fields(LayerMismatch)]
     return LayerMismatch(**{f: np.concatenate([d[f] for d in drawn])[None] for f in fields})
 
 
 def run(
-    plan: Campaign,
+    plan: Plan,
     path: str | Path,
     *,
     workers: int = 1,
@@ -63,9 +68,7 @@ def run(
     simulator = Ngspice()
     _open_store(plan, path, simulator)
     status = open_dataset(path, CHARACTERIZATION)["status"].values
-    batches = [
-        np.arange(k, min(k + plan.batch, plan.samples)) for k in range(0, plan.samples, plan.batch)
-    ]
+    batches = [np.arange(k, min(k + plan.batch, plan.samples)) for k in range(0, plan.samples, plan.batch)]
     todo = [b for b in batches if np.any(status[b] == -1)]
     done = plan.samples - sum(len(b) for b in todo)
     if progress:
@@ -87,7 +90,7 @@ def run(
     return open_dataset(path, CHARACTERIZATION)
 
 
-def _open_store(plan: Campaign, path: Path, simulator: Ngspice) -> None:
+def _open_store(plan: Plan, path: Path, simulator: Ngspice) -> None:
     if path.exists():
         found = open_dataset(path, CHARACTERIZATION).attrs.get("plan_hash")
         if found != plan.hash:
@@ -131,7 +134,7 @@ def _open_store(plan: Campaign, path: Path, simulator: Ngspice) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def _deck_hash(plan: Campaign) -> str:
+def _deck_hash(plan: Plan) -> str:
     """Fingerprint of the deck of sample 0 under the last stimulus: what ngspice is really given."""
     from circuits.netlist import devices, step_table
     from circuits.stimulus import stimulus
@@ -145,7 +148,7 @@ def _deck_hash(plan: Campaign) -> str:
 
 
 def _simulate(
-    plan: Campaign, batches: list[np.ndarray], workers: int, simulator: Ngspice
+    plan: Plan, batches: list[np.ndarray], workers: int, simulator: Ngspice
 ) -> Iterator[xr.Dataset]:
     """Finished batches, in order of completion. One task is one stimulus of one batch."""
     stim = plan.stimuli
@@ -167,7 +170,7 @@ def _simulate(
 
 
 def _task(
-    plan: Campaign, s: int, samples: np.ndarray, mismatch: LayerMismatch, simulator: Ngspice
+    plan: Plan, s: int, samples: np.ndarray, mismatch: LayerMismatch, simulator: Ngspice
 ) -> Callable[[], LayerResponse | SimulatorError]:
     def simulate_one() -> LayerResponse | SimulatorError:
         stim = plan.stimuli
@@ -185,7 +188,7 @@ def _task(
 
 
 def _batch(
-    plan: Campaign,
+    plan: Plan,
     samples: np.ndarray,
     mismatch: LayerMismatch,
     found: dict[int, LayerResponse | SimulatorError],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,7 +42,7 @@ def package_version() -> str:
         return "0+unknown"
 
 
-def empty(samples: int, coords: dict[str, object], attrs: dict[str, object]) -> xr.Dataset:
+def empty(samples: int, coords: Mapping[str, Any], attrs: Mapping[str, Any]) -> xr.Dataset:
     """A dataset in which nothing has been measured yet."""
     sizes = {"sample": samples, **{k: len(v) for k, v in coords.items()}}  # type: ignore[arg-type]
     data = {}

@@ -21,7 +21,8 @@ def std_interval(
 
     Rows are the independent units (neurons), columns their repeats (synapses of one neuron). The
     interval is a bootstrap-t on ln(std): the log makes the spread of the estimate nearly independent
-    of its value, which keeps the coverage near nominal from about 100 rows on.
+    of its value. Each end is the wider of this and the chi-square interval of normal theory, because a
+    bootstrap of n rows knows no more than they show: alone it covered 94 to 95 % instead of 95 %.
 
     Parameters
     ----------
@@ -42,27 +43,31 @@ def std_interval(
     centre = float(finite.sum() / np.isfinite(rows).sum())
     deviation = np.where(np.isfinite(rows), rows - centre, 0.0)
     # per-row sufficient statistics: count, sum, sum of squares
-    n = np.isfinite(rows).sum(1).astype(float)
+    n = np.isfinite(rows).sum(1).astype(np.float64)
     s, q = deviation.sum(1), (deviation**2).sum(1)
     estimate, error = _log_std(n, s, q)
     if not math.isfinite(estimate) or math.exp(estimate) <= 1e-12 * max(abs(centre), 1e-300):
         std = math.exp(estimate) if math.isfinite(estimate) else 0.0
         return std, std, std
-    pick = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
+    share = np.full(len(rows), 1 / len(rows))
+    pick = rng.multinomial(len(rows), share, size=resamples).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         draws, errors = _log_std_many(pick, n, s, q)
         t = (draws - estimate) / errors
-    low_t, high_t = np.quantile(t[np.isfinite(t)], [(1 - level) / 2, (1 + level) / 2])
+    tails = np.array([(1 - level) / 2, (1 + level) / 2])
+    low_t, high_t = np.quantile(t[np.isfinite(t)], tails)
+    std, freedom = math.exp(estimate), n.sum() - 1
+    normal_high, normal_low = std * np.sqrt(freedom / stats.chi2.ppf(tails, freedom))
     return (
-        math.exp(estimate),
-        math.exp(estimate - high_t * error),
-        math.exp(estimate - low_t * error),
+        std,
+        min(math.exp(estimate - high_t * error), float(normal_low)),
+        max(math.exp(estimate - low_t * error), float(normal_high)),
     )
 
 
 def _log_std(n: Array, s: Array, q: Array) -> tuple[float, float]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        value, error = _log_std_many(np.ones((1, len(n))), n, s, q)
+        value, error = _log_std_many(np.ones((1, len(n)), dtype=np.float64), n, s, q)
     return float(value[0]), float(error[0])
 
 

@@ -14,9 +14,7 @@ NGSPICE_FOLDERS = ("physics", "journeys")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--ngspice", choices=["required", "if_available", "disabled"], default="if_available"
-    )
+    parser.addoption("--ngspice", choices=["required", "if_available", "disabled"], default="if_available")
     parser.addoption("--slow", action="store_true", help="also run long tests")
     parser.addoption("--update-golden", action="store_true", help="rewrite netlists/")
 

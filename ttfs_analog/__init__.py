@@ -20,7 +20,7 @@ _HOME = {
     "to_relu": "mapping",
     "verify": "verification",
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605 - torch loads on first use of a name
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str):

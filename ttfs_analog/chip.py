@@ -32,9 +32,7 @@ class Chips:
     layers: tuple[LayerMismatch, ...]
 
     @classmethod
-    def draw(
-        cls, law: MismatchLaw, net: TTFSNetwork, numbers: Sequence[int], entropy: int
-    ) -> Chips:
+    def draw(cls, law: MismatchLaw, net: TTFSNetwork, numbers: Sequence[int], entropy: int) -> Chips:
         """Draw chips of a network from a law."""
         if len(numbers) < 1:
             raise InputError("at least one chip is needed")
@@ -69,14 +67,14 @@ class Chips:
                 unit = "tau_c" if f.name in OFFSETS else "1"
                 attrs = {"units": unit, "long_name": f"{f.name} deviation, layer {n}"}
                 data[f"{f.name}_{n}"] = (dims, getattr(layer, f.name), attrs)
-        attrs = {
+        about: dict[str, str | int] = {
             "schema": SCHEMA,
             "entropy": self.entropy,
             "layers": len(self.layers),
             "package_version": package_version(),
         }
         path = Path(path)
-        xr.Dataset(data, {"chip": list(self.numbers)}, attrs).to_netcdf(path)
+        xr.Dataset(data, {"chip": list(self.numbers)}, about).to_netcdf(path)
         return path
 
     @classmethod
@@ -91,9 +89,7 @@ class Chips:
             return cls(int(ds.attrs["entropy"]), tuple(ds["chip"].values.tolist()), layers)
 
 
-def draw_like(
-    law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator
-) -> list[Deviations]:
+def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
     """Fresh chips for training, drawn on the network's own device; not meant to be kept."""
     mean = dict(law.mean)
     result = []
@@ -102,15 +98,11 @@ def draw_like(
         n_out = weight.shape[0]
 
         def normal(*shape: int, like: torch.Tensor = weight) -> torch.Tensor:
-            return torch.randn(
-                chips, *shape, generator=generator, dtype=like.dtype, device=like.device
-            )
+            return torch.randn(chips, *shape, generator=generator, dtype=like.dtype, device=like.device)
 
         positive = weight >= 0
         sigma = torch.where(positive, law.synapse_source, law.synapse_sink)
-        centre = torch.where(
-            positive, mean.get("synapse_source", 0.0), mean.get("synapse_sink", 0.0)
-        )
+        centre = torch.where(positive, mean.get("synapse_source", 0.0), mean.get("synapse_sink", 0.0))
         drawn = {"synapse": torch.expm1(centre + sigma * normal(*weight.shape)).to(weight)}
         for term in ("slope", "threshold", "capacitance"):
             value = mean.get(term, 0.0) + getattr(law, term) * normal(n_out)

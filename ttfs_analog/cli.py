@@ -23,9 +23,7 @@ workers_option = click.option(
     help="ngspice processes at a time.",
 )
 data_option = click.option("--data", default=None, help="Dataset; default: the network's own.")
-noise_option = click.option(
-    "--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'."
-)
+noise_option = click.option("--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'.")
 extrapolate_option = click.option(
     "--extrapolate", is_flag=True, help="Allow use outside the noise model's range."
 )
@@ -72,7 +70,7 @@ def _network(path: str, data: str | None):
     name = data or net.metadata.get("data")
     if not name:
         raise InputError(f"{path} does not know its dataset; name one with --data")
-    return net, datasets.load(name, dtype=net.layers[0].weight.dtype)
+    return net, datasets.load(name, dtype=net.like.dtype)
 
 
 @cli.command()
@@ -102,9 +100,7 @@ def technologies() -> Result:
 @click.argument("layer_file", metavar="LAYER.json", type=click.Path())
 @technology_option
 @click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
-@click.option(
-    "--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True
-)
+@click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
 @click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
 @common(out="")
 def simulate(
@@ -261,9 +257,7 @@ def convert(
     """Map a ReLU network of your own: FUNCTION returns an nn.Sequential."""
     from ttfs_analog.commands import convert_network
 
-    return convert_network(
-        function, weights, data, zeta, percentile, Technology.load(technology), out, seed
-    )
+    return convert_network(function, weights, data, zeta, percentile, Technology.load(technology), out, seed)
 
 
 @cli.command()
@@ -318,9 +312,7 @@ def finetune(
 @click.argument("net", type=click.Path())
 @noise_option
 @click.option("--chips", type=click.IntRange(1), default=100, show_default=True)
-@click.option(
-    "--target", type=float, default=None, help="Yield target; default: nominal accuracy less 0.02."
-)
+@click.option("--target", type=float, default=None, help="Yield target; default: nominal accuracy less 0.02.")
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
@@ -357,9 +349,7 @@ def energy(
 
     model, sets = _network(net, data)
     with progress("energy: chips") as tick:
-        found = ledger.energy(
-            model, sets, _noise(noise, extrapolate), chips=chips, seed=seed, progress=tick
-        )
+        found = ledger.energy(model, sets, _noise(noise, extrapolate), chips=chips, seed=seed, progress=tick)
     found.to_netcdf(out)
     figures = ledger.summarise(found)
     mean, (low, high) = (figures["energy_per_inference_j"][k] for k in ("mean", "ci95"))

@@ -88,7 +88,10 @@ def simulate_layer(
         from montecarlo.plotting import save, waveforms
 
         try:
-            save(waveforms(*waveform(layer, times, point, mismatch), layer.t_min, layer.t_max, spikes), plot)
+            save(
+                waveforms(*waveform(layer, times, point, mismatch), layer.t_min, layer.t_max, spikes),
+                plot,
+            )
         except ValueError as error:  # matplotlib's own list of formats
             raise InputError(f"--plot {plot}: {error}") from None
         result["plot"] = plot
@@ -234,9 +237,7 @@ def _map(
     out: str,
     metadata: dict[str, Any],
 ) -> Result:
-    net = convert(
-        model, data, zeta=zeta, percentile=percentile, technology=technology, metadata=metadata
-    )
+    net = convert(model, data, zeta=zeta, percentile=percentile, technology=technology, metadata=metadata)
     same, error = agreement(net, model, data.x_test)
     result, text = describe(net, data, out, technology=technology.name)
     result |= {"agreement": same, "logits_relative_error": error}

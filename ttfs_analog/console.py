@@ -67,9 +67,9 @@ def common(out: str | None = None, seed: bool = True) -> Callable[[Callable[...,
                 click.echo(text)
             return 1 if result.get("passed") is False else 0
 
-        command = click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON object on stdout."
-        )(wrapped)
+        command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(
+            wrapped
+        )
         if seed:
             command = click.option(
                 "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed."

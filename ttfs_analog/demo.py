@@ -33,7 +33,9 @@ CHIPS, IMAGES = 4, 25
 PERCENTILE = 99.5
 
 
-def run_demo(folder: Path, *, samples: int, chips: int, workers: int, seed: int) -> tuple[dict[str, Any], str]:
+def run_demo(
+    folder: Path, *, samples: int, chips: int, workers: int, seed: int
+) -> tuple[dict[str, Any], str]:
     """Run every stage; files go into `folder`.
 
     Returns

@@ -22,9 +22,7 @@ ELEMENTS = 4_000_000
 
 
 @torch.no_grad()
-def evaluate(
-    net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | None = None
-) -> xr.Dataset:
+def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | None = None) -> xr.Dataset:
     """Run a network on many chips.
 
     Parameters
@@ -41,13 +39,11 @@ def evaluate(
         neurons that fired at t_min or not at all.
     """
     x, y = pair_of(data)
-    x = x.to(net.layers[0].weight)
-    if x.shape[1] != net.layers[0].weight.shape[1]:
-        raise InputError(
-            f"the network takes {net.layers[0].weight.shape[1]} inputs, the data have {x.shape[1]}"
-        )
+    x = x.to(net.like)
+    if x.shape[1] != net.n_in:
+        raise InputError(f"the network takes {net.n_in} inputs, the data have {x.shape[1]}")
     widest = max(layer.weight.shape[0] for layer in net.layers)
-    step = max(1, ELEMENTS // max(widest * len(x), net.layers[0].weight.numel()))
+    step = max(1, ELEMENTS // max(widest * len(x), net.like.numel()))
     predicted = np.empty((len(chips), len(x)), np.int16)
     early, silent = np.zeros(len(chips)), np.zeros(len(chips))
     for k in range(0, len(chips), step):

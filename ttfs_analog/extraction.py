@@ -72,6 +72,4 @@ def extract(dataset: xr.Dataset) -> xr.Dataset:
 
 def as_mismatch(found: xr.Dataset) -> LayerMismatch:
     """Extracted samples as the neurons of one layer: arrays (1, sample[, synapse])."""
-    return LayerMismatch(
-        **{name: found[name].transpose(*dims).values[None] for name, dims in DIMS.items()}
-    )
+    return LayerMismatch(**{name: found[name].transpose(*dims).values[None] for name, dims in DIMS.items()})

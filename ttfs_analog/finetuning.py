@@ -65,7 +65,7 @@ def finetune(
     noise.check_range(net)
     x_train, y_train = training_pair(data)
     tuned = net.clone() if percentile is None else tighten(net, x_train, percentile)
-    generator = torch.Generator(device=tuned.layers[0].weight.device).manual_seed(seed)
+    generator = torch.Generator(device=tuned.like.device).manual_seed(seed)
     law = noise.law
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:

@@ -59,12 +59,10 @@ def validate(held: xr.Dataset, law: MismatchLaw, rng: np.random.Generator) -> di
     with_all = predict(own)
     fired = np.isfinite(measured)
     result: dict[str, Any] = {
-        "rms_tau_c": _rms(with_all - measured),
-        "rms_without_model_tau_c": _rms(predict(none) - measured),
+        "rms_tau_c": _rms(with_all, measured),
+        "rms_without_model_tau_c": _rms(predict(none), measured),
         "rms_without_term_tau_c": {
-            f.name: _rms(
-                predict(dataclasses.replace(own, **{f.name: getattr(none, f.name)})) - measured
-            )
+            f.name: _rms(predict(dataclasses.replace(own, **{f.name: getattr(none, f.name)})), measured)
             for f in dataclasses.fields(own)
         },
         "wrongly_silent_or_firing": int(np.sum(np.isfinite(with_all) != fired)),
@@ -96,9 +94,10 @@ def _times(stim: Stimuli, s: int, samples: np.ndarray, mismatch: LayerMismatch) 
     return closed_form.respond(layer, stim.input_time[s], OperatingPoint(), mismatch).delay
 
 
-def _rms(residual: np.ndarray) -> float:
-    finite = residual[np.isfinite(residual)]
-    return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+def _rms(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Over spikes that both have; those in one only are counted apart."""
+    both = np.isfinite(predicted) & np.isfinite(measured)
+    return float(np.sqrt(np.mean((predicted[both] - measured[both]) ** 2))) if both.any() else 0.0
 
 
 def _inside(measured: np.ndarray, virtual: np.ndarray, level: float) -> np.ndarray:

@@ -41,9 +41,8 @@ class TTFSLinear(nn.Module):
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(bias.detach().clone())
         self.spiking = spiking
-        like = {"dtype": weight.dtype, "device": weight.device}
-        self.register_buffer("input_window", torch.tensor(float(input_window), **like))
-        self.register_buffer("window", torch.tensor(float(window), **like))
+        self.register_buffer("input_window", weight.new_tensor(float(input_window)))
+        self.register_buffer("window", weight.new_tensor(float(window)))
         self.register_buffer("slope", torch.ones_like(bias) if slope is None else slope.clone())
 
     def forward(self, x: Tensor, deviations: Deviations | None = None) -> Tensor:

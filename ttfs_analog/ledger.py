@@ -25,7 +25,6 @@ import xarray as xr
 from circuits.errors import InputError
 from montecarlo.schema import package_version
 from montecarlo.statistics import mean_interval
-from ttfs_analog.chip import Chips
 from ttfs_analog.datasets import pair_of
 from ttfs_analog.functional import Deviations, charge
 from ttfs_analog.network import TTFSNetwork
@@ -81,7 +80,7 @@ def energy(
         `capacitor_estimate` (image) [J], perfect devices; `spikes_per_neuron` (image).
     """
     x, _ = pair_of(data)
-    x = x.to(net.layers[0].weight)
+    x = x.to(net.like)
     drawn = noise.sample(net, chips, seed)
     per_chip, per_image = [], torch.zeros(len(x), dtype=x.dtype)
     for chip in drawn:

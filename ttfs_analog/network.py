@@ -40,9 +40,24 @@ class TTFSNetwork(nn.Module):
         super().__init__()
         if not layers or layers[-1].spiking or not all(layer.spiking for layer in layers[:-1]):
             raise InputError("a network is spiking layers followed by one read-out layer")
-        self.layers = nn.ModuleList(layers)
+        self.blocks = nn.ModuleList(layers)
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.points: list[OperatingPoint] = []
+
+    @property
+    def layers(self) -> list[TTFSLinear]:
+        """The layers in order; the last is the read-out."""
+        return list(self.blocks)  # type: ignore[arg-type]
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the network's dtype and device, for `Tensor.to`."""
+        return self.layers[0].weight
+
+    @property
+    def n_in(self) -> int:
+        """Inputs."""
+        return self.layers[0].weight.shape[1]
 
     def forward(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> Tensor:
         """Logits.
@@ -117,9 +132,7 @@ class TTFSNetwork(nn.Module):
         self.points = []
         for module, layer in zip(self.layers, self.to_circuit(), strict=True):
             low, high = trajectory_range(layer, inputs.double().cpu().numpy())
-            self.points.append(
-                technology_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN)
-            )
+            self.points.append(technology_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN))
             inputs = module(inputs)
 
     def rescale(self, x: Tensor) -> None:
@@ -139,10 +152,9 @@ class TTFSNetwork(nn.Module):
             **self.metadata,
             "schema": SCHEMA,
             "layers": [
-                {"out": m.weight.shape[0], "in": m.weight.shape[1], "spiking": m.spiking}
-                for m in self.layers
+                {"out": m.weight.shape[0], "in": m.weight.shape[1], "spiking": m.spiking} for m in self.layers
             ],
-            "dtype": str(self.layers[0].weight.dtype).removeprefix("torch."),
+            "dtype": str(self.like.dtype).removeprefix("torch."),
             "operating_points": [json.loads(p.to_json()) for p in self.points],
         }
         torch.save({"state_dict": self.state_dict(), "metadata": json.dumps(metadata)}, path)

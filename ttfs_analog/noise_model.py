@@ -260,9 +260,7 @@ def _correlations(found: xr.Dataset) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _energy(
-    dataset: xr.Dataset, found: xr.Dataset, point: OperatingPoint
-) -> dict[str, dict[str, Any]]:
+def _energy(dataset: xr.Dataset, found: xr.Dataset, point: OperatingPoint) -> dict[str, dict[str, Any]]:
     """Joules per unit charge of the synapses and of the slope source.
 
     Regression through the origin of each neuron's measured energy on the charge that its own currents

@@ -130,7 +130,14 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
             "out."
         )
         rows = [
-            [k, t.scope, t.distribution, f"{t.std:.4g}", f"{t.std_ci[0]:.4g} .. {t.std_ci[1]:.4g}", t.unit]
+            [
+                k,
+                t.scope,
+                t.distribution,
+                f"{t.std:.4g}",
+                f"{t.std_ci[0]:.4g} .. {t.std_ci[1]:.4g}",
+                t.unit,
+            ]
             for k, t in model.terms.items()
         ]
         lost = {"all terms": held["rms_tau_c"]}
@@ -193,9 +200,22 @@ def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
     times = ds["spike_time_spice"].values
     width = float(times[np.isfinite(times)].max()) if np.isfinite(times).any() else 1.0
     figure = plotting.model_against_circuit(
-        times, ds["spike_time_model"].values, ds["interval_low"].values, ds["interval_high"].values, width
+        times,
+        ds["spike_time_model"].values,
+        ds["interval_low"].values,
+        ds["interval_high"].values,
+        width,
     )
     coverage = f["interval_coverage_95"]
+    joules = {
+        f"layer {int(n)}, {who}": {
+            str(p): float(ds[f"energy_{key}"].mean(("chip", "image")).sel(layer=n, part=p))
+            for p in ds["part"].values
+        }
+        for n in ds["layer"].values
+        for who, key in (("ngspice", "spice"), ("model", "model"))
+    }
+    energies = plotting.bars(joules, "energy per inference [fJ]", 1e15)
     return {
         "title": "Back to ngspice",
         "text": f"{f['chips']} chips drawn from the technology, which nothing was fitted on, and "
@@ -210,7 +230,7 @@ def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
             if coverage is not None
             else ""
         ),
-        "figures": [plotting.data_uri(figure)],
+        "figures": [plotting.data_uri(figure), plotting.data_uri(energies)],
         "files": [name],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ def build(arch: str, features: int, classes: int, seed: int, dtype: torch.dtype)
     sizes = [features, *[int(found[2])] * (depth - 1), classes]
     generator = torch.Generator().manual_seed(seed)
     modules: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         linear = nn.Linear(n_in, n_out, dtype=dtype)
         nn.init.xavier_uniform_(linear.weight, generator=generator)
         nn.init.zeros_(linear.bias)

@@ -26,7 +26,7 @@ from montecarlo.schema import package_version
 from montecarlo.statistics import proportion_interval
 from ttfs_analog.chip import Chips
 from ttfs_analog.datasets import pair_of
-from ttfs_analog.ledger import layer_energies
+from ttfs_analog.ledger import PARTS, layer_energies
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Progress
@@ -76,11 +76,12 @@ def verify(
     xarray.Dataset
         Dims chip, image, neuron (hidden neurons of all layers): `spike_time_spice` and
         `spike_time_model` [tau_c] after t_min, inf = silent; `interval_low`, `interval_high`
-        (image, neuron); `predicted_spice`, `predicted_model`, `energy_spice`, `energy_model` [J]
-        (chip, image); `logits_spice`, `logits_model` (chip, image, class).
+        (image, neuron); `energy_spice`, `energy_model` [J] (chip, image, layer,
+        part); `predicted_spice`, `predicted_model` (chip, image); `logits_spice`,
+        `logits_model` (chip, image, class).
     """
     x, y = pair_of(data)
-    x, y = x[:images].to(net.layers[0].weight), y[:images]
+    x, y = x[:images].to(net.like), y[:images]
     if len(net.points) != len(net.layers):
         raise InputError("the network has no operating points; make it again with 'train' or 'convert'")
     Technology.load(technology)
@@ -88,7 +89,7 @@ def verify(
         raise InputError(f"the noise model was measured on {noise.technology!r}, not on {technology!r}")
     deviations = chips.deviations(x)
     model = net.trace(x, deviations)
-    model_energy = layer_energies(net, x, noise, deviations).sum((-1, -2))
+    model_energy = layer_energies(net, x, noise, deviations)
     low, high = _intervals(net, x, noise, seed)
 
     circuit = net.to_circuit()
@@ -96,28 +97,25 @@ def verify(
     shape = (len(chips), len(x))
     times = np.full((*shape, hidden), np.nan)
     logits = np.full((*shape, circuit[-1].n_out), np.nan)
-    joules = np.full(shape, np.nan)
-    done = 0
+    joules = np.full((*shape, len(circuit), len(PARTS)), np.nan)
     if progress:
         progress(0, len(x))
     simulator = Ngspice()
-    for image, responses in feed_forward(
-        circuit,
-        net.points,
-        x.double().cpu().numpy(),
-        list(chips.layers),
-        workers=workers,
-        simulator=simulator,
-    ):
+    inputs = x.double().cpu().numpy()
+    found = feed_forward(
+        circuit, net.points, inputs, list(chips.layers), workers=workers, simulator=simulator
+    )
+    for done, (image, responses) in enumerate(found, start=1):
         if hidden:
             times[:, image] = np.concatenate([r.delay for r in responses[:-1]], axis=1)
         logits[:, image] = responses[-1].v_t_min
-        joules[:, image] = sum(r.energy.sum(1) for r in responses)
-        done += 1
+        for n, response in enumerate(responses):
+            joules[:, image, n, 0] = response.energy_synapse.sum(1)
+            joules[:, image, n, 1] = response.energy_slope.sum(1)
         if progress:
             progress(done, len(x))
 
-    dims = ("chip", "image", "neuron")
+    dims, parts = ("chip", "image", "neuron"), ("chip", "image", "layer", "part")
     model_times = _delays(net, model)
     table = {
         "spike_time_spice": (dims, times, "tau_c", "ngspice spike time after t_min; inf = silent"),
@@ -128,13 +126,13 @@ def verify(
         "logits_model": (("chip", "image", "class"), model[-1].cpu().numpy(), "1", "predicted"),
         "predicted_spice": (dims[:2], logits.argmax(-1), "1", "class decided by ngspice"),
         "predicted_model": (dims[:2], model[-1].argmax(-1).cpu().numpy(), "1", "predicted class"),
-        "energy_spice": (dims[:2], joules, "J", "supply energy in ngspice"),
-        "energy_model": (dims[:2], model_energy.cpu().numpy(), "J", "predicted supply energy"),
+        "energy_spice": (parts, joules, "J", "supply energy in ngspice"),
+        "energy_model": (parts, model_energy.cpu().numpy(), "J", "predicted supply energy"),
         "label": ("image", y.cpu().numpy(), "1", "true class"),
     }
     return xr.Dataset(
         {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
-        {"chip": list(chips.numbers)},
+        {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": list(PARTS)},
         {
             "schema": SCHEMA,
             "technology": technology,
@@ -147,8 +145,7 @@ def verify(
 
 def _delays(net: TTFSNetwork, trace: list[torch.Tensor]) -> np.ndarray:
     parts = [
-        torch.where(h > 0, window - h, torch.inf)
-        for h, window in zip(trace[:-1], net.windows, strict=True)
+        torch.where(h > 0, window - h, torch.inf) for h, window in zip(trace[:-1], net.windows, strict=True)
     ]
     if not parts:
         return np.empty((*trace[-1].shape[:-1], 0))

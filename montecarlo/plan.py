@@ -1,0 +1,46 @@
+"""A frozen plan of which circuits to draw and what to ask of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+from circuits.errors import InputError
+from circuits.operating_point import OperatingPoint
+from montecarlo.mismatch import MismatchLaw
+from montecarlo.protocol import Stimuli, stimuli
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Plan of a characterisation. Two plans with the same hash give the same dataset, bit for bit."""
+
+    technology: str
+    law: MismatchLaw
+    point: OperatingPoint
+    samples: int
+    synapses: int = 8
+    entropy: int = 0
+    patterns: int = 5  #: weight patterns; the last is held out of the fit
+    random: int = 8  #: held-out random stimuli
+    batch: int = 256  #: samples written at a time: what an interruption can lose
+
+    def __post_init__(self) -> None:
+        for item, least in (("samples", 1), ("synapses", 1), ("entropy", 0), ("batch", 1)):
+            value = getattr(self, item)
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")
+
+    @property
+    def stimuli(self) -> Stimuli:
+        return stimuli(self.synapses, self.patterns, self.random, self.entropy)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @property
+    def hash(self) -> str:
+        """Identifies the plan and so the dataset."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -174,10 +173,10 @@ class TTFSNetwork(nn.Module):
             metadata = json.loads(content["metadata"])
         except FileNotFoundError:
             raise InputError(f"{path} does not exist; 'train' or 'convert' makes a network") from None
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError, EOFError, zipfile.BadZipFile):
-            raise InputError(f"{path} is not a ttfs-analog network file") from None
-        except Exception as error:  # pickle.UnpicklingError and its kin
-            raise InputError(f"{path} cannot be read as a network: {str(error)[:80]!r}") from None
+        except IsADirectoryError:
+            raise InputError(f"{path} is a folder, not a network file") from None
+        except Exception:  # torch, zipfile and pickle raise many kinds
+            raise InputError(f"{path} is not a ttfs-analog network file, or is damaged") from None
         if metadata.get("schema") != SCHEMA:
             raise InputError(f"{path} has schema {metadata.get('schema')!r}, not {SCHEMA!r}")
         dtype = getattr(torch, metadata.pop("dtype"))
@@ -195,7 +194,7 @@ class TTFSNetwork(nn.Module):
         try:
             net.load_state_dict(content["state_dict"])
         except RuntimeError as error:
-            raise InputError(f"{path}: {str(error).splitlines()[0]}") from None
+            raise InputError(f"{path}: {' '.join(str(error).split())[:200]}") from None
         for key, value in net.state_dict().items():
             if not torch.isfinite(value).all():
                 raise InputError(f"{path}: {key} holds values that are not finite")

@@ -52,10 +52,13 @@ class Layer:
         if weights.ndim != 2 or 0 in weights.shape:
             raise InputError(f"weights must be n_out rows of n_in numbers, got {weights.shape}")
         n_out = weights.shape[0]
-        slope = np.broadcast_to(_finite("slope", self.slope), (n_out,)).copy()
+        slope = _finite("slope", self.slope)
+        if slope.shape not in ((), (n_out,)):
+            raise InputError(f"slope must be one number or {n_out} numbers, got shape {slope.shape}")
+        slope = np.broadcast_to(slope, (n_out,)).copy()
         if np.any(slope <= 0):
             raise InputError(f"slope must be > 0, got {float(slope.min())}")
-        t_min, t_max = float(_finite("t_min", self.t_min)), float(_finite("t_max", self.t_max))
+        t_min, t_max = (float(_finite(k, getattr(self, k), ())) for k in ("t_min", "t_max"))
         if t_min <= 0:
             raise InputError(f"t_min must be > 0, got {t_min}")
         if self.spiking and t_max <= t_min:

@@ -13,11 +13,12 @@ import numpy as np
 from circuits import closed_form
 from circuits.errors import InputError
 from circuits.layer import Array, Layer, LayerMismatch, LayerResponse
-from circuits.measure import crossing
-from circuits.netlist import Deck, Devices, devices, step_table
+from circuits.measure import Crossing, crossing
+from circuits.netlist import Deck, build
 from circuits.ngspice import Ngspice, parallel
 from circuits.operating_point import OperatingPoint
 from circuits.rawfile import Plot
+from circuits.sources import NEVER, Cell, Sources
 from circuits.stimulus import Stimulus, stimulus
 
 LEVELS = ("closed-form", "ngspice")
@@ -34,6 +35,7 @@ def simulate(
     level: str = "ngspice",
     workers: int = 1,
     simulator: Ngspice | None = None,
+    form: str = "table",
 ) -> LayerResponse:
     """Response of every sample of a layer to one input pattern.
 
@@ -49,6 +51,8 @@ def simulate(
     level : {"closed-form", "ngspice"}
     workers : int
         ngspice processes at a time.
+    form : {"table", "pwl", "pulse"}
+        How the deck is written, see `circuits.netlist`.
     """
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
@@ -59,11 +63,8 @@ def simulate(
     stim = stimulus(layer, spike_times, point)
     per_deck = max(NEURONS_PER_DECK // layer.n_out, 1)
     parts = [mismatch[k : k + per_deck] for k in range(0, mismatch.samples, per_deck)]
-
-    def task(part: LayerMismatch):
-        return lambda: _simulate_part(layer, stim, point, part, simulator)
-
-    found = dict(parallel((task(p) for p in parts), workers, simulator))
+    tasks = (partial(_simulate_part, layer, stim, point, part, simulator, form) for part in parts)
+    found = dict(parallel(tasks, workers, simulator))
     return join([found[k] for k in range(len(parts))])
 
 
@@ -73,51 +74,79 @@ def join(parts: list[LayerResponse]) -> LayerResponse:
     return LayerResponse(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
 
+def layer_cell(layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: LayerMismatch) -> Cell:
+    """Amperes, farads and volts of every sample of a layer; neuron = sample-major (sample, n_out).
+
+    Columns of the sources: one a synapse, then the phase-1 drive, then the slope source.
+    """
+    samples, n_out = mismatch.slope.shape
+    neuron = samples * n_out
+    slope = layer.slope * (1.0 + mismatch.slope) if layer.spiking else np.zeros((samples, n_out))
+    synapse = (layer.weights * (1.0 + mismatch.synapse)).reshape(neuron, layer.n_in)
+    drive = np.tile(layer.drive, samples)
+    columns = [synapse * stim.inputs.gain, drive[:, None] * stim.phase_gain, slope.reshape(neuron, 1)]
+    stop = stim.grid.stop
+    return Cell(
+        Sources(
+            amps=point.i_unit * np.hstack(columns),
+            on=np.concatenate([stim.inputs.on, [0, stim.n_min]]),
+            off=np.concatenate([stim.inputs.off, [stim.n_min, 2 * stop]]),
+            labels=(*(f"w{j}" for j in range(layer.n_in)), "a", "b"),
+        ),
+        capacitance=point.c_mem * (1.0 + mismatch.capacitance).reshape(neuron),
+        threshold=point.volts((layer.theta + mismatch.threshold).reshape(neuron)),
+        grid=stim.grid,
+        v_reset=point.v_reset,
+        armed=stim.n_min,
+    )
+
+
 def _simulate_part(
-    layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: LayerMismatch, sim: Ngspice
-) -> LayerResponse:
-    dev = devices(layer, point, mismatch)
-    deck = step_table(dev, stim, point)
-    return read(layer, stim, point, dev, deck, sim.run(deck), mismatch.samples)
-
-
-def read(
     layer: Layer,
     stim: Stimulus,
     point: OperatingPoint,
-    dev: Devices,
-    deck: Deck,
-    plot: Plot,
-    samples: int,
+    mismatch: LayerMismatch,
+    simulator: Ngspice,
+    form: str,
 ) -> LayerResponse:
-    """Measure one deck's waveforms.
+    cell = layer_cell(layer, stim, point, mismatch)
+    deck = build(cell, form)
+    return read(layer, point, cell, measure(cell, deck, simulator.run(deck)), mismatch.samples)
+
+
+def measure(cell: Cell, deck: Deck, plot: Plot) -> Crossing:
+    """First crossing of every neuron of a deck."""
+    volts = plot.columns([f"v({n})" for n in deck.nodes])
+    start = cell.armed * cell.grid.tick
+    return crossing(plot["time"], volts, cell.threshold, start, cell.grid.tick)
+
+
+def read(layer: Layer, point: OperatingPoint, cell: Cell, m: Crossing, samples: int) -> LayerResponse:
+    """Measured crossings -> the response of a layer.
 
     Energy closes on charge: what the supply gave is what the capacitor holds (measured) plus what the
     sinks took to ground; the slope source draws from the supply alone until the spike.
     """
-    volts = plot.columns([f"v({n})" for n in deck.nodes])
-    start = stim.n_min * stim.tick
-    m = crossing(plot["time"], volts, dev.threshold, start, stim.tick)
     delay = m.time / point.tau_c
     v_end, slope = m.v_end, m.slope * point.tau_c / point.v_unit
     if layer.spiking:
         delay = closed_form.fire(delay, layer.window)
-        silent = ~np.isfinite(delay)
         at_t_max = m.v_start + m.slope * layer.window * point.tau_c
-        v_end = np.where(silent, at_t_max, v_end)
+        v_end = np.where(np.isfinite(delay), v_end, at_t_max)
     else:
         delay, slope, v_end = np.full_like(delay, np.inf), np.full_like(slope, np.nan), m.v_start
-    on_time = np.where(stim.start >= 0, stim.n_min - stim.start, 0) * stim.gain * stim.tick
-    sink = np.minimum(dev.synapse, 0.0) @ on_time
-    sink += np.minimum(dev.drive, 0.0) * stim.phase_gain * start
+    sources = cell.sources
+    used = (sources.on != NEVER) & (sources.on < cell.armed)
+    seconds = np.where(used, sources.off - sources.on, 0) * cell.grid.tick
+    sink = np.minimum(sources.amps, 0.0) @ seconds
     shape = (samples, layer.n_out)
-    stored = dev.capacitance * (m.v_start - point.v_reset)
+    stored = cell.capacitance * (m.v_start - point.v_reset)
     return LayerResponse(
         delay=delay.reshape(shape),
         v_t_min=point.unit_free(m.v_start).reshape(shape),
         slope=slope.reshape(shape),
         energy_synapse=(point.vdd * (stored - sink)).reshape(shape),
-        energy_slope=(point.vdd * dev.capacitance * (v_end - m.v_start)).reshape(shape),
+        energy_slope=(point.vdd * cell.capacitance * (v_end - m.v_start)).reshape(shape),
     )
 
 
@@ -130,11 +159,10 @@ def waveform(
 ) -> tuple[Array, Array, Array]:
     """Membrane waveforms of one deck: time [tau_c], volts (point, neuron), thresholds [V]."""
     mismatch = mismatch or LayerMismatch.none(layer)
-    stim = stimulus(layer, spike_times, point)
-    dev = devices(layer, point, mismatch)
-    deck = step_table(dev, stim, point, waveform=True)
+    cell = layer_cell(layer, stimulus(layer, spike_times, point), point, mismatch)
+    deck = build(cell, waveform=True)
     plot = (simulator or Ngspice()).run(deck)
-    return plot["time"] / point.tau_c, plot.columns([f"v({n})" for n in deck.nodes]), dev.threshold
+    return plot["time"] / point.tau_c, plot.columns([f"v({n})" for n in deck.nodes]), cell.threshold
 
 
 def feed_forward(

@@ -2,16 +2,15 @@ r"""Spike times on the simulator's own clock: an integer time grid that loses no
 
 ngspice drops break points that lie closer than 1e-10 of the longest step, and a source that loses one
 loses all its later corners, in silence. So every edge sits on a grid of at least four times that
-distance. Rounding t_j would move the charge W (t_min - t_j); the pulse height carries the difference:
+distance. Rounding t_j would move the charge W (t_end - t_j); the pulse height carries the difference:
 
-.. math:: g_j = (t_{min} - t_j) / (n_{min} - n_j) \qquad (n = \text{ticks}, \; g \to 1)
+.. math:: g_j = (t_{end} - t_j) / (n_{end} - n_j) \qquad (n = \text{ticks}, \; g \to 1)
 
-so the potential at t_min is exact, whatever the grid.
+so the potential at the end of the window is exact, whatever the grid.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,30 +18,39 @@ from numpy.typing import NDArray
 
 from circuits.layer import Array, Layer
 from circuits.operating_point import OperatingPoint
+from circuits.sources import NEVER, Grid
 
-BREAK_DISTANCE = 4e-10
-"""Grid spacing as a fraction of the simulated time; ngspice merges below 1e-10 of the longest step."""
+
+@dataclass(frozen=True)
+class Pulses:
+    """Current pulses on the grid, with heights that keep their charge."""
+
+    on: NDArray[np.int64]  #: (pulse,) tick; NEVER = no pulse
+    off: NDArray[np.int64]  #: (pulse,) tick
+    gain: Array  #: (pulse,) height, 1 up to the grid
+
+
+def place(start: Array, end: Array, grid: Grid) -> Pulses:
+    """Put pulses from `start` to `end` [s] on the grid; inf or empty = no pulse."""
+    start, end = np.broadcast_arrays(np.asarray(start, float), np.asarray(end, float))
+    active = np.isfinite(start) & (end > start)
+    per_second = float(f"1e{-grid.exponent}")
+    a = np.where(active, start, 0.0) * per_second
+    b = np.where(active, end, 0.0) * per_second
+    off = np.maximum(np.rint(b).astype(np.int64), 1)
+    on = np.clip(np.rint(a).astype(np.int64), 0, off - 1)
+    gain = np.where(active, (b - a) / (off - on), 0.0)
+    return Pulses(np.where(active, on, NEVER), off, gain)
 
 
 @dataclass(frozen=True)
 class Stimulus:
-    """One input pattern of a layer, in integer ticks of 10**exponent seconds."""
+    """One input pattern of a layer."""
 
-    exponent: int
-    start: NDArray[np.int64]  #: (n_in,) tick at which input j switches on; -1 = silent
-    gain: Array  #: (n_in,) charge-preserving pulse height, 1 up to the grid
+    grid: Grid
+    inputs: Pulses  #: from each input spike to t_min
     n_min: int  #: tick of t_min
-    n_stop: int  #: last tick; at or after t_max
-    phase_gain: float  #: the same correction for a current that flows during all of phase 1
-
-    @property
-    def tick(self) -> float:
-        """One tick [s]."""
-        return float(f"1e{self.exponent}")
-
-    def seconds(self, ticks: int) -> str:
-        """A time as netlist text: the same tick is always the same string."""
-        return f"{int(ticks)}e{self.exponent}"
+    phase_gain: float  #: height of a current that flows during all of phase 1
 
 
 def stimulus(layer: Layer, spike_times: Array, point: OperatingPoint) -> Stimulus:
@@ -56,19 +64,7 @@ def stimulus(layer: Layer, spike_times: Array, point: OperatingPoint) -> Stimulu
         Spike times [tau_c] in [0, t_min]; inf = silent.
     """
     times = layer.inputs(spike_times)
-    exponent = math.ceil(math.log10(BREAK_DISTANCE * layer.t_max * point.tau_c))
-    tau_ticks = point.tau_c * float(f"1e{-exponent}")
-    t_min = layer.t_min * tau_ticks
-    n_min = max(round(t_min), 2)
-    active = np.isfinite(times) & (times < layer.t_min)
-    ideal = np.where(active, times * tau_ticks, 0.0)
-    start = np.clip(np.rint(ideal).astype(np.int64), 0, n_min - 1)
-    gain = np.where(active, (t_min - ideal) / (n_min - start), 0.0)
-    return Stimulus(
-        exponent=exponent,
-        start=np.where(active, start, -1),
-        gain=gain,
-        n_min=n_min,
-        n_stop=max(math.ceil(layer.t_max * tau_ticks), n_min) + 2,
-        phase_gain=t_min / n_min,
-    )
+    grid = Grid.spanning(layer.t_max * point.tau_c)
+    whole = place(np.zeros(1), np.array([layer.t_min * point.tau_c]), grid)
+    inputs = place(times * point.tau_c, np.full(times.shape, layer.t_min * point.tau_c), grid)
+    return Stimulus(grid, inputs, int(whole.off[0]), float(whole.gain[0]))

@@ -12,9 +12,9 @@ from circuits.technology import Technology
 from montecarlo import runner
 from montecarlo.mismatch import MismatchLaw
 from montecarlo.plan import Plan
-from montecarlo.protocol import THETA_HIGH, WINDOW
+from montecarlo.protocol import THETA_HIGH
 
-V_RANGE = (-2.5, WINDOW + THETA_HIGH)
+V_RANGE = (-2.5, 2.0 * THETA_HIGH)
 """Potentials that the protocol reaches; sets the volts per unit."""
 
 

@@ -25,8 +25,9 @@ import numpy as np
 from circuits.layer import Array, Layer
 from montecarlo.seeds import PLAN, generator
 
-T_MIN, WINDOW = 1.0, 5.0
-THETA_LOW, THETA_HIGH = 1.5, 2.5
+T_MIN, WINDOW = 1.0, 20.0
+"""The window is far longer than needed, so that slow neurons are not lost to the statistics."""
+THETA_LOW, THETA_HIGH = 2.0, 4.0
 """Thresholds in units of potential: random patterns sum to about +-1, so nearly all fire inside."""
 
 

@@ -17,8 +17,10 @@ import xarray as xr
 
 from circuits.errors import InputError, SimulatorError
 from circuits.layer import LayerMismatch, LayerResponse
-from circuits.network import simulate
+from circuits.netlist import build
+from circuits.network import layer_cell, simulate
 from circuits.ngspice import Ngspice, parallel
+from circuits.stimulus import stimulus
 from montecarlo.plan import Plan
 from montecarlo.schema import (
     CHARACTERIZATION,
@@ -136,13 +138,10 @@ def _open_store(plan: Plan, path: Path, simulator: Ngspice) -> None:
 
 def _deck_hash(plan: Plan) -> str:
     """Fingerprint of the deck of sample 0 under the last stimulus: what ngspice is really given."""
-    from circuits.netlist import devices, step_table
-    from circuits.stimulus import stimulus
-
     stim, first = plan.stimuli, np.array([0])
     layer = stim.layer(len(stim.label) - 1, first)
     placed = stimulus(layer, stim.input_time[-1], plan.point)
-    deck = step_table(devices(layer, plan.point, draw_samples(plan, first)), placed, plan.point)
+    deck = build(layer_cell(layer, placed, plan.point, draw_samples(plan, first)))
     text = deck.text + "".join(f"{k}\n{v}" for k, v in sorted(deck.files.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -68,7 +68,7 @@ def open_dataset(path: str | Path, schema: str) -> xr.Dataset:
     try:
         dataset = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
     except Exception as error:  # zarr and netCDF4 raise many kinds
-        raise InputError(f"{path} cannot be read as a dataset: {error}") from None
+        raise InputError(f"{path} cannot be read as a dataset: {str(error).splitlines()[0]}") from None
     found = dataset.attrs.get("schema")
     if found != schema:
         raise InputError(f"{path} has schema {found!r}, {schema!r} was expected")

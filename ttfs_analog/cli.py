@@ -70,7 +70,10 @@ def _network(path: str, data: str | None):
     name = data or net.metadata.get("data")
     if not name:
         raise InputError(f"{path} does not know its dataset; name one with --data")
-    return net, datasets.load(name, dtype=net.like.dtype)
+    sets = datasets.load(name, dtype=net.like.dtype)
+    if sets.features != net.n_in:
+        raise InputError(f"{path} takes {net.n_in} inputs, {name} has {sets.features}")
+    return net, sets
 
 
 @cli.command()
@@ -122,7 +125,7 @@ def simulate(
 @click.argument("source", metavar="LAYER.json|NET.pt", type=click.Path())
 @technology_option
 @click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
-@click.option("--form", type=click.Choice(["pulse", "table"]), default="pulse", show_default=True)
+@click.option("--form", type=click.Choice(["pulse", "table", "pwl"]), default="pulse", show_default=True)
 @click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
 @click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
 @common(out="")
@@ -204,7 +207,12 @@ def fit(dataset: str, out: str, seed: int) -> Result:
     )
     terms = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.terms.items()}
     result = {"path": out, "terms": terms, "holdout": held, "energy": model.energy}
-    return {**result, "n_samples": model.n_samples, "n_failed": model.n_failed}, text
+    return {
+        **result,
+        "n_samples": model.n_samples,
+        "n_failed": model.n_failed,
+        "n_incomplete": model.n_incomplete,
+    }, text
 
 
 @cli.command()

@@ -126,6 +126,7 @@ def write_netlists(
         mismatch = _chip(layers, tech, chip, seed)
     else:
         net, data = pair
+        net.require_points()
         if image >= len(data.x_test):
             raise InputError(f"--image {image}: {data.name} has {len(data.x_test)} test images")
         layers, points = net.to_circuit(), net.points
@@ -148,14 +149,13 @@ def write_netlists(
 def _write_deck(
     path: Path, layer: Layer, times: Array, point: OperatingPoint, mismatch: LayerMismatch, form: str
 ) -> int:
-    from circuits.netlist import devices, pulse, step_table
+    from circuits.netlist import build
+    from circuits.network import layer_cell
     from circuits.stimulus import stimulus
 
-    stim, dev = stimulus(layer, times, point), devices(layer, point, mismatch)
-    if form == "pulse":
-        deck = pulse(dev, stim, point)
-    else:
-        deck = step_table(dev, stim, point, waveform=True, table=f"{path.stem}_t")
+    cell = layer_cell(layer, stimulus(layer, times, point), point, mismatch)
+    extra = {"table": {"prefix": f"{path.stem}_t"}, "pulse": {"vdd": point.vdd}, "pwl": {}}[form]
+    deck = build(cell, form, waveform=True, **extra)
     path.write_text(deck.text)
     for name, text in deck.files.items():
         (path.parent / name).write_text(text)
@@ -283,7 +283,7 @@ def evaluate_chips(
 ) -> Result:
     """Accuracy over chips."""
     nominal = accuracy(net, data.x_test, data.y_test)
-    target = max(nominal - 0.02, 0.0) if target is None else target
+    target = max(nominal - 0.02, 0.0) if target is None else evaluation.check_target(target)
     found = evaluation.evaluate(net, data, noise.sample(net, chips, seed), progress=progress)
     found.attrs["target"] = target
     found.to_netcdf(out)

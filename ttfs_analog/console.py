@@ -72,7 +72,7 @@ def common(out: str | None = None, seed: bool = True) -> Callable[[Callable[...,
         )
         if seed:
             command = click.option(
-                "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed."
+                "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."
             )(command)
         if out is not None:
             command = click.option(
@@ -100,7 +100,7 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
     def interrupted(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
+    before = signal.signal(signal.SIGTERM, interrupted)
     try:
         code = command.main(arguments, prog_name="ttfs-analog", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -130,4 +130,6 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
             "ttfs_analog' for the traceback",
             2,
         )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0

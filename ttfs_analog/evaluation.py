@@ -78,10 +78,16 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     )
 
 
-def summarise(result: xr.Dataset, target: float) -> dict[str, Any]:
-    """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval."""
+def check_target(target: float) -> float:
+    """Pass a yield target through, if it is an accuracy."""
     if not 0 <= target <= 1:
         raise InputError(f"the yield target is an accuracy in [0, 1], got {target}")
+    return target
+
+
+def summarise(result: xr.Dataset, target: float) -> dict[str, Any]:
+    """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval."""
+    check_target(target)
     per_chip = result["accuracy"].values
     mean, low, high = mean_interval(per_chip)
     good = int(np.sum(per_chip >= target))

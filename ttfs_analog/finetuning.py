@@ -24,7 +24,7 @@ MODES = ("agnostic",)
 
 def tighten(net: TTFSNetwork, x: Tensor, percentile: float) -> TTFSNetwork:
     """A copy whose windows hold this percentile of the activations; weights are the same."""
-    tight = net.clone()
+    tight, x = net.clone(), x.to(net.like)
     tight.set_windows(choose_windows(to_relu(net), x, percentile=percentile))
     tight.rescale(x)
     return tight
@@ -64,6 +64,9 @@ def finetune(
         raise InputError(f"chips_per_batch must be >= 1, got {chips_per_batch}")
     noise.check_range(net)
     x_train, y_train = training_pair(data)
+    x_train, y_train = x_train.to(net.like), y_train.to(net.like.device)
+    if x_train.shape[1] != net.n_in:
+        raise InputError(f"the network takes {net.n_in} inputs, the data have {x_train.shape[1]}")
     tuned = net.clone() if percentile is None else tighten(net, x_train, percentile)
     generator = torch.Generator(device=tuned.like.device).manual_seed(seed)
     law = noise.law

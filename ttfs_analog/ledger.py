@@ -22,7 +22,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from circuits.errors import InputError
 from montecarlo.schema import package_version
 from montecarlo.statistics import mean_interval
 from ttfs_analog.datasets import pair_of
@@ -41,8 +40,7 @@ def layer_energies(
 ) -> torch.Tensor:
     """Energy [J], shape (chip, image, layer, part); without a noise model, of ideal sources."""
     k_synapse, k_slope = (noise.energy[p]["value"] if noise else 1.0 for p in PARTS)
-    if len(net.points) != len(net.layers):
-        raise InputError("the network has no operating points; make it again with 'train' or 'convert'")
+    net.require_points()
     total = []
     for layer, point, deviation in zip(net.layers, net.points, deviations, strict=True):
         q = charge(x, layer.weight.clamp(min=0), deviation.synapse).sum(-1)
@@ -82,7 +80,7 @@ def energy(
     x, _ = pair_of(data)
     x = x.to(net.like)
     drawn = noise.sample(net, chips, seed)
-    per_chip, per_image = [], torch.zeros(len(x), dtype=x.dtype)
+    per_chip, per_image = [], x.new_zeros(len(x))
     for chip in drawn:
         found = layer_energies(net, x, noise, chip.deviations(x))[0]
         per_chip.append(found.mean(0))
@@ -90,7 +88,7 @@ def energy(
         if progress:
             progress(len(per_chip), chips)
     hidden = net.trace(x)[:-1]
-    fired = sum((h > 0).double().sum(-1) for h in hidden) if hidden else torch.zeros(len(x))
+    fired = sum(((h > 0).double().sum(-1) for h in hidden), x.new_zeros(len(x)))
     count = sum(h.shape[-1] for h in hidden) or 1
     return xr.Dataset(
         {
@@ -111,7 +109,7 @@ def energy(
             ),
             "spikes_per_neuron": (
                 "image",
-                np.asarray(fired) / count,
+                fired.cpu().numpy() / count,
                 {"units": "1", "long_name": "spikes per hidden neuron"},
             ),
         },
@@ -121,7 +119,7 @@ def energy(
 
 
 def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
-    total = torch.zeros(len(x), dtype=x.dtype)
+    total = x.new_zeros(len(x))
     for layer, point in zip(net.layers, net.points, strict=True):
         q = charge(x, layer.weight)
         x = layer(x)

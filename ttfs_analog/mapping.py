@@ -45,7 +45,7 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
 
     def walk(module: nn.Sequential, prefix: str) -> None:
         nonlocal want_relu
-        for key, child in module.named_children():
+        for key, child in module._modules.items():  # named_children skips repeats
             where = f"layer {prefix}{key} ({type(child).__name__})"
             if isinstance(child, nn.Sequential):
                 walk(child, f"{prefix}{key}.")
@@ -85,7 +85,7 @@ def choose_windows(
 
     Source: percentiles, Stanojevic et al. 2024, Methods (ii) and (iv).
     """
-    if zeta <= -1:
+    if not -1 < zeta < math.inf:
         raise InputError(f"zeta must be > -1, got {zeta}")
     if percentile is not None and not 0 < percentile <= 100:
         raise InputError(f"percentile must lie in (0, 100], got {percentile}")
@@ -133,11 +133,13 @@ def convert(
         if not torch.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite (NaN or inf)")
     x = inputs_of(calibration).to(chain[0].weight)
+    if len(x) == 0:
+        raise InputError("the calibration data hold no inputs")
     if x.shape[1] != chain[0].in_features:
         raise InputError(
             f"the model takes {chain[0].in_features} inputs, the calibration data have {x.shape[1]}"
         )
-    if float(x.min()) < 0 or float(x.max()) > 1:
+    if not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN is caught here too
         raise InputError(
             f"inputs must lie in [0, 1], found {float(x.min()):.3g}..{float(x.max()):.3g}; scale them"
         )

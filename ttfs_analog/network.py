@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ class TTFSNetwork(nn.Module):
         """Inputs."""
         return self.layers[0].weight.shape[1]
 
+    def require_points(self) -> None:
+        """Refuse a network whose layers have no operating points."""
+        if len(self.points) != len(self.blocks):
+            raise InputError("the network has no operating points; make it with 'train' or 'convert'")
+
     def forward(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> Tensor:
         """Logits.
 
@@ -90,9 +96,9 @@ class TTFSNetwork(nn.Module):
     def set_windows(self, windows: Sequence[float]) -> None:
         """Change the firing windows. The ideal function changes only where activations are clipped."""
         spiking = [layer for layer in self.layers if layer.spiking]
+        if len(windows) != len(spiking) or not all(0 < w < math.inf for w in windows):
+            raise InputError(f"{len(spiking)} windows > 0 are needed, got {list(windows)}")
         for k, (layer, window) in enumerate(zip(spiking, windows, strict=True)):
-            if not window > 0:
-                raise InputError(f"window of layer {k} must be > 0, got {window}")
             layer.window.fill_(window)
             self.layers[k + 1].input_window.fill_(window)
 
@@ -156,7 +162,8 @@ class TTFSNetwork(nn.Module):
             "dtype": str(self.like.dtype).removeprefix("torch."),
             "operating_points": [json.loads(p.to_json()) for p in self.points],
         }
-        torch.save({"state_dict": self.state_dict(), "metadata": json.dumps(metadata)}, path)
+        with open(path, "wb") as file:
+            torch.save({"state_dict": self.state_dict(), "metadata": json.dumps(metadata)}, file)
         return path
 
     @classmethod
@@ -177,26 +184,37 @@ class TTFSNetwork(nn.Module):
             raise InputError(f"{path} is a folder, not a network file") from None
         except Exception:  # torch, zipfile and pickle raise many kinds
             raise InputError(f"{path} is not a ttfs-analog network file, or is damaged") from None
-        if metadata.get("schema") != SCHEMA:
-            raise InputError(f"{path} has schema {metadata.get('schema')!r}, not {SCHEMA!r}")
-        dtype = getattr(torch, metadata.pop("dtype"))
-        layers = [
-            TTFSLinear(
-                torch.zeros(spec["out"], spec["in"], dtype=dtype),
-                torch.zeros(spec["out"], dtype=dtype),
-                input_window=1.0,
-                spiking=spec["spiking"],
-            )
-            for spec in metadata.pop("layers")
-        ]
-        points = metadata.pop("operating_points")
-        net = cls(layers, {k: v for k, v in metadata.items() if k != "schema"})
+        if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
+            raise InputError(f"{path} does not have schema {SCHEMA!r}")
         try:
-            net.load_state_dict(content["state_dict"])
-        except RuntimeError as error:
-            raise InputError(f"{path}: {' '.join(str(error).split())[:200]}") from None
-        for key, value in net.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise InputError(f"{path}: {key} holds values that are not finite")
-        net.points = [OperatingPoint(**p) for p in points]
+            net = _rebuild(metadata, content["state_dict"])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} is not complete: {' '.join(str(error).split())[:200]}") from None
         return net
+
+
+def _rebuild(metadata: dict[str, Any], state: dict[str, Tensor]) -> TTFSNetwork:
+    """A network from its description and its tensors."""
+    dtype = getattr(torch, metadata["dtype"])
+    layers = [
+        TTFSLinear(
+            torch.zeros(spec["out"], spec["in"], dtype=dtype),
+            torch.zeros(spec["out"], dtype=dtype),
+            input_window=1.0,
+            spiking=spec["spiking"],
+        )
+        for spec in metadata["layers"]
+    ]
+    own = ("schema", "dtype", "layers", "operating_points")
+    net = TTFSNetwork(layers, {k: v for k, v in metadata.items() if k not in own})
+    net.load_state_dict(state)
+    for key, value in net.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"{key} holds values that are not finite")
+    net.points = [OperatingPoint(**p) for p in metadata["operating_points"]]
+    if net.points and len(net.points) != len(layers):
+        raise InputError(f"{len(net.points)} operating points for {len(layers)} layers")
+    net.to_circuit()  # refuses slopes and windows that are not > 0
+    return net

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "ttfs-analog/noise-model/1"
 LEAST_SAMPLES = 20
+LARGEST_LOSS = 0.01
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class NoiseModel:
     holdout: dict[str, Any]  #: figures on chips, stimuli and weight patterns not used in the fit
     n_samples: int
     n_failed: int
+    n_incomplete: int  #: neurons left out because a stimulus they needed was early or silent
     advice: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -99,6 +101,7 @@ class NoiseModel:
                 f"{good.sizes['sample']} good samples are too few for a noise model; "
                 f"at least {LEAST_SAMPLES}, and about {samples_for_std(0.1)} for sigmas to +-10 %"
             )
+        good, incomplete = _complete(good)
         held_pattern = good["sample"].values % good.sizes["pattern"] == good.sizes["pattern"] - 1
         fit_set, held = good.isel(sample=~held_pattern), good.isel(sample=held_pattern)
         rng = generator(seed, PLAN, 1)
@@ -115,6 +118,7 @@ class NoiseModel:
             holdout=validate(held, law, rng),
             n_samples=int(good.sizes["sample"]),
             n_failed=int(np.sum(status != 0)),
+            n_incomplete=incomplete,
             advice={"samples_for_sigma_to_10_percent": samples_for_std(0.1)},
             provenance={
                 "plan": json.loads(dataset.attrs["plan"]),
@@ -210,9 +214,31 @@ class NoiseModel:
             }
             model = cls(terms=terms, **content)
             model.law  # noqa: B018 - refuses sigmas that cannot be drawn
+            limits = [model.validity[k]["max"] for k in ("weight", "window")]
+            coefficients = [model.energy[k]["value"] for k in ("synapse", "slope")]
+            if not all(math.isfinite(v) for v in (*coefficients, *filter(None, limits))):
+                raise TypeError("a limit or an energy is not a number")
         except (TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{path} is not a complete noise model: {error}") from None
         return model
+
+
+def _complete(good: xr.Dataset) -> tuple[xr.Dataset, int]:
+    """Neurons all of whose devices could be extracted, and how many could not.
+
+    Those that could not are the extreme ones: leaving out many would bias every sigma.
+    """
+    found = extract(good)
+    whole = np.isfinite(found["synapse"].values).all(1)
+    for name in ("slope", "threshold", "capacitance"):
+        whole &= np.isfinite(found[name].values)
+    lost = int(np.sum(~whole))
+    if lost > LARGEST_LOSS * len(whole):
+        raise InputError(
+            f"{lost} of {len(whole)} neurons spiked too early or not at all where the protocol needs them; "
+            "sigmas from the rest would be biased: the mismatch is too large for this protocol"
+        )
+    return good.isel(sample=whole), lost
 
 
 def _law(terms: dict[str, Term]) -> MismatchLaw:

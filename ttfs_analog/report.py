@@ -65,13 +65,13 @@ def _collect(folder: Path) -> dict[str, dict[str, Any]]:
             elif path.suffix == ".nc":
                 with xr.open_dataset(path) as opened:
                     content = opened.load()
-            elif path.suffix == ".json" and json.loads(path.read_text()).get("schema") == NOISE:
-                found.setdefault(NOISE, {})[path.name] = NoiseModel.load(path)
-                continue
             else:
+                content = json.loads(path.read_text()) if path.suffix == ".json" else None
+                if isinstance(content, dict) and content.get("schema") == NOISE:
+                    found.setdefault(NOISE, {})[path.name] = NoiseModel.load(path)
                 continue
         except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
+            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
         found.setdefault(str(content.attrs.get("schema")), {})[path.name] = content
     return found
 

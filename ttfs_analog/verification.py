@@ -82,8 +82,7 @@ def verify(
     """
     x, y = pair_of(data)
     x, y = x[:images].to(net.like), y[:images]
-    if len(net.points) != len(net.layers):
-        raise InputError("the network has no operating points; make it again with 'train' or 'convert'")
+    net.require_points()
     Technology.load(technology)
     if noise is not None and noise.technology != technology:
         raise InputError(f"the noise model was measured on {noise.technology!r}, not on {technology!r}")

@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from circuits import netlist
 from circuits.closed_form import respond
 from circuits.layer import Layer, LayerMismatch
-from circuits.netlist import Deck, devices, pulse, step_table
+from circuits.netlist import Deck
+from circuits.network import layer_cell
 from circuits.operating_point import OperatingPoint
+from circuits.sources import Cell
 from circuits.stimulus import stimulus
 
 FOLDER = Path(__file__).resolve().parents[2] / "netlists"
@@ -28,16 +31,19 @@ READOUT = Layer([[0.5, -0.25, 0.75]], [0.2], t_min=1.0, t_max=1.0, spiking=False
 TIMES = np.array([0.2, 0.5, 0.6])
 
 
-def build(name: str) -> Deck:
+def cell_of(name: str) -> Cell:
     layer = {"neuron": NEURON, "layer": LAYER, "readout": READOUT}[name.split("_")[0]]
-    stim = stimulus(layer, TIMES, POINT)
-    dev = devices(layer, POINT, LayerMismatch.none(layer))
-    if name.endswith("pulse"):
-        return pulse(dev, stim, POINT, title=f"{name}, V = 0.5 V + 0.125 V per unit")
-    return step_table(dev, stim, POINT, title=f"{name}, columns are neurons", waveform=True, table=name)
+    return layer_cell(layer, stimulus(layer, TIMES, POINT), POINT, LayerMismatch.none(layer))
 
 
-NAMES = ("neuron_pulse", "readout_pulse", "layer_table")
+def build(name: str) -> Deck:
+    form = name.split("_")[1]
+    extra = {"prefix": name} if form == "table" else {}
+    title = f"{name}, V = 0.5 V + 0.125 V per unit"
+    return netlist.build(cell_of(name), form, title=title, waveform=True, **extra)
+
+
+NAMES = ("neuron_pulse", "readout_pulse", "layer_table", "layer_pwl")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,8 +8,8 @@ import pytest
 from circuits import closed_form
 from circuits.layer import Layer, LayerMismatch
 from circuits.measure import supply_energy
-from circuits.netlist import devices, pulse
-from circuits.network import feed_forward, read, simulate
+from circuits.netlist import build
+from circuits.network import feed_forward, layer_cell, simulate
 from circuits.ngspice import Ngspice
 from circuits.operating_point import OperatingPoint
 from circuits.stimulus import stimulus
@@ -48,14 +48,13 @@ def test_step_table_equals_closed_form(rng, make_layer, trial, spiking):
 
 
 @pytest.mark.parametrize("trial", range(4))
-def test_pulse_sources_equal_closed_form(rng, make_layer, trial):
-    """The readable form has 200 steps per run and one source per synapse: the same 1e-12."""
+@pytest.mark.parametrize("form", ["pulse", "pwl"])
+def test_other_forms_equal_closed_form(rng, make_layer, trial, form):
+    """One source per synapse, and PWL sums for an ngspice without XSPICE: the same 1e-12."""
     rng = np.random.default_rng(trial)
     layer, times = make_layer(rng, 6, 24)
     mismatch = some_mismatch(rng, layer, 2)
-    stim, dev = stimulus(layer, times, POINT), devices(layer, POINT, mismatch)
-    deck = pulse(dev, stim, POINT)
-    found = read(layer, stim, POINT, dev, deck, Ngspice().run(deck), 2)
+    found = simulate(layer, times, POINT, mismatch, form=form)
     theory = closed_form.respond(layer, times, POINT, mismatch)
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(found.delay), fired)
@@ -70,12 +69,11 @@ def test_energy_ledger_closes_on_the_integral_of_the_supply_current(rng, make_la
     """
     layer, times = make_layer(rng, 8, 20)
     stim = stimulus(layer, times, POINT)
-    dev = devices(layer, POINT, LayerMismatch.none(layer))
-    deck = pulse(dev, stim, POINT)
+    deck = build(layer_cell(layer, stim, POINT, LayerMismatch.none(layer)), "pulse", vdd=POINT.vdd)
     plot = Ngspice().run(deck)
     found = closed_form.respond(layer, times, POINT)
     for i in range(layer.n_out):
-        end = stim.n_min * stim.tick + min(found.delay[0, i], layer.window) * POINT.tau_c
+        end = stim.n_min * stim.grid.tick + min(found.delay[0, i], layer.window) * POINT.tau_c
         joule = supply_energy(plot["time"], plot[f"i(vdd{i})"], POINT.vdd, end)
         assert joule == pytest.approx(found.energy[0, i], rel=1e-9, abs=1e-24)
 

@@ -1,0 +1,499 @@
+"""Commands through the command line: exit codes, JSON, and one clear line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from torch import nn
+
+from circuits.technology import Technology
+from montecarlo.schema import CHARACTERIZATION, open_dataset
+from ttfs_analog.cli import cli, main
+from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.noise_model import NoiseModel
+
+LAYER = {
+    "weights": [[1.0, -0.5], [0.25, 0.75], [-2.0, -2.0]],
+    "bias": [0.5, -0.25, 0.0],
+    "spike_times": [0.25, None],
+    "t_min": 1.0,
+    "t_max": 4.0,
+}
+MODEL = """
+from torch import nn
+def good():
+    return nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
+def conv():
+    return nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Linear(5, 10))
+def nan():
+    model = good()
+    model[0].weight.data[1, 2] = float("nan")
+    return model
+def narrow():
+    return nn.Sequential(nn.Linear(7, 10))
+def nothing():
+    return None
+def broken():
+    raise KeyError("lost")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "layer.json").write_text(json.dumps(LAYER))
+    (tmp_path / "text").write_text("plain text")
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command; gives (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def succeed(call):
+    """Run a command with --json that must succeed; gives the object."""
+
+    def run(*arguments):
+        code, out, err = call(*arguments, "--json")
+        assert code == 0, err
+        assert out.count("\n") == 1  # one object, on one line
+        return json.loads(out)
+
+    return run
+
+
+@pytest.fixture
+def refuse(call):
+    """Run a command that must fail with one clear line; gives that line."""
+
+    def run(*arguments, code=2):
+        found, out, err = call(*arguments)
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert found == code
+        assert out == ""
+        assert len(errors) == 1
+        assert err.endswith(errors[0] + "\n")  # progress bars may come before it
+        assert "Traceback" not in err
+        assert "this is a bug" not in err
+        as_json, out, _ = call(*arguments, "--json")
+        assert as_json == code
+        assert json.loads(out)["exit_code"] == code
+        return errors[0]
+
+    return run
+
+
+COMMANDS = sorted(cli.commands)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_json(call, name):
+    code, out, err = call(name, "--help")
+    assert (code, err) == (0, "")
+    assert "--json" in out
+    assert cli.commands[name].help.splitlines()[0] in " ".join(out.split())
+
+
+def test_the_commands_are_those_of_the_loop():
+    wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert"}
+    assert wanted | {"finetune", "evaluate", "energy", "verify", "report", "demo"} == set(COMMANDS)
+
+
+def test_help_and_version(call):
+    assert "characterize" in call("-h")[1]
+    code, out, _ = call("--version")
+    assert code == 0
+    assert re.search(r"\d+\.\d+", out)
+
+
+def test_no_command_shows_the_help_and_is_an_error(call):
+    code, out, err = call()
+    assert (code, out) == (2, "")
+    assert "characterize" in err
+
+
+def test_the_module_runs_as_a_program():
+    found = subprocess.run(
+        [sys.executable, "-m", "ttfs_analog", "technologies", "--json"], capture_output=True, timeout=60
+    )
+    assert found.returncode == 0
+    assert json.loads(found.stdout)["technologies"]
+
+
+def test_technologies_lists_the_ideal_one(succeed, call):
+    found = {t["name"]: t for t in succeed("technologies")["technologies"]}
+    assert found["ideal"]["needs"] == "ngspice"
+    assert found["ideal"]["mismatch"] == Technology.load("ideal").mismatch
+    assert "ideal" in call("technologies")[1]
+
+
+def test_simulate_gives_the_closed_form(succeed, tmp_path):
+    found = succeed("simulate", "layer.json", "--level", "closed-form", "--out", "result.json")
+    # x = 0.75, 0; z = 1.25, -0.0625, -1.5 of a window of 3: t = 4 - z, and two are silent
+    assert found["spike_times"] == [pytest.approx(2.75, rel=1e-14), None, None]
+    assert found["v_t_min"] == pytest.approx([0.75, 0.1875, -1.5], rel=1e-14)  # rounding only
+    assert found["energy_j"] == pytest.approx(sum(found["energy_per_neuron_j"]), rel=1e-14)
+    stored = json.loads((tmp_path / "result.json").read_text())
+    assert stored["spike_times"] == found["spike_times"]
+
+
+def test_simulate_says_silent(call):
+    code, out, _ = call("simulate", "layer.json", "--level", "closed-form")
+    assert code == 0
+    assert out.count("silent") == 2
+
+
+def test_a_chip_number_is_one_fixed_chip(succeed):
+    arguments = ("simulate", "layer.json", "--level", "closed-form")
+    a, b, c, d = (
+        succeed(*arguments, *more)["spike_times"][0]
+        for more in (("--chip", 3), ("--chip", 3), ("--chip", 4), ("--chip", 3, "--seed", 1))
+    )
+    assert a == b
+    assert len({a, c, d}) == 3
+
+
+@pytest.mark.ngspice
+def test_simulate_in_the_simulator_agrees_and_draws(succeed, tmp_path):
+    closed = succeed("simulate", "layer.json", "--level", "closed-form", "--chip", 1)
+    found = succeed("simulate", "layer.json", "--chip", 1, "--plot", "waves.png")
+    # linear interpolation of straight ramps: rounding of float64 waveforms in volts
+    assert found["spike_times"][0] == pytest.approx(closed["spike_times"][0], abs=1e-8)
+    assert found["v_t_min"] == pytest.approx(closed["v_t_min"], abs=1e-8)
+    assert (tmp_path / "waves.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("form", ["pulse", "table"])
+def test_netlist_of_a_layer_is_one_deck(succeed, tmp_path, form):
+    found = succeed("netlist", "layer.json", "--form", form, "--out", "deck.cir")
+    assert found["n_decks"] == 1
+    assert found["n_devices"] > 3
+    assert (tmp_path / "deck.cir").read_text().rstrip().endswith(".end")
+
+
+def test_netlist_of_a_network_is_one_deck_a_layer(succeed, files, tmp_path):
+    found = succeed("netlist", files / "net.pt", "--image", 2, "--out", "decks")
+    assert found["n_decks"] == 2
+    assert sorted(p.name for p in (tmp_path / "decks").iterdir()) == ["layer0.cir", "layer1.cir"]
+
+
+def test_train_makes_a_network_that_is_the_relu_network(succeed):
+    found = succeed("train", "--data", "iris", "--arch", "fc-6", "--epochs", 3, "--out", "new/net.pt")
+    assert found["agreement"] == 1.0
+    assert found["logits_relative_error"] <= 1e-12  # float64 rounding
+    net = TTFSNetwork.load("new/net.pt")
+    assert net.metadata["accuracy"] == found["accuracy"]
+    assert (net.metadata["data"], net.metadata["arch"]) == ("iris", "fc-6")
+
+
+def test_training_twice_gives_the_same_file_content(succeed):
+    for name in ("a.pt", "b.pt"):
+        succeed("train", "--data", "iris", "--arch", "fc-6", "--epochs", 2, "--seed", 4, "--out", name)
+    a, b = (TTFSNetwork.load(n).state_dict() for n in ("a.pt", "b.pt"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_convert_maps_a_model_and_its_weights(succeed):
+    torch.manual_seed(9)
+    model = nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
+    torch.save(model.state_dict(), "state.pt")
+    found = succeed("convert", "model.py:good", "--weights", "state.pt", "--out", "net.pt")
+    assert found["agreement"] == 1.0
+    kept = TTFSNetwork.load("net.pt").layers[0].weight.detach()
+    assert torch.equal(kept, model[0].weight.detach().double())
+
+
+def test_fit_writes_the_model_and_its_figures(succeed, files, noise):
+    found = succeed("fit", files / "characterization.zarr", "--out", "noise.json")
+    assert NoiseModel.load("noise.json") == noise
+    assert found["terms"]["slope"]["std"] == noise.terms["slope"].std
+    assert found["n_samples"] == 300
+
+
+def test_evaluate_writes_what_it_says(succeed, files):
+    noise = ("--noise", files / "noise_model.json")
+    found = succeed("evaluate", files / "net.pt", *noise, "--chips", 5, "--out", "e.nc")
+    with xr.open_dataset("e.nc") as stored:
+        assert stored["accuracy"].values.tolist() == found["accuracy"]["per_chip"]
+        assert stored.attrs["target"] == found["yield"]["target"]
+    assert found["yield"]["target"] == pytest.approx(found["nominal_accuracy"] - 0.02, rel=1e-14)
+    assert 0.5 < found["agreement_with_relu"] <= 1
+
+
+def test_without_mismatch_evaluate_agrees_with_the_relu_network_everywhere(succeed, files, perfect):
+    perfect.save("perfect.json")
+    found = succeed("evaluate", files / "net.pt", "--noise", "perfect.json", "--chips", 3, "--out", "e.nc")
+    assert found["agreement_with_relu"] == 1.0
+    assert found["yield"]["value"] == 1.0
+
+
+def test_finetune_makes_a_network_and_says_how(succeed, files):
+    noise = ("--noise", files / "noise_model.json")
+    found = succeed("finetune", files / "net.pt", *noise, "--epochs", 1, "--out", "tuned.pt")
+    tuned = TTFSNetwork.load("tuned.pt")
+    assert tuned.metadata["finetuned"] == "agnostic"
+    assert tuned.metadata["accuracy"] == found["accuracy"]
+    assert tuned.windows[0] < TTFSNetwork.load(files / "net.pt").windows[0]
+
+
+def test_energy_adds_up(succeed, files):
+    noise = ("--noise", files / "noise_model.json")
+    found = succeed("energy", files / "net.pt", *noise, "--chips", 2, "--out", "energy.nc")
+    # float64 sums in another order
+    assert sum(found["ledger"].values()) == pytest.approx(found["energy_per_inference_j"]["mean"], rel=1e-12)
+
+
+def test_report_writes_a_page(succeed, files, tmp_path):
+    found = succeed("report", files, "--out", "page.html")
+    assert found == {"path": "page.html"}
+    assert "Noise model" in (tmp_path / "page.html").read_text()
+
+
+def test_text_for_people_comes_without_json(call, files):
+    noise = ("--noise", files / "noise_model.json")
+    code, out, _ = call("evaluate", files / "net.pt", *noise, "--chips", 3, "--out", "e.nc")
+    assert code == 0
+    assert out.startswith("accuracy ")
+    assert "yield" in out
+
+
+def test_out_of_range_is_refused_until_extrapolate_allows_it(call, refuse, files, noise):
+    import dataclasses
+
+    limits = {"weight": {"max": 0.01}, "window": {"max": None}}
+    dataclasses.replace(noise, validity=limits).save("narrow.json")
+    arguments = ("evaluate", files / "net.pt", "--noise", "narrow.json", "--chips", 2, "--out", "e.nc")
+    assert "--extrapolate" in refuse(*arguments)
+    assert call(*arguments, "--extrapolate")[0] == 0
+
+
+def bad_layer(**changes):
+    with open("bad.json", "w") as file:
+        json.dump({**LAYER, **changes}, file)
+    return "bad.json"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": [[1.0, float("nan")], [0.0, 0.0], [0.0, 0.0]]}, r"weights\[0, 1\] is nan"),
+        ({"weights": [[1.0, 2.0], [3.0], [0.0, 0.0]]}, "weights must be numbers in equal rows"),
+        ({"weights": []}, "weights must be n_out rows"),
+        ({"bias": [0.0]}, r"bias must have shape \(3,\)"),
+        ({"t_max": 1.0}, "t_max must be later than t_min"),
+        ({"t_max": 0.5}, "t_max must be later than t_min"),
+        ({"t_min": 0}, "t_min must be > 0"),
+        ({"slope": -1.0}, "slope must be > 0"),
+        ({"spike_times": [0.1]}, "spike_times must have 2 entries"),
+        ({"spike_times": [0.1, 2.0]}, r"spike_times\[1\] is 2"),
+        ({"spike_times": "early"}, "spike_times must be a list"),
+        ({"colour": 1}, r"unknown keys \['colour'\]"),
+        ({"spiking": "no"}, "spiking must be true or false"),
+    ],
+)
+@pytest.mark.parametrize("command", [("simulate",), ("netlist", "--out", "deck.cir")])
+def test_a_bad_layer_file_is_refused(refuse, command, changes, message):
+    assert re.search(message, refuse(*command, bad_layer(**changes)))
+    assert not os.path.exists("deck.cir")
+
+
+def test_a_layer_file_that_lacks_a_key_is_refused(refuse, tmp_path):
+    (tmp_path / "bad.json").write_text(json.dumps({k: v for k, v in LAYER.items() if k != "bias"}))
+    assert "lacks ['bias']" in refuse("simulate", "bad.json")
+
+
+NET, NOISE = "{files}/net.pt", "{files}/noise_model.json"
+MISTAKES = [
+    ("simulate none.json", "none.json does not exist"),
+    ("simulate text", "text is not JSON"),
+    ("simulate layer.json --technology magic", "unknown technology 'magic'; available: ideal"),
+    ("simulate layer.json --level magic", "magic"),
+    ("simulate layer.json --chip -1", "--chip"),
+    ("simulate layer.json --colour red", "No such option.*--colour.*simulate --help"),
+    ("simulate", "Missing argument"),
+    ("simulate layer.json --level closed-form --out none/result.json", "none/result.json"),
+    ("simulate layer.json --level closed-form --out /proc/x", "/proc/x"),
+    ("paint", "No such command 'paint'"),
+    ("netlist none.json", "does not exist"),
+    ("netlist none.pt", "none.pt does not exist; 'train' or 'convert'"),
+    ("netlist layer.json --technology magic", "unknown technology"),
+    ("netlist layer.json --out /proc/x/deck.cir", "/proc/x"),
+    (f"netlist {NET} --image 99999", "--image 99999: digits has 450 test images"),
+    ("characterize --technology magic", "unknown technology"),
+    ("characterize --samples 0", "--samples"),
+    ("characterize --sigma much", "--sigma 'much'.*not a number"),
+    ("characterize --sigma colour=0.1", "unknown mismatch term.*colour"),
+    ("characterize --sigma slope=-1", "sigma of slope"),
+    ("characterize --sigma nan", "sigma of"),
+    ("fit none.zarr", "none.zarr does not exist"),
+    ("fit {files}/characterization.zarr --out /proc/x", "/proc/x"),
+    ("train --data mnist", "unknown dataset 'mnist'; available: digits, iris"),
+    ("train --technology magic", "unknown technology"),
+    ("train --arch cnn", "unknown architecture 'cnn'"),
+    ("train --data iris --epochs 0", "--epochs"),
+    ("train --data iris --epochs 1 --lr 0", "lr > 0"),
+    ("train --data iris --epochs 1 --zeta -2", "zeta must be > -1"),
+    ("train --data iris --epochs 1 --percentile 200", "percentile"),
+    ("train --data iris --epochs 1 --out /proc/x/net.pt", "/proc/x"),
+    ("convert model.py", "not of the form FILE.py:FUNCTION"),
+    ("convert none.py:good", "none.py does not exist"),
+    ("convert model.py:lost", "has no function 'lost'"),
+    ("convert model.py:conv", r"layer 0 \(Conv2d\) is not supported"),
+    ("convert model.py:nan", "0.weight holds values that are not finite"),
+    ("convert model.py:narrow", "the model takes 7 inputs, the calibration data have 64"),
+    ("convert model.py:nothing", "returned NoneType"),
+    ("convert model.py:broken", "failed with KeyError"),
+    ("convert model.py:good --weights none.pt", "none.pt does not exist"),
+    ("convert model.py:good --weights text", "text does not fit"),
+    ("convert model.py:good --data mnist", "unknown dataset"),
+    (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
+    (f"evaluate text --noise {NOISE}", "text"),
+    (f"evaluate {NET}", "Missing option '--noise'"),
+    (f"evaluate {NET} --noise none.json", "none.json does not exist; 'fit'"),
+    (f"evaluate {NET} --noise text", "text is not a noise model"),
+    (f"evaluate {NET} --noise layer.json", "layer.json has schema None"),
+    (f"evaluate {NET} --noise {NOISE} --chips 0", "--chips"),
+    (f"evaluate {NET} --noise {NOISE} --data mnist", "unknown dataset"),
+    (f"evaluate {NET} --noise {NOISE} --chips 2 --target 90", "accuracy in"),
+    (f"evaluate {NET} --noise {NOISE} --chips 2 --out none/e.nc", "none/e.nc"),
+    (f"evaluate {NET} --noise {NOISE} --chips 2 --out /proc/x", "/proc/x"),
+    (f"finetune {NET} --noise none.json", "none.json does not exist"),
+    (f"finetune {NET} --noise {NOISE} --mode magic", "--mode"),
+    (f"finetune {NET} --noise {NOISE} --epochs 1 --percentile 101", "percentile"),
+    (f"finetune {NET} --noise {NOISE} --epochs 1 --lr nan", "lr > 0"),
+    (f"energy {NET} --noise {NOISE} --chips 2 --out /proc/x", "/proc/x"),
+    (f"energy {NET} --noise {NOISE} --chips 1", "--chips"),
+    (f"verify {NET} --noise {NOISE} --technology magic", "unknown technology"),
+    (f"verify {NET} --noise {NOISE} --images 0", "--images"),
+    (f"verify {NET} --noise {NOISE} --workers 0", "--workers"),
+    ("report none", "none is not a folder"),
+    ("report .", "holds no results"),
+    ("report {files} --out /proc/x/page.html", "/proc/x"),
+    ("demo --samples 10", "--samples"),
+    ("demo --out /proc/x", "/proc/x"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), MISTAKES)
+def test_a_mistake_is_one_clear_line(refuse, files, line, message):
+    found = refuse(*line.format(files=files).split())
+    assert re.search(message, found), found
+
+
+def test_a_truncated_network_is_refused(refuse, files, tmp_path):
+    whole = (files / "net.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
+    assert "cut.pt" in refuse("evaluate", "cut.pt", "--noise", files / "noise_model.json")
+
+
+def test_a_noise_model_of_another_schema_is_refused(refuse, files, tmp_path):
+    content = json.loads((files / "noise_model.json").read_text())
+    (tmp_path / "other.json").write_text(json.dumps({**content, "schema": "ttfs-analog/noise-model/9"}))
+    assert "noise-model/9" in refuse("energy", files / "net.pt", "--noise", "other.json")
+
+
+def test_a_dataset_of_another_schema_is_refused(refuse, tmp_path):
+    xr.Dataset(attrs={"schema": "other/1"}).to_netcdf(tmp_path / "other.nc")
+    assert "schema 'other/1'" in refuse("fit", "other.nc")
+
+
+def test_a_campaign_that_is_not_complete_is_refused(refuse, make_dataset):
+    part = make_dataset(30)
+    part["status"].values[20:] = -1
+    part.to_zarr("part.zarr", consolidated=False, zarr_format=2)
+    assert "10 of 30 samples are missing" in refuse("fit", "part.zarr", "--out", "n.json")
+
+
+def test_a_network_that_does_not_know_its_data_asks_for_it(refuse, call, files):
+    net = TTFSNetwork.load(files / "net.pt")
+    net.metadata = {}
+    net.save("bare.pt")
+    noise = ("--noise", files / "noise_model.json", "--chips", 2, "--out", "e.nc")
+    assert "--data" in refuse("evaluate", "bare.pt", *noise)
+    assert call("evaluate", "bare.pt", *noise, "--data", "digits")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "simulate layer.json",
+        "characterize --samples 20 --out c.zarr",
+        f"verify {NET} --noise {NOISE} --chips 1 --images 1",
+    ],
+)
+def test_a_missing_simulator_is_3(refuse, files, monkeypatch, line):
+    monkeypatch.setenv("TTFS_ANALOG_NGSPICE", "no-such-program")
+    found = refuse(*line.format(files=files).split(), code=3)
+    assert "no ngspice program found (looked for 'no-such-program')" in found
+    assert "TTFS_ANALOG_NGSPICE" in found
+    assert not os.path.exists("c.zarr")
+
+
+def test_another_program_is_not_taken_for_the_simulator(refuse, monkeypatch):
+    monkeypatch.setenv("TTFS_ANALOG_NGSPICE", "true")
+    assert "does not answer as ngspice" in refuse("characterize", "--out", "c.zarr", code=3)
+
+
+def test_an_interruption_is_130(call, monkeypatch):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Technology, "available", staticmethod(interrupt))
+    code, out, err = call("technologies", "--json")
+    assert code == 130
+    assert json.loads(out)["exit_code"] == 130
+    assert "interrupted" in err
+
+
+@pytest.mark.ngspice
+def test_characterize_makes_a_campaign_and_resumes_only_its_own(succeed, refuse):
+    arguments = ("characterize", "--samples", 24, "--sigma", 0.04, "--sigma", "slope=0.08")
+    found = succeed(*arguments, "--workers", 4, "--out", "c.zarr")
+    assert (found["n_samples"], found["n_failed"]) == (24, 0)
+    with open_dataset("c.zarr", CHARACTERIZATION) as dataset:
+        law = json.loads(dataset.attrs["plan"])["law"]
+        times = dataset["spike_time"].values
+    assert (law["slope"], law["threshold"]) == (0.08, 0.04)
+    assert succeed(*arguments, "--out", "c.zarr")["n_samples"] == 24
+    with open_dataset("c.zarr", CHARACTERIZATION) as dataset:
+        assert np.array_equal(dataset["spike_time"].values, times)
+    assert "belongs to another campaign" in refuse(*arguments, "--seed", 1, "--out", "c.zarr")
+    assert "/proc/x" in refuse(*arguments, "--out", "/proc/x")
+    assert succeed("fit", "c.zarr", "--out", "noise.json")["n_samples"] == 24
+
+
+@pytest.mark.ngspice
+def test_verify_passes_with_0_and_fails_with_1(call, files):
+    line = ("verify", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 2, "--images", 2)
+    code, out, err = call(*line, "--out", "v.nc", "--json")
+    assert code == 0, err
+    assert json.loads(out)["passed"] is True
+    with xr.open_dataset("v.nc") as stored:
+        assert stored["spike_time_spice"].shape == (2, 2, 16)
+    code, out, _ = call(*line, "--out", "v.nc", "--json", "--tolerance", -1)
+    assert code == 1
+    assert json.loads(out)["passed"] is False
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("out", ["none/v.nc", "/proc/x"])
+def test_verify_says_where_it_cannot_write(refuse, files, out):
+    line = ("verify", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 1, "--images", 1)
+    assert out in refuse(*line, "--out", out)

@@ -46,6 +46,7 @@ def respond(
         Device deviations; none = one perfect sample.
     """
     mismatch = mismatch or LayerMismatch.none(layer)
+    mismatch.fits(layer)
     times = layer.inputs(spike_times)
     x = np.where(np.isfinite(times), layer.t_min - times, 0.0)
     current = layer.weights * (1.0 + mismatch.synapse)

@@ -26,7 +26,7 @@ def _finite(label: str, value: object, shape: tuple[int, ...] | None = None) -> 
     """`value` as a finite float64 array of `shape`, or a message that says what is wrong."""
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{label} must be numbers in equal rows, got {value!r:.80}") from None
     if not np.all(np.isfinite(array)):
         where = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
@@ -146,12 +146,21 @@ class LayerMismatch:
         neuron = np.zeros((samples, layer.n_out))
         return cls(np.zeros((samples, *layer.weights.shape)), neuron, neuron, neuron)
 
+    def fits(self, layer: Layer) -> None:
+        """Refuse deviations of a layer of another size."""
+        if self.synapse.shape[1:] != layer.weights.shape:
+            raise InputError(
+                f"mismatch of a layer {self.synapse.shape[1:]} does not fit weights {layer.weights.shape}"
+            )
+
     @property
     def samples(self) -> int:
         return self.synapse.shape[0]
 
     def __getitem__(self, key: int | slice) -> LayerMismatch:
-        key = slice(key, key + 1) if isinstance(key, int) else key
+        if not isinstance(key, slice):
+            index = range(self.samples)[key]  # IndexError beyond the end
+            key = slice(index, index + 1)
         return LayerMismatch(*(getattr(self, f.name)[key] for f in dataclasses.fields(self)))
 
 

@@ -43,7 +43,7 @@ def crossing(time: Array, volts: Array, threshold: Array, start: float, tick: fl
     if abs(time[at] - start) > 0.01 * tick:
         raise SimulatorError(f"the record has no point at t_min = {start!r} s")
     ahead, v = time[at:] - start, volts[at:]
-    if len(ahead) < 2:
+    if ahead[-1] < tick:
         raise SimulatorError("the record ends at t_min")
     above = v >= threshold
     fired = above.any(axis=0)

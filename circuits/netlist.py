@@ -25,6 +25,7 @@ from circuits.errors import InputError
 from circuits.layer import Array
 from circuits.sources import NEVER, Cell, Grid
 from circuits.units import name, number
+from circuits.units import title as plain
 
 FORMS = ("table", "pwl", "pulse")
 COLUMNS = 15
@@ -152,7 +153,7 @@ def pulse(
 
 def _membranes(cell: Cell, title: str) -> tuple[Circuit, list[str]]:
     """A circuit with one capacitor a neuron."""
-    circuit = Circuit(title)
+    circuit = Circuit(plain(title))
     nodes = [f"m{i}" for i in range(cell.sources.neurons)]
     for i, node in enumerate(nodes):
         value = float(cell.capacitance[i])

@@ -79,6 +79,7 @@ def layer_cell(layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: La
 
     Columns of the sources: one a synapse, then the phase-1 drive, then the slope source.
     """
+    mismatch.fits(layer)
     samples, n_out = mismatch.slope.shape
     neuron = samples * n_out
     slope = layer.slope * (1.0 + mismatch.slope) if layer.spiking else np.zeros((samples, n_out))

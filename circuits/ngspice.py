@@ -34,9 +34,13 @@ from circuits.units import name
 
 PROGRAM = "TTFS_ANALOG_NGSPICE"
 """Environment variable with the path of the ngspice program, if it is not on PATH."""
-HARMLESS = re.compile(r"^(Note: |\s*Reference value|Using transient initial|$)")
+HARMLESS = re.compile(r"^(Note: |Circuit: |\s*Reference value|Using transient initial|$)")
 SUSPECT = re.compile(r"error|warning|message:|singular|aborted|too small|fatal|unknown", re.I)
 T = TypeVar("T")
+
+
+class Cancelled(SimulatorError):
+    """The run was stopped from outside; its folder is removed."""
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +81,7 @@ class Ngspice:
                 f"no ngspice program found (looked for {wanted!r}); install it, on Debian and Ubuntu "
                 f"with 'apt-get install ngspice', or set {PROGRAM} to its path"
             )
-        self.program, self.timeout = found, timeout
+        self.program, self.timeout = os.path.abspath(found), timeout
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._cancelled = False
@@ -104,12 +108,18 @@ class Ngspice:
         """
         for file in deck.files:
             name(file.removesuffix(".txt"))  # ngspice lower-cases paths
-        folder = Path(tempfile.mkdtemp(prefix="ttfs-analog-"))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="ttfs-analog-"))
+        except OSError as error:
+            raise SimulatorError(f"cannot make a run folder: {error}; set TMPDIR to a usable disk") from None
         try:
             for file, text in {**deck.files, "deck.cir": deck.text}.items():
                 (folder / file).write_text(text)
             self._execute(folder)
             plot = self._accept(folder, deck)
+        except Cancelled:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         except SimulatorError as error:
             raise SimulatorError(f"{error}\n{_tail(folder)}run folder kept: {folder}") from None
         except OSError as error:
@@ -135,16 +145,19 @@ class Ngspice:
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             with self._lock:
                 if self._cancelled:
-                    raise SimulatorError("simulation cancelled")
-                process = subprocess.Popen(
-                    command,
-                    cwd=folder,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=err,
-                    start_new_session=True,
-                )
+                    raise Cancelled("simulation cancelled")
+                try:
+                    process = subprocess.Popen(
+                        command,
+                        cwd=folder,
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=out,
+                        stderr=err,
+                        start_new_session=True,
+                    )
+                except OSError as error:
+                    raise SimulatorError(f"{self.program} cannot be started: {error.strerror}") from None
                 self._running.add(process)
             try:
                 _limit(process.pid, int(2 * self.timeout) + 1)
@@ -157,7 +170,7 @@ class Ngspice:
                 with self._lock:
                     self._running.discard(process)
         if self._cancelled:
-            raise SimulatorError("simulation cancelled")
+            raise Cancelled("simulation cancelled")
         if code != 0:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise SimulatorError(f"ngspice {how}")

@@ -95,7 +95,7 @@ class OperatingPoint:
         span = max(v_max - v_min, 1e-3) * (1.0 + margin)
         v_unit = (self.v_high - self.v_low) / span
         middle = 0.5 * (self.v_low + self.v_high)
-        v_reset = middle - v_unit * 0.5 * (v_min + v_max)
+        v_reset = min(max(middle - v_unit * 0.5 * (v_min + v_max), self.v_low), self.v_high)
         return dataclasses.replace(self, i_unit=v_unit * self.c_mem / self.tau_c, v_reset=v_reset)
 
     def to_json(self) -> str:

@@ -55,7 +55,8 @@ def parse(raw: bytes) -> list[Plot]:
         if points <= 0:
             raise SimulatorError("raw file: header says 0 points (run cut short, or disk full)")
         first = header.index("Variables:") + 1 if "Variables:" in header else len(header)
-        names = tuple(line.split()[1] for line in header[first : first + n_vars] if line.strip())
+        words = [line.split() for line in header[first : first + n_vars]]
+        names = tuple(w[1] for w in words if len(w) > 1)
         if len(names) != n_vars:
             raise SimulatorError(f"raw file: {n_vars} variables announced, {len(names)} named")
         start, size = mark + len(MARK), 8 * n_vars * points

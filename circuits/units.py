@@ -29,6 +29,19 @@ def number(value: float) -> str:
     return repr(value)
 
 
+def title(text: str) -> str:
+    """Pass a deck title through, if it is one plain line that ngspice takes for a title only.
+
+    Raises
+    ------
+    InputError
+        On control characters, or a first character that ngspice gives a meaning.
+    """
+    if not re.match(r"[A-Za-z0-9(][ -~]{0,199}\Z", text):
+        raise InputError(f"deck title {text[:60]!r} must be one plain line that starts with a letter or digit")
+    return text
+
+
 def name(text: str) -> str:
     """Pass a node, device or file name through, if it cannot be read as anything else.
 

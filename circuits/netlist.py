@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +49,11 @@ class Deck:
     n_devices: int = 0
 
 
-def build(cell: Cell, form: str = "table", **options: object) -> Deck:
+def build(cell: Cell, form: str = "table", **options: Any) -> Deck:
     """The deck of a cell in one of the forms `table`, `pwl`, `pulse`; options as there."""
     if form not in FORMS:
         raise InputError(f"unknown netlist form {form!r}; choose from {', '.join(FORMS)}")
-    return {"table": table, "pwl": pwl, "pulse": pulse}[form](cell, **options)  # type: ignore[operator]
+    return {"table": table, "pwl": pwl, "pulse": pulse}[form](cell, **options)
 
 
 def table(
@@ -68,7 +69,7 @@ def table(
         Start of the table file names: lower case, since ngspice lower-cases them.
     """
     edges, rows = cell.sources.rows(cell.grid)
-    circuit, nodes = _membranes(cell, title)
+    circuit, nodes = membranes(cell, title)
     files = {}
     for k, first in enumerate(range(0, len(nodes), COLUMNS)):
         ports = nodes[first : first + COLUMNS]
@@ -105,7 +106,7 @@ def _table(part: Array, edges: NDArray[np.int64], grid: Grid) -> str:
 def pwl(cell: Cell, *, title: str = "neurons, piecewise linear", waveform: bool = False) -> Deck:
     """Portable form of the fast path: one PWL source a neuron, with edges that ngspice jumps over."""
     edges, rows = cell.sources.rows(cell.grid)
-    circuit, nodes = _membranes(cell, title)
+    circuit, nodes = membranes(cell, title)
     before = [cell.grid.text(n) for n in edges]
     after = [f"{n}.{EDGE}e{cell.grid.exponent}" for n in edges]
     for i, node in enumerate(nodes):
@@ -130,9 +131,17 @@ def pulse(
     Branch currents i(vdd<i>) are saved: the integral of -vdd * i is the neuron's energy.
     """
     edges, _ = cell.sources.rows(cell.grid)
-    circuit, nodes = _membranes(cell, title)
+    circuit, nodes = membranes(cell, title)
+    count = pulses(circuit, cell, nodes, vdd)
+    supplies = tuple(f"vdd{i}" for i in range(len(nodes)))
+    vectors = [f"v({n})" for n in nodes] + [f"i({s})" for s in supplies]
+    text = _finish(circuit, cell, edges, vectors, waveform)
+    return Deck(text, tuple(nodes), _stop(cell), currents=supplies, n_devices=count + 2 * len(nodes))
+
+
+def pulses(circuit: Circuit, cell: Cell, nodes: list[str], vdd: float) -> int:
+    """Add one supply a neuron and one PULSE source per current; returns how many."""
     grid, sources = cell.grid, cell.sources
-    edge, period = f"0.{EDGE}e{grid.exponent}", grid.text(4 * grid.stop)
     count = 0
     for i, node in enumerate(nodes):
         circuit.V(f"dd{i}", f"vdd{i}", circuit.gnd, number(vdd))
@@ -141,17 +150,20 @@ def pulse(
             if amps == 0 or on == NEVER:
                 continue
             ends = (f"vdd{i}", node) if amps > 0 else (node, circuit.gnd)
-            width = grid.text(int(sources.off[s]) - on)
-            shape = f"PULSE(0 {number(abs(amps))} {grid.text(on)} {edge} {edge} {width} {period})"
+            shape = pulse_shape(abs(amps), on, int(sources.off[s]), grid)
             circuit.I(f"{name(label)}_{i}", *ends, shape)
             count += 1
-    supplies = tuple(f"vdd{i}" for i in range(len(nodes)))
-    vectors = [f"v({n})" for n in nodes] + [f"i({s})" for s in supplies]
-    text = _finish(circuit, cell, edges, vectors, waveform)
-    return Deck(text, tuple(nodes), _stop(cell), currents=supplies, n_devices=count + 2 * len(nodes))
+    return count
 
 
-def _membranes(cell: Cell, title: str) -> tuple[Circuit, list[str]]:
+def pulse_shape(height: float, on: int, off: int, grid: Grid) -> str:
+    """A pulse from tick to tick with edges that ngspice jumps over."""
+    edge = f"0.{EDGE}e{grid.exponent}"
+    width, period = grid.text(off - on), grid.text(4 * grid.stop)
+    return f"PULSE(0 {number(height)} {grid.text(on)} {edge} {edge} {width} {period})"
+
+
+def membranes(cell: Cell, title: str) -> tuple[Circuit, list[str]]:
     """A circuit with one capacitor a neuron."""
     circuit = Circuit(plain(title))
     nodes = [f"m{i}" for i in range(cell.sources.neurons)]
@@ -171,7 +183,7 @@ def _stop(cell: Cell) -> float:
 
 def comb(circuit: Circuit, grid: Grid, ticks: Iterable[int]) -> None:
     """A source that is always zero, with a corner at every tick where something happens."""
-    corners = "\n".join(f"+ {grid.text(n)} 0" for n in ticks if n > 0)
+    corners = "\n".join(f"+ {grid.text(n)} 0" for n in ticks if n > 0) or f"+ {grid.text(grid.stop)} 0"
     circuit.raw_spice += f"Vbp bp 0 PWL(0 0\n{corners})\n"
 
 

@@ -38,7 +38,9 @@ def title(text: str) -> str:
         On control characters, or a first character that ngspice gives a meaning.
     """
     if not re.match(r"[A-Za-z0-9(][ -~]{0,199}\Z", text):
-        raise InputError(f"deck title {text[:60]!r} must be one plain line that starts with a letter or digit")
+        raise InputError(
+            f"deck title {text[:60]!r} must be one plain line that starts with a letter or digit"
+        )
     return text
 
 

@@ -17,8 +17,9 @@ import xarray as xr
 
 from circuits.errors import InputError, SimulatorError
 from circuits.layer import LayerMismatch, LayerResponse
+from circuits.layer_cell import layer_cell
 from circuits.netlist import build
-from circuits.network import layer_cell, simulate
+from circuits.network import simulate
 from circuits.ngspice import Ngspice, parallel
 from circuits.stimulus import stimulus
 from montecarlo.plan import Plan

@@ -149,13 +149,17 @@ def write_netlists(
 def _write_deck(
     path: Path, layer: Layer, times: Array, point: OperatingPoint, mismatch: LayerMismatch, form: str
 ) -> int:
+    from circuits.layer_cell import layer_cell
     from circuits.netlist import build
-    from circuits.network import layer_cell
     from circuits.stimulus import stimulus
 
     cell = layer_cell(layer, stimulus(layer, times, point), point, mismatch)
-    extra = {"table": {"prefix": f"{path.stem}_t"}, "pulse": {"vdd": point.vdd}, "pwl": {}}[form]
-    deck = build(cell, form, waveform=True, **extra)
+    options: dict[str, dict[str, Any]] = {
+        "table": {"prefix": f"{path.stem}_t"},
+        "pulse": {"vdd": point.vdd},
+        "pwl": {},
+    }
+    deck = build(cell, form, waveform=True, **options[form])
     path.write_text(deck.text)
     for name, text in deck.files.items():
         (path.parent / name).write_text(text)

@@ -69,11 +69,13 @@ def pair_of(data: Any) -> tuple[Tensor, Tensor]:
         return data.x_test, data.y_test
     if isinstance(data, DataLoader):
         parts = [(x, y) for x, y in data]
+        if not parts:
+            raise InputError("the loader holds no data")
         data = (torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
     if not (isinstance(data, tuple | list) and len(data) == 2):
         raise InputError("data must be a DataLoader, a pair (x, y), or come from ttfs_analog.load_data")
     x, y = data
-    return x.reshape(len(x), -1), y
+    return x.flatten(1), y
 
 
 def training_pair(data: Any) -> tuple[Tensor, Tensor]:
@@ -88,5 +90,5 @@ def inputs_of(data: Any) -> Tensor:
     if isinstance(data, Data):
         return data.x_train
     if isinstance(data, Tensor):
-        return data.reshape(len(data), -1)
+        return data.flatten(1)
     return pair_of(data)[0]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuits.closed_form import fire, respond, trajectory_range
+from circuits.errors import InputError
 from circuits.layer import Layer, LayerMismatch
 from circuits.operating_point import OperatingPoint
 
@@ -229,3 +230,12 @@ def test_images_do_not_mix_in_the_range(rng):
         one_low, one_high = trajectory_range(layer, x[k : k + 1])
         assert np.array_equal(one_low[0], low[k])
         assert np.array_equal(one_high[0], high[k])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (3, 2), (1, 3)])
+def test_deviations_of_a_layer_of_another_size_are_refused(shape):
+    """Some of these shapes would broadcast in silence."""
+    layer = Layer(np.ones((2, 2)), np.zeros(2), t_min=1.0, t_max=3.0)
+    other = LayerMismatch.none(Layer(np.ones(shape), np.zeros(shape[0]), t_min=1.0, t_max=3.0))
+    with pytest.raises(InputError, match=r"does not fit weights \(2, 2\)"):
+        respond(layer, np.zeros(2), POINT, other)

@@ -63,6 +63,14 @@ def test_read_out_neurons_have_no_firing_window():
         ({"slope": 0.0}, "slope must be > 0"),
         ({"slope": [1.0, 1.0, -1.0]}, "slope must be > 0"),
         ({"slope": math.nan}, "finite"),
+        ({"slope": [1.0, 2.0]}, "slope must be one number or 3 numbers"),
+        ({"slope": [[1.0, 2.0, 3.0]]}, "slope must be one number or 3 numbers"),
+        ({"t_min": [1.0]}, r"t_min must have shape \(\)"),
+        ({"t_min": [1.0, 2.0]}, r"t_min must have shape \(\)"),
+        ({"t_max": [3.0]}, r"t_max must have shape \(\)"),
+        ({"weights": [[10**400, 0], [0, 0], [0, 0]]}, "weights must be numbers"),
+        ({"bias": [10**400, 0, 0]}, "bias must be numbers"),
+        ({"t_max": 10**400}, "t_max must be numbers"),
         ({"t_min": 0.0}, "t_min must be > 0"),
         ({"t_min": math.inf}, "finite"),
         ({"t_max": 1.0}, "later than t_min"),
@@ -144,3 +152,12 @@ def test_a_response_gives_activations_times_and_total_energy():
     assert np.array_equal(response.activation(2.0), [[1.5, 0.0]])
     assert np.array_equal(response.spike_times(1.25), [[1.75, math.inf]])
     assert np.array_equal(response.energy, [[4.0, 8.0]])
+
+
+def test_samples_count_from_the_end_too_and_there_is_none_beyond_it(rng):
+    drawn = mismatch(slope=0.1 * rng.random((4, 3)))
+    assert np.array_equal(drawn[-1].slope, drawn.slope[3:])
+    assert np.array_equal(drawn[-4].slope, drawn.slope[:1])
+    for beyond in (4, 99, -5):
+        with pytest.raises(IndexError):
+            drawn[beyond]

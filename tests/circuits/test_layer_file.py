@@ -71,6 +71,9 @@ def test_a_missing_key_is_named(write, key):
         ({**GOOD, "t_max": 0.5}, "later than t_min"),
         ({**GOOD, "t_min": "early"}, "t_min must be numbers"),
         ({**GOOD, "slope": -1}, "slope must be > 0"),
+        ({**GOOD, "slope": [1.0, 2.0, 3.0]}, "slope must be one number or 2 numbers"),
+        ({**GOOD, "t_min": [1.0]}, "t_min must have shape"),
+        ({**GOOD, "bias": [10**400, 0.0]}, "bias must be numbers"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_name_and_fault(write, content, said):

@@ -102,3 +102,15 @@ def test_arrays_are_converted_element_by_element():
     """1e-15: the same two operations on each element."""
     volts = POINT.volts(np.array([[0.0, 1.0], [2.0, -1.0]]))
     np.testing.assert_allclose(volts, [[0.55, 0.8], [1.05, 0.3]], rtol=1e-15)
+
+
+@FEW
+@given(POTENTIAL, POTENTIAL)
+def test_without_margin_the_range_fills_the_swing(a, b):
+    """1e-12 V: rounding of two products; a range of one sign may be kept off one end by v_reset."""
+    low, high = min(a, b, 0.0), max(a, b, 0.0)
+    point = POINT.fit_swing(min(a, b), max(a, b), margin=0)
+    point.check_swing(low, high, "layer")
+    if high - low > 1e-3:  # below that the span is floored
+        assert point.volts(low) == pytest.approx(point.v_low, abs=1e-12)
+        assert point.volts(high) == pytest.approx(point.v_high, abs=1e-12)

@@ -117,3 +117,10 @@ def test_a_name_that_is_not_there_is_an_error():
         plot["v(m1)"]
     with pytest.raises(KeyError, match="m1"):
         plot.columns(["v(m1)"])
+
+
+@pytest.mark.parametrize("line", [b"\t1\tv(m0)\tvoltage", b"\t2\ti(vdd0)\tvoltage"])
+@pytest.mark.parametrize("short", [b"\t1", b"", b"lost"])
+def test_a_variable_line_without_a_name_is_noticed(line, short):
+    with pytest.raises(SimulatorError, match="3 variables announced"):
+        parse(raw().replace(line, short))

@@ -1,4 +1,4 @@
-"""The time grid: exact charges, edges far enough apart, and times that read back as the same tick."""
+"""Spikes on the time grid: exact charges, whatever the grid, and edges inside their windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import OperatingPoint
-from circuits.stimulus import BREAK_DISTANCE, stimulus
+from circuits.sources import NEVER, Grid
+from circuits.stimulus import place, stimulus
 
 FEW = settings(max_examples=50, deadline=None)
 POINT = OperatingPoint()
@@ -31,10 +32,11 @@ def placed(fractions, t_min, window, tau_c=100e-9):
 def test_no_charge_is_lost_whatever_the_grid(fractions, t_min, window, tau_c):
     """gain * ticks on = t_min - t_j; a relative 1e-12 of t_min covers rounding of tick counts to 1e10."""
     layer, times, stim, point = placed(fractions, t_min, window, tau_c)
-    on = np.where(stim.start >= 0, stim.n_min - stim.start, 0) * stim.gain * stim.tick
+    pulses, tick = stim.inputs, stim.grid.tick
+    on = np.where(pulses.on >= 0, pulses.off - pulses.on, 0) * pulses.gain * tick
     wanted = np.where(np.isfinite(times), layer.t_min - times, 0.0) * point.tau_c
     np.testing.assert_allclose(on, wanted, rtol=0, atol=1e-12 * t_min * point.tau_c)
-    phase = stim.phase_gain * stim.n_min * stim.tick
+    phase = stim.phase_gain * stim.n_min * tick
     assert phase == pytest.approx(layer.t_min * point.tau_c, rel=1e-12)
 
 
@@ -43,19 +45,10 @@ def test_no_charge_is_lost_whatever_the_grid(fractions, t_min, window, tau_c):
 def test_edges_are_ticks_of_the_input_window(fractions, t_min, window):
     _, times, stim, _ = placed(fractions, t_min, window)
     active = np.isfinite(times) & (times < t_min)
-    assert np.array_equal(stim.start >= 0, active)
-    assert np.all(stim.start[active] < stim.n_min)
-    assert np.all(stim.gain[~active] == 0)
-
-
-@FEW
-@given(SPIKES, TIME, TIME)
-def test_a_tick_is_longer_than_what_the_simulator_merges(fractions, t_min, window):
-    """At least four break-point distances, and at most ten times that: a power of ten. 1e-9: rounding."""
-    layer, _, stim, point = placed(fractions, t_min, window)
-    relative = stim.tick / (layer.t_max * point.tau_c)
-    assert BREAK_DISTANCE * (1 - 1e-9) <= relative <= 10 * BREAK_DISTANCE * (1 + 1e-9)
-    assert BREAK_DISTANCE >= 4e-10
+    assert np.array_equal(stim.inputs.on != NEVER, active)
+    assert np.all(stim.inputs.on[active] < stim.n_min)
+    assert np.all(stim.inputs.off[active] == stim.n_min)
+    assert np.all(stim.inputs.gain[~active] == 0)
 
 
 @FEW
@@ -63,8 +56,8 @@ def test_a_tick_is_longer_than_what_the_simulator_merges(fractions, t_min, windo
 def test_the_run_lasts_until_the_firing_window_is_over(fractions, t_min, window):
     """The window counts from the tick of t_min, which may lie half a tick late."""
     layer, _, stim, point = placed(fractions, t_min, window)
-    assert (stim.n_stop - stim.n_min) * stim.tick >= layer.window * point.tau_c
-    assert stim.n_stop > stim.n_min
+    assert (stim.grid.stop - stim.n_min) * stim.grid.tick >= layer.window * point.tau_c
+    assert stim.grid.stop > stim.n_min
 
 
 @FEW
@@ -72,36 +65,48 @@ def test_the_run_lasts_until_the_firing_window_is_over(fractions, t_min, window)
 def test_gain_is_one_up_to_the_grid_unless_a_spike_is_nearly_at_t_min(fractions):
     """A spike n ticks ahead of t_min is off by at most one tick in n."""
     _, _, stim, _ = placed(fractions, 1.0, 2.0)
-    active = stim.start >= 0
-    ahead = stim.n_min - stim.start[active]
-    assert np.all(np.abs(stim.gain[active] - 1) <= 1.0 / ahead + 1e-12)
-
-
-@FEW
-@given(st.integers(0, 10**10))
-def test_a_tick_reads_back_as_a_time(ticks):
-    """One rounding in each of two ways to the same product: 1e-15."""
-    _, _, stim, _ = placed([0.5], 1.0, 2.0)
-    assert float(stim.seconds(ticks)) == pytest.approx(ticks * stim.tick, rel=1e-15)
-
-
-def test_the_same_tick_is_the_same_text_whatever_its_type():
-    _, _, stim, _ = placed([0.5], 1.0, 2.0)
-    assert stim.seconds(7) == stim.seconds(np.int64(7)) == f"7e{stim.exponent}"
+    active = stim.inputs.on != NEVER
+    ahead = stim.n_min - stim.inputs.on[active]
+    assert np.all(np.abs(stim.inputs.gain[active] - 1) <= 1.0 / ahead + 1e-12)
 
 
 def test_simultaneous_spikes_share_an_edge():
-    _, _, stim, _ = placed([0.3, 0.3, 0.7], 1.0, 2.0)
-    assert stim.start[0] == stim.start[1] < stim.start[2]
+    on = placed([0.3, 0.3, 0.7], 1.0, 2.0)[2].inputs.on
+    assert on[0] == on[1] < on[2]
 
 
 def test_a_spike_at_t_min_is_silent():
-    _, _, stim, _ = placed([1.0, 0.0], 1.0, 2.0)
-    assert stim.start[0] == -1
-    assert stim.start[1] == 0
+    on = placed([1.0, 0.0], 1.0, 2.0)[2].inputs.on
+    assert on[0] == NEVER
+    assert on[1] == 0
 
 
 def test_times_outside_the_window_are_refused():
     layer = Layer([[1.0]], [0.0], t_min=1.0, t_max=2.0)
     with pytest.raises(InputError, match="input spikes lie in"):
         stimulus(layer, np.array([1.5]), POINT)
+
+
+@FEW
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8), st.integers(-14, -3))
+def test_pulses_of_any_start_and_end_keep_their_charge(ends, exponent):
+    """Also pulses far shorter than a tick; 1e-12 of their own length, and 1e-15 s of rounding of a
+    difference of times up to 1 s."""
+    start, end = np.array(ends).T
+    pulses = place(start, end, Grid(exponent, 10**14))
+    tick = float(f"1e{exponent}")
+    on = np.where(pulses.on != NEVER, pulses.off - pulses.on, 0) * pulses.gain * tick
+    np.testing.assert_allclose(on, np.maximum(end - start, 0.0), rtol=1e-12, atol=1e-15)
+    assert np.all(pulses.off > pulses.on)
+
+
+def test_pulses_that_never_come_or_are_empty_are_off():
+    pulses = place(np.array([np.inf, 0.5, 0.7]), np.array([1.0, 0.5, 0.6]), Grid(-3, 2000))
+    assert np.array_equal(pulses.on, [NEVER] * 3)
+    assert not pulses.gain.any()
+
+
+def test_one_end_serves_all_pulses():
+    pulses = place(np.array([0.1, 0.2]), np.array([0.5]), Grid(-3, 2000))
+    assert np.array_equal(pulses.on, [100, 200])
+    assert np.array_equal(pulses.off, [500, 500])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuits.errors import InputError
-from circuits.units import name, number
+from circuits.units import name, number, title
 
 FEW = settings(max_examples=50, deadline=None)
 
@@ -67,3 +67,30 @@ def test_what_passes_is_one_lower_case_token(text):
         return
     assert passed == passed.lower() == "".join(passed.split())
     assert passed.isascii()
+
+
+@pytest.mark.parametrize("text", ["a", "seven neurons", "V = 0.5 V + 0.125 V", "(error) 1", "2 x", "x" * 200])
+def test_plain_titles_pass_through(text):
+    assert title(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " x",
+        "*#shell ls",
+        ".include x",
+        "x\n.control",
+        "x\r",
+        "x\ty",
+        "\x00",
+        "x\x1b",
+        "é",
+        "x" * 201,
+        "x\n",
+    ],
+)
+def test_titles_that_could_be_read_otherwise_are_refused(text):
+    with pytest.raises(InputError, match="deck title"):
+        title(text)

@@ -12,8 +12,8 @@ import pytest
 from circuits import netlist
 from circuits.closed_form import respond
 from circuits.layer import Layer, LayerMismatch
+from circuits.layer_cell import layer_cell
 from circuits.netlist import Deck
-from circuits.network import layer_cell
 from circuits.operating_point import OperatingPoint
 from circuits.sources import Cell
 from circuits.stimulus import stimulus

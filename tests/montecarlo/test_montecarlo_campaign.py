@@ -15,7 +15,7 @@ from circuits.operating_point import OperatingPoint
 from circuits.technology import Technology
 from montecarlo import Campaign, MismatchLaw
 from montecarlo.campaign import V_RANGE
-from montecarlo.protocol import T_MIN, WINDOW
+from montecarlo.protocol import T_MIN, THETA_HIGH
 
 IDEAL = Technology.load("ideal")
 PLAN = Campaign.characterize(IDEAL, 20, 3)
@@ -92,14 +92,15 @@ def test_a_plan_is_frozen():
 
 @pytest.mark.parametrize("synapses", [1, 4, 8, 24])
 def test_the_operating_point_holds_all_that_the_protocol_reaches(synapses):
-    """Perfect neurons, partial sums in any order, ramps of the whole window: inside the swing."""
+    """Perfect neurons: partial sums in any order, and twice the threshold at which the membrane stops."""
     plan = Campaign.characterize(IDEAL, 20, synapses=synapses)
     plan.point.check_swing(*V_RANGE, "protocol")
     stim = plan.stimuli
     charge = np.where(np.isfinite(stim.input_time), T_MIN - stim.input_time, 0.0)
     path = [np.minimum(stim.weights, 0) @ charge.T, np.maximum(stim.weights, 0) @ charge.T]
     plan.point.check_swing(float(path[0].min()), float(path[1].max()), "inputs alone")
-    assert V_RANGE[1] >= WINDOW + stim.theta.max()
+    assert stim.theta.max() == THETA_HIGH
+    assert V_RANGE[1] == 2 * THETA_HIGH
 
 
 def test_stimuli_follow_the_plan():

@@ -7,9 +7,10 @@ import pytest
 
 from circuits import closed_form
 from circuits.layer import Layer, LayerMismatch
+from circuits.layer_cell import layer_cell
 from circuits.measure import supply_energy
 from circuits.netlist import build
-from circuits.network import feed_forward, layer_cell, simulate
+from circuits.network import feed_forward, simulate
 from circuits.ngspice import Ngspice
 from circuits.operating_point import OperatingPoint
 from circuits.stimulus import stimulus

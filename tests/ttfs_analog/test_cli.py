@@ -320,6 +320,7 @@ def test_a_layer_file_that_lacks_a_key_is_refused(refuse, tmp_path):
 
 
 NET, NOISE = "{files}/net.pt", "{files}/noise_model.json"
+JUDGES = ("evaluate", "energy", "verify", "finetune")
 MISTAKES = [
     ("simulate none.json", "none.json does not exist"),
     ("simulate text", "text is not JSON"),
@@ -335,6 +336,7 @@ MISTAKES = [
     ("netlist none.pt", "none.pt does not exist; 'train' or 'convert'"),
     ("netlist layer.json --technology magic", "unknown technology"),
     ("netlist layer.json --out /proc/x/deck.cir", "/proc/x"),
+    (f"netlist {NET} --data iris", "takes 64 inputs, iris has 4"),
     (f"netlist {NET} --image 99999", "--image 99999: digits has 450 test images"),
     ("characterize --technology magic", "unknown technology"),
     ("characterize --samples 0", "--samples"),
@@ -342,7 +344,9 @@ MISTAKES = [
     ("characterize --sigma colour=0.1", "unknown mismatch term.*colour"),
     ("characterize --sigma slope=-1", "sigma of slope"),
     ("characterize --sigma nan", "sigma of"),
+    ("characterize --seed 99999999999999999999", "--seed"),
     ("fit none.zarr", "none.zarr does not exist"),
+    ("fit {files}/characterization.zarr --seed 99999999999999999999", "--seed"),
     ("fit {files}/characterization.zarr --out /proc/x", "/proc/x"),
     ("train --data mnist", "unknown dataset 'mnist'; available: digits, iris"),
     ("train --technology magic", "unknown technology"),
@@ -352,6 +356,9 @@ MISTAKES = [
     ("train --data iris --epochs 1 --zeta -2", "zeta must be > -1"),
     ("train --data iris --epochs 1 --percentile 200", "percentile"),
     ("train --data iris --epochs 1 --out /proc/x/net.pt", "/proc/x"),
+    ("train --data iris --epochs 1 --out /proc/x", "/proc/x"),
+    ("train --data iris --epochs 1 --zeta nan", "zeta must be > -1"),
+    ("train --seed 99999999999999999999", "--seed"),
     ("convert model.py", "not of the form FILE.py:FUNCTION"),
     ("convert none.py:good", "none.py does not exist"),
     ("convert model.py:lost", "has no function 'lost'"),
@@ -363,6 +370,8 @@ MISTAKES = [
     ("convert model.py:good --weights none.pt", "none.pt does not exist"),
     ("convert model.py:good --weights text", "text does not fit"),
     ("convert model.py:good --data mnist", "unknown dataset"),
+    ("convert model.py:good --out /proc/x", "/proc/x"),
+    ("convert model.py:good --seed 99999999999999999999", "--seed"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
     (f"evaluate text --noise {NOISE}", "text"),
     (f"evaluate {NET}", "Missing option '--noise'"),
@@ -383,6 +392,9 @@ MISTAKES = [
     (f"verify {NET} --noise {NOISE} --technology magic", "unknown technology"),
     (f"verify {NET} --noise {NOISE} --images 0", "--images"),
     (f"verify {NET} --noise {NOISE} --workers 0", "--workers"),
+    *((f"{c} {NET} --noise {NOISE} --data iris", "takes 64 inputs, iris has 4") for c in JUDGES),
+    *((f"{c} {NET} --noise {NOISE} --seed 99999999999999999999", "--seed") for c in JUDGES),
+    (f"finetune {NET} --noise {NOISE} --epochs 1 --out /proc/x", "/proc/x"),
     ("report none", "none is not a folder"),
     ("report .", "holds no results"),
     ("report {files} --out /proc/x/page.html", "/proc/x"),
@@ -497,3 +509,31 @@ def test_verify_passes_with_0_and_fails_with_1(call, files):
 def test_verify_says_where_it_cannot_write(refuse, files, out):
     line = ("verify", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 1, "--images", 1)
     assert out in refuse(*line, "--out", out)
+
+
+def test_a_network_without_operating_points_has_no_netlist(refuse, files):
+    net = TTFSNetwork.load(files / "net.pt")
+    net.points = []
+    net.save("bare.pt")
+    assert "the network has no operating points" in refuse("netlist", "bare.pt", "--out", "decks")
+    assert not os.path.exists("decks")
+
+
+@pytest.mark.parametrize("target", ["5", "-0.1", "nan"])
+def test_a_target_that_is_no_share_is_refused_before_anything_is_written(refuse, files, target):
+    line = ("evaluate", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 2)
+    assert "accuracy in" in refuse(*line, f"--target={target}", "--out", "e.nc")
+    assert not os.path.exists("e.nc")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"slope": [1.0, 1.0]}, "slope must be one number or 3 numbers"),
+        ({"t_min": [1.0]}, r"t_min must have shape \(\)"),
+        ({"t_min": 10**400}, "t_min must be numbers"),
+        ({"bias": [10**400, 0.0, 0.0]}, "bias must be numbers"),
+    ],
+)
+def test_odd_values_in_a_layer_file_are_refused(refuse, changes, message):
+    assert re.search(message, refuse("simulate", bad_layer(**changes)))

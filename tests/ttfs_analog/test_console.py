@@ -137,3 +137,13 @@ def test_progress_goes_to_stderr(capsys):
     assert out == ""
     assert "work" in err
     assert "2/2" in err
+
+
+@pytest.mark.parametrize("what", [{"a": 1}, InputError("bad"), KeyboardInterrupt(), ZeroDivisionError("bad")])
+def test_the_handler_of_sigterm_is_put_back(what, capsys):
+    def own(signum, frame):
+        raise AssertionError("not called")
+
+    signal.signal(signal.SIGTERM, own)
+    run(command(what), [])
+    assert signal.getsignal(signal.SIGTERM) is own

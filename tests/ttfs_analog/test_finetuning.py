@@ -10,7 +10,7 @@ import torch
 from circuits.errors import InputError
 from ttfs_analog.evaluation import evaluate
 from ttfs_analog.finetuning import finetune, tighten
-from ttfs_analog.mapping import agreement, to_relu
+from ttfs_analog.mapping import agreement, convert, to_relu
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +79,15 @@ def test_a_network_outside_the_models_range_is_refused(net, digits, loud):
     narrow = dataclasses.replace(loud, validity={"weight": {"max": 1e-3}, "window": {"max": None}})
     with pytest.raises(InputError, match="layer 0: weight"):
         finetune(net, digits, narrow, epochs=1)
+
+
+@pytest.mark.parametrize("percentile", [None, 99.0])
+def test_a_network_in_single_precision_takes_data_in_double(make_relu, digits, loud, percentile):
+    net = convert(make_relu((64, 8, 10), dtype=torch.float32), digits.x_train.float())
+    small = (digits.x_train[:128], digits.y_train[:128])
+    assert small[0].dtype == torch.float64
+    tuned = finetune(net, small, loud, epochs=1, percentile=percentile)
+    assert all(layer.weight.dtype == torch.float32 for layer in tuned.layers)
+    tight = tighten(net, digits.x_train, 95.0)
+    assert tight.like.dtype == torch.float32
+    assert tight.windows[0] < net.windows[0]

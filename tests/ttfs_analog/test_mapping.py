@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -241,3 +244,58 @@ def test_agreement_sees_a_wrong_network(make_relu):
     same, error = agreement(make_relu((3, 8, 4), seed=0), make_relu((3, 8, 4), seed=1), x)
     assert same < 1
     assert error > 0.1
+
+
+def test_one_relu_object_may_serve_many_layers():
+    torch.manual_seed(1)
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 3)).double()
+    net = convert(model, inputs(1, 20, 4))
+    assert len(net.layers) == 3
+    same, error = agreement(net, model, inputs(1, 20, 4))
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+
+
+def test_a_linear_layer_that_is_used_twice_is_two_layers():
+    torch.manual_seed(1)
+    square = nn.Linear(4, 4)
+    model = nn.Sequential(square, nn.ReLU(), square, nn.ReLU(), nn.Linear(4, 3)).double()
+    assert linear_layers(model)[:2] == [square, square]
+    net = convert(model, inputs(1, 20, 4))
+    assert len(net.layers) == 3
+    same, error = agreement(net, model, inputs(1, 20, 4))
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+    assert net.layers[0].weight is not net.layers[1].weight
+
+
+def test_repeats_inside_and_outside_a_nested_sequential_are_kept():
+    block = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    chain = linear_layers(nn.Sequential(block, block, nn.Linear(4, 2)))
+    assert chain[:2] == [block[0], block[0]]
+    assert len(chain) == 3
+
+
+def test_a_repeated_linear_without_relu_between_is_refused():
+    square = nn.Linear(4, 4)
+    with pytest.raises(InputError, match=r"layer 1 \(Linear\) follows a Linear without ReLU"):
+        linear_layers(nn.Sequential(square, square))
+
+
+@pytest.mark.parametrize("where", [(0, 0), (9, 2), slice(None)])
+def test_calibration_data_that_are_not_numbers_are_refused(make_relu, where):
+    x = inputs(0, 10, 3)
+    x[where] = float("nan")
+    with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
+        convert(make_relu((3, 4, 2)), x)
+
+
+def test_calibration_without_inputs_is_refused(make_relu, digits):
+    empty = dataclasses.replace(digits, x_train=digits.x_train[:0], y_train=digits.y_train[:0])
+    with pytest.raises(InputError, match="the calibration data hold no inputs"):
+        convert(make_relu((64, 4, 10)), empty)
+
+
+@pytest.mark.parametrize("options", [{"zeta": math.nan}, {"zeta": math.inf}, {"percentile": math.nan}])
+def test_margins_that_are_no_numbers_are_refused(make_relu, options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        convert(make_relu((3, 4, 2)), inputs(0, 10, 3), **options)

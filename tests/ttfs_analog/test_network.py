@@ -95,8 +95,18 @@ def test_each_layers_window_is_the_next_layers_input_window(deep):
 
 @pytest.mark.parametrize("window", [0.0, -1.0, float("nan")])
 def test_a_window_that_is_not_positive_is_refused(deep, window):
-    with pytest.raises(InputError, match="window of layer 1"):
+    with pytest.raises(InputError, match=r"3 windows > 0 are needed, got \[1\.0, "):
         deep.clone().set_windows([1.0, window, 1.0])
+
+
+@pytest.mark.parametrize(
+    "windows", [[], [2.0, 3.0], [2.0, 3.0, 4.0, 5.0], [2.0, 3.0, 0.0], [2.0, 3.0, float("inf")]]
+)
+def test_windows_that_are_refused_change_nothing(deep, windows):
+    before = {k: v.clone() for k, v in deep.state_dict().items()}
+    with pytest.raises(InputError, match="3 windows > 0 are needed"):
+        deep.set_windows(windows)
+    assert all(torch.equal(deep.state_dict()[k], v) for k, v in before.items())
 
 
 def test_longer_windows_do_not_change_the_ideal_function(deep, x):
@@ -206,7 +216,7 @@ def change(path, key=None, value=None, **metadata):
 
 def test_a_checkpoint_of_another_schema_is_refused(deep, tmp_path):
     path = change(deep.save(tmp_path / "net.pt"), schema="ttfs-analog/network/99")
-    with pytest.raises(InputError, match="network/99"):
+    with pytest.raises(InputError, match=r"net\.pt does not have schema 'ttfs-analog/network/1'"):
         TTFSNetwork.load(path)
 
 
@@ -234,3 +244,49 @@ def test_the_circuit_has_the_same_numbers(deep):
         # t_max - t_min loses at most an ulp of t_max
         assert layer.window == pytest.approx(float(module.window), abs=1e-14)
     assert np.array_equal(to_relu(deep)[0].bias.detach().numpy(), deep.to_circuit()[0].bias)
+
+
+@pytest.mark.parametrize("name", ["slope", "window"])
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_checkpoint_whose_slope_or_window_is_not_positive_is_refused(deep, tmp_path, name, value):
+    key = f"blocks.1.{name}"
+    path = change(deep.save(tmp_path / "net.pt"), key, torch.full_like(deep.state_dict()[key], value))
+    said = {"slope": "slope must be > 0", "window": "t_max must be later than t_min"}[name]
+    with pytest.raises(InputError, match=rf"net\.pt: {said}"):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize("key", ["dtype", "layers", "operating_points"])
+def test_a_checkpoint_that_lacks_a_key_is_refused(deep, tmp_path, key):
+    path = deep.save(tmp_path / "net.pt")
+    content = torch.load(path, weights_only=True)
+    metadata = json.loads(content["metadata"])
+    del metadata[key]
+    torch.save({**content, "metadata": json.dumps(metadata)}, path)
+    with pytest.raises(InputError, match=rf"net\.pt is not complete: '{key}'"):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "float99"},
+        {"dtype": "nn"},
+        {"dtype": 64},
+        {"layers": 3},
+        {"layers": [{}]},
+        {"layers": []},
+        {"operating_points": [{}]},
+        {"operating_points": [{"voltage": 1}]},
+        {"operating_points": 3},
+    ],
+)
+def test_a_checkpoint_whose_description_is_nonsense_is_refused(deep, tmp_path, changes):
+    path = change(deep.save(tmp_path / "net.pt"), **changes)
+    with pytest.raises(InputError, match=r"net\.pt"):
+        TTFSNetwork.load(path)
+
+
+def test_saving_where_nothing_can_be_written_is_a_plain_error(deep):
+    with pytest.raises(OSError, match="/proc/x"):
+        deep.save("/proc/x")

@@ -222,3 +222,51 @@ def test_the_summary_has_a_line_for_every_term(noise):
     lines = noise.summary().splitlines()
     assert len(lines) == 1 + len(noise.terms)
     assert all(any(line.startswith(name) for line in lines) for name in noise.terms)
+
+
+@pytest.mark.parametrize("key", ["validity", "energy"])
+@pytest.mark.parametrize("empty", [{}, [], {"weight": {}, "window": {}, "synapse": {}, "slope": {}}])
+def test_empty_limits_and_energies_are_refused(noise, tmp_path, key, empty):
+    with pytest.raises(InputError, match="not a complete noise model"):
+        NoiseModel.load(edited(noise, tmp_path / "noise.json", **{key: empty}))
+
+
+@pytest.mark.parametrize("value", ["much", float("nan"), [1]])
+@pytest.mark.parametrize("key", ["validity", "energy"])
+def test_limits_and_energies_that_are_no_numbers_are_refused(noise, tmp_path, key, value):
+    content = json.loads(noise.save(tmp_path / "noise.json").read_text())[key]
+    inner = {"validity": ("weight", "max"), "energy": ("slope", "value")}[key]
+    content[inner[0]][inner[1]] = value
+    with pytest.raises(InputError, match="not a complete noise model"):
+        NoiseModel.load(edited(noise, tmp_path / "noise.json", **{key: content}))
+
+
+def test_large_mismatch_is_still_found(make_dataset):
+    """30 % in every current and capacitor."""
+    sigma = {k: 0.3 for k in TERMS if k != "threshold"} | {"threshold": 0.05}
+    dataset = make_dataset(300, sigma, entropy=1)
+    found = NoiseModel.fit(dataset)
+    assert found.n_incomplete <= 3
+    for name, value in sigma.items():
+        # 240 fitted neurons: one standard error is 4.6 %, four are 19 %
+        assert found.terms[name].std == pytest.approx(value, rel=0.19)
+
+
+def lose(dataset, neurons: int):
+    """The same campaign in which some neurons never reached the high threshold."""
+    part = dataset.copy(deep=True)
+    column = list(part["stimulus"].values).index("ramp_high")
+    part["spike_time"].values[:neurons, column] = np.inf
+    return part
+
+
+def test_a_few_incomplete_neurons_are_left_out_and_counted(dataset, noise):
+    found = NoiseModel.fit(lose(dataset, 3))
+    assert (found.n_samples, found.n_incomplete) == (297, 3)
+    # three of 300 neurons hardly move a sigma: less than one standard error, 4.6 %
+    assert found.terms["slope"].std == pytest.approx(noise.terms["slope"].std, rel=0.046)
+
+
+def test_more_than_one_in_a_hundred_incomplete_neurons_are_refused(dataset):
+    with pytest.raises(InputError, match="4 of 300 neurons spiked too early or not at all"):
+        NoiseModel.fit(lose(dataset, 4))

@@ -94,3 +94,10 @@ def test_a_campaign_in_which_everything_failed_has_no_section(dataset, tmp_path)
     failed.to_zarr(tmp_path / "characterization.zarr", consolidated=False, zarr_format=2)
     with pytest.raises(InputError, match="holds no results"):
         write(tmp_path, tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("content", [[1, 2, 3], [], "text", 7, None, {"schema": "other/1"}])
+def test_unrelated_json_in_the_folder_is_passed_over(folder, tmp_path, content):
+    (tmp_path / "energy.nc").write_bytes((folder / "energy.nc").read_bytes())
+    (tmp_path / "unrelated.json").write_text(json.dumps(content))
+    assert "Energy per inference" in write(tmp_path, tmp_path / "report.html").read_text()

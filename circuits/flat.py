@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from PySpice.Spice.Netlist import Circuit
 
 from circuits.errors import InputError, SimulatorError
 from circuits.layer import Array, Layer, LayerMismatch
-from circuits.netlist import EDGE, Deck, comb, pulse_shape
+from circuits.netlist import EDGE, Circuit, Deck, comb, pulse_shape
 from circuits.ngspice import Ngspice
 from circuits.operating_point import OperatingPoint
 from circuits.sources import Grid

@@ -15,11 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PySpice.Spice.Netlist import Circuit
 
 from circuits.errors import InputError
 from circuits.layer import Array
-from circuits.netlist import Deck, comb, pulse_shape
+from circuits.netlist import Circuit, Deck, comb, pulse_shape
 from circuits.sources import Grid
 from circuits.units import number
 

@@ -17,11 +17,10 @@ Source: A. Stanojevic, thesis, EPFL 2023, eqs. 2.32-2.33.
 from __future__ import annotations
 
 import numpy as np
-from PySpice.Spice.Netlist import Circuit
 
 from circuits.errors import InputError
 from circuits.layer import Array
-from circuits.netlist import Deck, comb
+from circuits.netlist import Circuit, Deck, comb
 from circuits.operating_point import OperatingPoint
 from circuits.sources import Cell, Grid, Sources
 from circuits.stimulus import place

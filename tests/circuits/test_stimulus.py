@@ -44,7 +44,7 @@ def test_no_charge_is_lost_whatever_the_grid(fractions, t_min, window, tau_c):
 @given(SPIKES, TIME, TIME)
 def test_edges_are_ticks_of_the_input_window(fractions, t_min, window):
     _, times, stim, _ = placed(fractions, t_min, window)
-    active = np.isfinite(times) & (times < t_min)
+    active = np.isfinite(times) & (times * 100e-9 < t_min * 100e-9)  # in seconds, as it is placed
     assert np.array_equal(stim.inputs.on != NEVER, active)
     assert np.all(stim.inputs.on[active] < stim.n_min)
     assert np.all(stim.inputs.off[active] == stim.n_min)

@@ -21,7 +21,7 @@ from circuits.simulation import cross, fast_form
 from circuits.stimulus import stimulus
 
 LEVELS = ("closed-form", "ngspice")
-NEURONS_PER_DECK = 512
+NEURONS_PER_DECK = 1024
 """Where the cost per neuron is lowest: parsing grows faster than linearly beyond some thousand."""
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from circuits.acceptance import RAW, accept, last_words
+from circuits.deck_check import check
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
 from circuits.netlist import Deck
 from circuits.rawfile import Plot
@@ -124,6 +125,8 @@ class Ngspice:
     def _run(
         self, decks: Sequence[Deck], texts: dict[str, str], options: list[str], keep: bool = True
     ) -> list[Plot]:
+        for deck in decks:
+            check(deck.text, deck.files, deck.stop)
         files = [file for deck in decks for file in deck.files]
         for file in files:
             name(file.removesuffix(".txt"))  # ngspice lower-cases paths

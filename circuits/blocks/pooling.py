@@ -97,7 +97,9 @@ def logic(kind: str, spike_times: Array, t_max: float, tau_c: float) -> tuple[De
     circuit.B("q", "q", circuit.gnd, voltage_expression=level)
     comb(circuit, grid, sorted({n for t in ticks for n in (t, t + EDGE_TICKS)}))
     stop = grid.stop * grid.tick
-    text = f"{circuit}.save v(q)\n.tran {number(stop / 50)} {grid.text(grid.stop)} 0 {number(stop)}\n.end\n"
+    text = (
+        f"{circuit}.save v(q)\n.tran {number(stop / 50)} {grid.text(grid.stop)} 0 {number(stop)} uic\n.end\n"
+    )
     return Deck(text, ("q",), stop, n_devices=len(spike_times) + 1), grid
 
 

@@ -115,8 +115,8 @@ class _Seen:
                 if word.lower() not in FUNCTIONS:
                     raise InputError(f"function {word!r} is not allowed")
         elif kind == "a":
-            _, nodes, model = _match(TABLE, line)
-            self.nodes.update(nodes.split())
+            _, ports, model = _match(TABLE, line)
+            self.nodes.update(ports.split())
             self.wanted.append(("model", model.lower()))
         else:
             raise InputError("unknown element")

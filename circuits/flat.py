@@ -1,9 +1,10 @@
 r"""F2: a whole network in one transient, with comparators and spikes as voltages; the cross-check.
 
 Each neuron's spike is a node that a comparator pulls from 0 to 1 V when the membrane passes the
-threshold; the synapses of the next layer are transconductances on that node, gated so that they work
-only in their own phase 1. That gate is also what blocks a spike that comes before its window opens
-(Stanojevic et al. 2024, Methods iv). The threshold is held high until t_min.
+threshold; a gate lets it through only inside the neuron's firing window, and the synapses of the next
+layer are transconductances on what comes out. The comparator has no memory, so a crossing of partial
+sums before t_min leaves no trace, and a neuron above threshold at t_min fires there: early spikes are
+blocked until the window opens (Stanojevic et al. 2024, Methods iv).
 
 Comparator: a gain of 1e8 into a switch. ngspice finds a switching instant only as well as it follows
 the node that controls the switch, so this level agrees with the closed form to a few 1e-8 of tau_c, not to
@@ -20,17 +21,13 @@ import numpy as np
 
 from circuits.errors import InputError, SimulatorError
 from circuits.layer import Array, Layer, LayerMismatch
-from circuits.netlist import EDGE, Circuit, Deck, comb, pulse_shape
+from circuits.netlist import Circuit, Deck, comb, pulse_shape
 from circuits.ngspice import Ngspice
 from circuits.operating_point import OperatingPoint
 from circuits.sources import Grid
 from circuits.units import number
 
 GAIN = 1e8
-RAMP = 1e-7
-"""Time in which the threshold comes down and gates open [shortest window]."""
-HOLD = 3.0
-"""Threshold before t_min, above any membrane [V over v_high]."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,6 @@ def build(
     for layer in layers:
         opens.append(opens[-1] + layer.t_min * tau)
     grid = Grid.spanning(opens[-1] + 0.01 * layers[-1].t_min * tau)
-    edge = max(round(grid.ticks(RAMP * min(layer.t_min for layer in layers) * tau)), 4)
     opened = [round(grid.ticks(t)) for t in opens]
 
     circuit = Circuit("whole network, comparators and spikes")
@@ -82,7 +78,7 @@ def build(
     for n, (layer, point, deviation) in enumerate(zip(layers, points, mismatch, strict=True)):
         deviation.fits(layer)
         n_open, n_min = opened[n], opened[n + 1]
-        edges |= {n_open, n_open + edge, n_min, n_min + edge}
+        edges |= {n_open, n_min}
         drive = np.where(layer.drive != 0, point.i_unit * layer.drive, 0.0)
         weights = layer.weights * (1.0 + deviation.synapse[0]) * point.i_unit
         capacitance = point.c_mem * (1.0 + deviation.capacitance[0])
@@ -103,20 +99,14 @@ def build(
             if not layer.spiking:
                 continue
             circuit.I(f"b{n}_{i}", circuit.gnd, m, pulse_shape(slope[i], n_min, grid.stop, grid))
-            held = held_threshold(float(theta[i]), point.v_high, n_min, edge, grid)
-            circuit.V(f"t{n}_{i}", f"th{n}_{i}", circuit.gnd, held)
+            circuit.V(f"t{n}_{i}", f"th{n}_{i}", circuit.gnd, number(theta[i]))
             following.append(comparator(circuit, f"{n}_{i}", m, f"th{n}_{i}"))
         if layer.spiking:
-            closing = opened[n + 2]
-            gate = (
-                f"PWL(0 0 {grid.text(n_min)} 0 {grid.text(n_min + edge)} 1 "
-                f"{grid.text(closing)} 1 {closing}.{EDGE}e{grid.exponent} 0)"
-            )
-            circuit.V(f"g{n}", f"g{n}", circuit.gnd, gate)
+            circuit.V(f"g{n}", f"g{n}", circuit.gnd, pulse_shape(1.0, n_min, opened[n + 2], grid))
             for i, p in enumerate(following):
                 circuit.B(f"q{n}_{i}", f"q{n}_{i}", circuit.gnd, voltage_expression=f"v({p})*v(g{n})")
             spikes = [f"q{n}_{i}" for i in range(layer.n_out)]
-            nodes += following
+            nodes += spikes
     comb(circuit, grid, sorted(edges))
     stop = grid.stop * grid.tick
     longest = number(stop / steps)
@@ -140,12 +130,6 @@ def _inputs(circuit: Circuit, seconds: Array, n_min: int, grid: Grid, edges: set
         edges |= {on, n_min}
         circuit.V(f"x{j}", f"x{j}", circuit.gnd, shape)
     return names
-
-
-def held_threshold(volts: float, v_high: float, armed: int, edge: int, grid: Grid) -> str:
-    """A threshold out of reach until `armed`."""
-    high = number(v_high + HOLD)
-    return f"PWL(0 {high} {grid.text(armed)} {high} {grid.text(armed + edge)} {number(volts)})"
 
 
 def switch_model(circuit: Circuit) -> None:
@@ -177,8 +161,8 @@ def simulate(
     time, tau = plot["time"], points[0].tau_c
     times = []
     for n, layer in enumerate(layers[:-1]):
-        p = plot.columns([f"v(p{n}_{i})" for i in range(layer.n_out)])
-        times.append(np.array([_rise(time, column, flat.t_min[n]) for column in p.T]) / tau)
+        q = plot.columns([f"v(q{n}_{i})" for i in range(layer.n_out)])
+        times.append(np.array([_rise(time, column, flat.t_min[n]) for column in q.T]) / tau)
         times[-1] = np.where(times[-1] < layer.window * (1 - 1e-9), np.maximum(times[-1], 0.0), np.inf)
     last, point = layers[-1], points[-1]
     at = int(np.argmin(np.abs(time - flat.t_min[-1])))
@@ -194,7 +178,7 @@ def _rise(time: Array, level: Array, start: float) -> float:
     if len(above) == 0:
         return np.inf
     k = int(above[0])
-    if k == 0:
-        return 0.0
+    if k == 0 or time[k - 1] <= start * (1 + 1e-12):
+        return 0.0  # up as the gate opens: the step that follows the break point holds the new value
     share = (0.5 - level[k - 1]) / (level[k] - level[k - 1])
     return float(time[k - 1] + share * (time[k] - time[k - 1]) - start)

@@ -34,6 +34,8 @@ COLUMNS = 15
 EDGE = "00001"
 """Edges end 1e-5 tick behind their break point: above the rounding of time (1e-7 tick), and below
 ngspice's shortest step, so that the step after the break point takes the new value as a whole."""
+MANTISSA = 2**52
+"""Largest whole number in a step table: currents are rounded to 1e-16 of the largest one."""
 WAVEFORM_POINTS = 200
 
 
@@ -69,23 +71,26 @@ def table(
         Start of the table file names: lower case, since ngspice lower-cases them.
     """
     edges, rows = cell.sources.rows(cell.grid)
-    circuit, nodes = membranes(cell, title)
+    circuit, nodes = membranes(cell, title, bulk=True)
+    # whole numbers are written and read far faster than decimals; XSPICE current ports sink
+    scale = float(np.max(np.abs(rows))) / MANTISSA or 1.0
+    steps = np.rint(rows / -scale).astype(np.int64)
     files = {}
     for k, first in enumerate(range(0, len(nodes), COLUMNS)):
         ports = nodes[first : first + COLUMNS]
-        part = -rows[:, first : first + COLUMNS]  # XSPICE current ports sink what the table says
+        part = steps[:, first : first + COLUMNS]
         if len(ports) % 2 == 0:
             value = float(cell.capacitance[0])
             circuit.C(f"pad{k}", f"pad{k}", circuit.gnd, value, raw_spice=_initial(cell))
             ports = [*ports, f"pad{k}"]
-            part = np.hstack([part, np.zeros((len(rows), 1))])
+            part = np.hstack([part, np.zeros((len(part), 1), np.int64)])
         circuit.A(str(k), f"%i[{' '.join(ports)}]", model=f"fs{k}")
         circuit.model(
             f"fs{k}",
             "filesource",
             file=f'"{name(prefix)}{k}.txt"',
             amploffset=f"[{' '.join(['0'] * len(ports))}]",
-            amplscale=f"[{' '.join(['1'] * len(ports))}]",
+            amplscale=f"[{' '.join([number(scale)] * len(ports))}]",
             timeoffset=0,
             timescale=1,
             timerelative="false",
@@ -96,17 +101,16 @@ def table(
     return Deck(text, tuple(nodes), _stop(cell), files, n_devices=2 * len(nodes))
 
 
-def _table(part: Array, edges: NDArray[np.int64], grid: Grid) -> str:
-    row = " ".join(["%.15g"] * part.shape[1])
+def _table(part: NDArray[np.int64], edges: NDArray[np.int64], grid: Grid) -> str:
     times = ["0", *(f"{n}.{EDGE}e{grid.exponent}" for n in edges), grid.text(2 * grid.stop)]
     values = [*part.tolist(), part[-1].tolist()]
-    return "".join([f"{t} {row % tuple(v)}\n" for t, v in zip(times, values, strict=True)])
+    return "".join([f"{t} {' '.join(map(str, v))}\n" for t, v in zip(times, values, strict=True)])
 
 
 def pwl(cell: Cell, *, title: str = "neurons, piecewise linear", waveform: bool = False) -> Deck:
     """Portable form of the fast path: one PWL source a neuron, with edges that ngspice jumps over."""
     edges, rows = cell.sources.rows(cell.grid)
-    circuit, nodes = membranes(cell, title)
+    circuit, nodes = membranes(cell, title, bulk=True)
     before = [cell.grid.text(n) for n in edges]
     after = [f"{n}.{EDGE}e{cell.grid.exponent}" for n in edges]
     for i, node in enumerate(nodes):
@@ -126,7 +130,7 @@ def pulse(
     waveform: bool = True,
     vdd: float = 1.2,
 ) -> Deck:
-    """Readable form: node m<i> is the membrane of neuron i, vdd<i> its own supply.
+    """Readable form: node m<i> is the membrane of neuron i, n<i> where its currents meet, vdd<i> its supply.
 
     Branch currents i(vdd<i>) are saved: the integral of -vdd * i is the neuron's energy.
     """
@@ -136,20 +140,26 @@ def pulse(
     supplies = tuple(f"vdd{i}" for i in range(len(nodes)))
     vectors = [f"v({n})" for n in nodes] + [f"i({s})" for s in supplies]
     text = _finish(circuit, cell, edges, vectors, waveform)
-    return Deck(text, tuple(nodes), _stop(cell), currents=supplies, n_devices=count + 2 * len(nodes))
+    return Deck(text, tuple(nodes), _stop(cell), currents=supplies, n_devices=count + 3 * len(nodes))
 
 
 def pulses(circuit: Circuit, cell: Cell, nodes: list[str], vdd: float) -> int:
-    """Add one supply a neuron and one PULSE source per current; returns how many."""
+    """Add one supply a neuron and one PULSE source per current; returns how many sources.
+
+    The sources meet at a summing node n<i>, and one 0 V source carries their sum to the membrane. On the
+    membrane itself each small current would be rounded to the last digit of the large equivalent
+    current of the capacitor: 3e-11 of the potential at 784 synapses.
+    """
     grid, sources = cell.grid, cell.sources
     count = 0
     for i, node in enumerate(nodes):
         circuit.V(f"dd{i}", f"vdd{i}", circuit.gnd, number(vdd))
+        circuit.V(f"s{i}", f"n{i}", node, "0")
         for s, label in enumerate(sources.labels):
             amps, on = float(sources.amps[i, s]), int(sources.on[s])
             if amps == 0 or on == NEVER:
                 continue
-            ends = (f"vdd{i}", node) if amps > 0 else (node, circuit.gnd)
+            ends = (f"vdd{i}", f"n{i}") if amps > 0 else (f"n{i}", circuit.gnd)
             shape = pulse_shape(abs(amps), on, int(sources.off[s]), grid)
             circuit.I(f"{name(label)}_{i}", *ends, shape)
             count += 1
@@ -163,13 +173,17 @@ def pulse_shape(height: float, on: int, off: int, grid: Grid) -> str:
     return f"PULSE(0 {number(height)} {grid.text(on)} {edge} {edge} {width} {period})"
 
 
-def membranes(cell: Cell, title: str) -> tuple[Circuit, list[str]]:
-    """A circuit with one capacitor a neuron."""
+def membranes(cell: Cell, title: str, bulk: bool = False) -> tuple[Circuit, list[str]]:
+    """A circuit with one capacitor a neuron; in bulk as plain lines, which PySpice adds much faster."""
     circuit = Circuit(plain(title))
     nodes = [f"m{i}" for i in range(cell.sources.neurons)]
+    initial, values = _initial(cell), cell.capacitance.tolist()
+    if bulk:
+        lines = [f"C{i} m{i} 0 {number(v)} {initial}\n" for i, v in enumerate(values)]
+        circuit.raw_spice += "".join(lines)
+        return circuit, nodes
     for i, node in enumerate(nodes):
-        value = float(cell.capacitance[i])
-        circuit.C(str(i), node, circuit.gnd, value, raw_spice=_initial(cell))
+        circuit.C(str(i), node, circuit.gnd, values[i], raw_spice=initial)
     return circuit, nodes
 
 

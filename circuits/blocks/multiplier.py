@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuits.errors import InputError
-from circuits.flat import comparator, held_threshold, switch_model
+from circuits.flat import comparator, switch_model
 from circuits.layer import Array
-from circuits.netlist import Deck, comb, membranes, pulses
+from circuits.netlist import Deck, comb, membranes, pulse_shape, pulses
 from circuits.operating_point import OperatingPoint
 from circuits.sources import Cell, Grid, Sources
 from circuits.stimulus import place
@@ -127,7 +127,7 @@ def read(multiplier: Multiplier, point: OperatingPoint, time: Array) -> tuple[Ar
     return s[1] - s[0], s
 
 
-def gated(cell: Cell, vdd: float, v_high: float, steps: int = 400) -> Deck:
+def gated(cell: Cell, vdd: float, steps: int = 400) -> Deck:
     """Deck of a four-quadrant multiplier with comparators and the gate "P has fired, M has not".
 
     Node r<i> is the output pulse (0 or 1 V) of output i: its length is max(0, y).
@@ -137,15 +137,16 @@ def gated(cell: Cell, vdd: float, v_high: float, steps: int = 400) -> Deck:
     switch_model(circuit)
     spikes = []
     for i, node in enumerate(nodes):
-        held = held_threshold(float(cell.threshold[i]), v_high, cell.armed, 4, cell.grid)
-        circuit.V(f"t{i}", f"th{i}", circuit.gnd, held)
+        circuit.V(f"t{i}", f"th{i}", circuit.gnd, number(cell.threshold[i]))
         spikes.append(comparator(circuit, str(i), node, f"th{i}"))
     half = len(nodes) // 2
+    phase_2 = pulse_shape(1.0, cell.armed, 2 * cell.grid.stop, cell.grid)
+    circuit.V("phase", "phase", circuit.gnd, phase_2)
     for i in range(half):
-        expression = f"v({spikes[i]})*(1-v({spikes[half + i]}))"
+        expression = f"v({spikes[i]})*(1-v({spikes[half + i]}))*v(phase)"
         circuit.B(f"r{i}", f"r{i}", circuit.gnd, voltage_expression=expression)
     edges, _ = cell.sources.rows(cell.grid)
-    comb(circuit, cell.grid, np.union1d(edges, [cell.armed, cell.armed + 4]))
+    comb(circuit, cell.grid, np.union1d(edges, [cell.armed]))
     stop = cell.grid.stop * cell.grid.tick
     outputs = tuple(f"r{i}" for i in range(half))
     saved = "".join(f".save v({r})\n" for r in outputs)

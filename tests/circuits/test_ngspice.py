@@ -25,8 +25,11 @@ from circuits.operating_point import OperatingPoint
 from circuits.stimulus import stimulus
 
 TRAN = ".tran 1e-8 1e-6 0 1e-8 uic\n"
-RC = "rc circuit\nV1 in 0 1\nR1 in out 1000\nC1 out 0 1e-9 ic=0\n"
-LONG = "sine\nV1 out 0 SIN(0 1 1e6)\nR1 out 0 1\n.save v(out)\n.tran 1e-9 1000 0 1e-9\n.end\n"
+RC = "* rc circuit\nV1 in 0 1\nR1 in out 1000\nC1 out 0 1e-9 ic=0\n"
+LONG = (
+    "* pulses\nV1 out 0 PULSE(0 1 0 1e-9 1e-9 1e-7 1e-6)\nR1 out 0 1\n.save v(out)\n"
+    ".tran 1e-9 1000 0 1e-9 uic\n.end\n"
+)
 """Days of work: it ends only when somebody ends it."""
 
 
@@ -34,6 +37,12 @@ def rc(extra: str = "", *, run: str = TRAN, save: str = ".save v(out)\n", **opti
     """A first-order circuit, to be broken in one place."""
     fields = {"nodes": ("out",), "stop": 1e-6, **options}
     return Deck(f"{RC}{extra}{save}{run}.end\n", **fields)
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Decks reach ngspice unread: what is under test is the second line of defense, the acceptance."""
+    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
 
 
 @pytest.fixture
@@ -85,18 +94,22 @@ def test_a_good_deck_gives_its_waveform_and_leaves_nothing_behind(folder):
 
 
 @pytest.mark.ngspice
-def test_tables_beside_the_deck_are_read(folder):
+def test_tables_beside_the_deck_are_read(folder, monkeypatch):
     """A current of 1 uA into 1 nF for 1 us is 1 mV a us; 1e-9 covers the 1e-12 S from every node."""
     text = (
-        "table\nC1 out 0 1e-9 ic=0\nA0 %i[out] fs\n"
+        "* table\nC1 out 0 1e-9 ic=0\nA0 %i[out] fs\n"
         '.model fs filesource (file="ramp.txt" amploffset=[0] amplscale=[1] timeoffset=0 timescale=1'
         " timerelative=false amplstep=true)\n.save v(out)\n" + TRAN + ".end\n"
     )
     deck = Deck(text, ("out",), 1e-6, files={"ramp.txt": "0 -1e-6\n2e-6 -1e-6\n"})
     plot = Ngspice().run(deck)
     np.testing.assert_allclose(plot["v(out)"], 1e3 * plot["time"], rtol=1e-6, atol=1e-9)
+    alone = Deck(text, ("out",), 1e-6)
+    with pytest.raises(InputError, match=r"table 'ramp\.txt' is not there"):
+        Ngspice().run(alone)
+    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
     with pytest.raises(SimulatorError, match="run folder kept"):
-        Ngspice().run(Deck(text, ("out",), 1e-6))  # the same deck without its table
+        Ngspice().run(alone)  # and nobody read it
 
 
 @pytest.mark.ngspice
@@ -114,13 +127,21 @@ def test_tables_beside_the_deck_are_read(folder):
     ],
     ids=["model", "nodes", "subckt", "include", "parameter", "value", "loop", "code_model"],
 )
-def test_a_broken_deck_is_refused_and_its_folder_kept(folder, extra):
+def test_a_broken_deck_is_refused_and_its_folder_kept(folder, unread, extra):
     message = refused(rc(extra), "ngspice", folder)
     assert "  | " in message  # the simulator's own last words
 
 
 @pytest.mark.ngspice
-def test_a_run_that_stops_early_is_noticed(folder):
+def test_a_deck_outside_the_packages_language_is_refused_before_anything_is_written(folder):
+    for deck in (rc("D1 out 0 nomodel\n"), rc(stop=2e-6), rc(run=""), rc(run=".op\n" + TRAN)):
+        with pytest.raises(InputError, match="deck"):
+            Ngspice().run(deck)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.ngspice
+def test_a_run_that_stops_early_is_noticed(folder, unread):
     refused(rc(stop=2e-6), "run ended at 1e-06 s instead of 2e-06 s", folder)
 
 
@@ -135,12 +156,12 @@ def test_a_missing_current_is_noticed(folder):
 
 
 @pytest.mark.ngspice
-def test_a_deck_without_an_analysis_is_noticed(folder):
+def test_a_deck_without_an_analysis_is_noticed(folder, unread):
     refused(rc(run=""), "ngspice|raw file", folder)
 
 
 @pytest.mark.ngspice
-def test_two_analyses_are_one_too_many(folder):
+def test_two_analyses_are_one_too_many(folder, unread):
     refused(rc(run=".op\n" + TRAN), "2 plots, 1|ngspice said", folder)
 
 

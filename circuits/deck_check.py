@@ -11,21 +11,32 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from circuits.errors import InputError
 
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+FLAGS = re.IGNORECASE | re.ASCII
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+NUMBER_ONLY = re.compile(rf"{NUMBER}\Z", FLAGS)
 NODE = r"[a-z0-9][a-z0-9_]*"
-PASSIVE = re.compile(rf"([rcl]\S*) ({NODE}) ({NODE}) ({NUMBER})(?: ic=({NUMBER}))?\Z", re.I)
-SOURCE = re.compile(rf"([iv]\S*) ({NODE}) ({NODE}) (?:({NUMBER})|(pulse|pwl)\(([^()]*)\))\Z", re.I)
-CONTROLLED = re.compile(rf"([eg]\S*) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NUMBER})\Z", re.I)
-SWITCH = re.compile(rf"(s\S*) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NODE})\Z", re.I)
-BEHAVIOURAL = re.compile(rf"(b\S*) ({NODE}) ({NODE}) v ?= ?([a-z0-9_(),*\- ]+)\Z", re.I)
-FUNCTIONS = {"v", "max", "min"}
-TABLE = re.compile(rf"(a\S*) %i\[({NODE}(?: {NODE})*)\] ({NODE})\Z", re.I)
-MODEL = re.compile(rf"\.model ({NODE}) (sw|filesource) ?\((.*)\)\Z", re.I)
-TRAN = re.compile(rf"\.tran ({NUMBER}) ({NUMBER}) ({NUMBER}) ({NUMBER}) uic\Z", re.I)
-SAVE = re.compile(rf"\.save ([vi])\(({NODE})\)\Z", re.I)
+NAME = r"[a-z0-9_]+"
+PASSIVE = re.compile(rf"([rcl]{NAME}) ({NODE}) ({NODE}) ({NUMBER})(?: ic=({NUMBER}))?\Z", FLAGS)
+SOURCE = re.compile(rf"([iv]{NAME}) ({NODE}) ({NODE}) (?:({NUMBER})|(pulse|pwl)\(([^()]*)\))\Z", FLAGS)
+CONTROLLED = re.compile(rf"([eg]{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NUMBER})\Z", FLAGS)
+SWITCH = re.compile(rf"(s{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NODE})\Z", FLAGS)
+BEHAVIOURAL = re.compile(rf"(b{NAME}) ({NODE}) ({NODE}) v=([a-z0-9_(),*-]+)\Z", FLAGS)
+READS = re.compile(rf"v\(({NODE})\)", FLAGS)
+TABLE = re.compile(rf"(a{NAME}) %i\[({NODE}(?: {NODE})*)\] ({NODE})\Z", FLAGS)
+SWITCH_MODEL = re.compile(
+    rf"\.model ({NODE}) sw ?\(roff=({NUMBER}) ron=({NUMBER}) vh=({NUMBER}) vt=({NUMBER})\)\Z", FLAGS
+)
+TABLE_MODEL = re.compile(
+    rf"\.model ({NODE}) filesource ?\(amploffset=\[(0(?: 0)*)\] amplscale=\[({NUMBER}(?: {NUMBER})*)\] "
+    r'amplstep=true file="([a-z][a-z0-9_]*\.txt)" timeoffset=0 timerelative=false timescale=1\)\Z',
+    re.ASCII,
+)
+TRAN = re.compile(rf"\.tran ({NUMBER}) ({NUMBER}) ({NUMBER}) ({NUMBER}) uic\Z", FLAGS)
+SAVE = re.compile(rf"\.save ([vi])\(({NODE})\)\Z", FLAGS)
 PULSE_VALUES = 7
 
 
@@ -45,6 +56,8 @@ def check(text: str, files: Mapping[str, str], stop: float) -> None:
         Naming the line.
     """
     lines = text.split("\n")
+    if not text.isascii():
+        raise InputError("deck: characters that are not ASCII")
     if not re.match(r"(\.title |\* )[ -~]*\Z", lines[0]):
         raise InputError(f"deck: the first line must be a title, got {lines[0][:60]!r}")
     seen = _Seen(files)
@@ -78,9 +91,10 @@ class _Seen:
     def __init__(self, files: Mapping[str, str]) -> None:
         self.files = files
         self.nodes: set[str] = {"0"}
-        self.sources: set[str] = set()
-        self.models: set[str] = set()
+        self.names: set[str] = set()
+        self.models: dict[str, tuple[str, int]] = {}
         self.wanted: list[tuple[str, str]] = []
+        self.uses: list[tuple[str, str, int]] = []
         self.stop = math.nan
         self.trans = 0
         self.ended = False
@@ -91,62 +105,92 @@ class _Seen:
             raise InputError("text after .end")
         if kind == ".":
             self._card(line)
-        elif kind in "rcl":
-            _, *nodes, value, initial = _match(PASSIVE, line)
-            self.nodes.update(nodes)
+            return
+        if kind in "rcl":
+            name, *nodes, value, initial = _match(PASSIVE, line)
             if not 0 < float(value) < math.inf or not math.isfinite(float(initial or 0)):
                 raise InputError("the value must be > 0 and finite")
         elif kind in "iv":
-            name, plus, minus, value, shape, points = _match(SOURCE, line)
-            self.nodes.update((plus, minus))
-            self.sources.add(name.lower())
-            if not value:
-                _points(shape.lower(), points)
+            name, *nodes, value, shape, points = _match(SOURCE, line)
+            _finite(value) if value else _points(shape.lower(), points)
         elif kind in "eg":
-            self.nodes.update(_match(CONTROLLED, line)[1:5])
+            name, *nodes, value = _match(CONTROLLED, line)
+            self.wanted += [("node", n.lower()) for n in nodes[2:]]
+            nodes = nodes[:2]
+            _finite(value)
         elif kind == "s":
-            _, *nodes, model = _match(SWITCH, line)
-            self.nodes.update(nodes)
-            self.wanted.append(("model", model.lower()))
+            name, *nodes, model = _match(SWITCH, line)
+            self.wanted += [("node", n.lower()) for n in nodes[2:]]
+            nodes = nodes[:2]
+            self.uses.append(("sw", model.lower(), 0))
         elif kind == "b":
-            _, plus, minus, expression = _match(BEHAVIOURAL, line)
-            self.nodes.update((plus, minus))
-            for word in re.findall(r"([a-z_]\w*) ?\(", expression, re.I):
-                if word.lower() not in FUNCTIONS:
-                    raise InputError(f"function {word!r} is not allowed")
+            name, *nodes, expression = _match(BEHAVIOURAL, line)
+            self._expression(expression)
         elif kind == "a":
-            _, ports, model = _match(TABLE, line)
-            self.nodes.update(ports.split())
-            self.wanted.append(("model", model.lower()))
+            name, ports, model = _match(TABLE, line)
+            nodes = ports.split()
+            self.uses.append(("filesource", model.lower(), len(nodes)))
         else:
             raise InputError("unknown element")
+        self.nodes.update(n.lower() for n in nodes)
+        if name.lower() in self.names:
+            raise InputError(f"a second element {name!r}")
+        self.names.add(name.lower())
+
+    def _expression(self, text: str) -> None:
+        """Products, differences from 1, max and min of node voltages; nothing else."""
+        self.wanted += [("node", n.lower()) for n in READS.findall(text)]
+        rest = READS.sub("1", text.lower())
+        before = ""
+        while rest != before:
+            before = rest
+            rest = re.sub(r"(?:max|min)\(1,1\)|\(1-1\)|1\*1", "1", rest)
+        if rest != "1":
+            raise InputError("only products, 1 - v, max and min of node voltages are allowed")
 
     def _card(self, line: str) -> None:
         word = line.split()[0].lower()
         if word == ".save":
             what, name = _match(SAVE, line)
-            self.wanted.append(("source" if what.lower() == "i" else "node", name.lower()))
+            self.wanted.append(("element" if what.lower() == "i" else "node", name.lower()))
         elif word == ".tran":
-            step, stop, _, longest = (float(v) for v in _match(TRAN, line))
+            step, stop, start, longest = (float(v) for v in _match(TRAN, line))
             self.stop, self.trans = stop, self.trans + 1
-            if not (step > 0 and stop > 0 and longest > 0):
-                raise InputError("times must be > 0")
+            if not (0 < step < math.inf and 0 <= start < stop < math.inf and 0 < longest < math.inf):
+                raise InputError("need step > 0, 0 <= start < stop and longest step > 0")
         elif word == ".model":
-            name, _, parameters = _match(MODEL, line)
-            self.models.add(name.lower())
-            for file in re.findall(r'file="([^"]*)"', parameters):
-                if file not in self.files:
-                    raise InputError(f"table {file!r} is not there")
-        elif word == ".end":
+            self._model(line)
+        elif line == ".end":
             self.ended = True
         else:
             raise InputError(f"{word} is not allowed")
 
+    def _model(self, line: str) -> None:
+        if re.match(rf"\.model {NODE} sw\b", line, FLAGS):
+            name, *values = _match(SWITCH_MODEL, line)
+            kind, size = "sw", 0
+        else:
+            name, offsets, scales, file = _match(TABLE_MODEL, line)
+            values, kind, size = scales.split(), "filesource", len(offsets.split())
+            if len(values) != size:
+                raise InputError("offsets and scales of different length")
+            if file not in self.files:
+                raise InputError(f"table {file!r} is not there")
+            _table(file, self.files[file], size)
+        for value in values:
+            _finite(value)
+        if name.lower() in self.models:
+            raise InputError(f"a second model {name!r}")
+        self.models[name.lower()] = (kind, size)
+
     def finish(self, stop: float) -> None:
-        known = {"node": self.nodes, "source": self.sources, "model": self.models}
+        known = {"node": self.nodes, "element": self.names}
         missing = [f"{what} {name}" for what, name in self.wanted if name not in known[what]]
         if missing:
             raise InputError(f"deck: {missing[0]!r} does not exist")
+        for kind, model, size in self.uses:
+            if self.models.get(model) != (kind, size):
+                raise InputError(f"deck: no {kind} model {model!r} for {size} ports")
         if self.trans != 1 or not self.ended:
             raise InputError("deck: exactly one .tran and an .end are needed")
         if not math.isclose(self.stop, stop, rel_tol=1e-9):
@@ -160,18 +204,40 @@ def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
     return found.groups()
 
 
+def _finite(text: str) -> float:
+    if not NUMBER_ONLY.match(text) or not math.isfinite(float(text)):
+        raise InputError(f"{text!r} is not a finite bare number")
+    return float(text)
+
+
 def _points(shape: str, text: str) -> None:
     """Numbers of a PULSE or PWL list: right count, finite, times in order."""
-    try:
-        values = [float(v) for v in text.split()]
-    except ValueError:
-        raise InputError("a point is not a bare number") from None
-    if not all(map(math.isfinite, values)):
-        raise InputError("a point is not finite")
+    values = [_finite(v) for v in text.split()]
     if shape == "pulse":
-        if len(values) != PULSE_VALUES:
-            raise InputError(f"PULSE needs {PULSE_VALUES} values, got {len(values)}")
+        if len(values) != PULSE_VALUES or min(values[2:]) < 0:
+            raise InputError(f"PULSE needs {PULSE_VALUES} values and times >= 0")
     elif len(values) % 2 or len(values) < 4:
         raise InputError(f"PWL needs pairs of time and value, got {len(values)} values")
-    elif any(b < a for a, b in zip(values[0::2], values[2::2], strict=False)):
+    elif values[0] < 0 or any(b < a for a, b in zip(values[0::2], values[2::2], strict=False)):
         raise InputError("PWL times run backwards")
+
+
+def _table(file: str, text: str, ports: int) -> None:
+    """A step table: whole numbers, a time and one column a port in every row, times in order.
+
+    ngspice reads a word as 0, an empty file as no current, and cuts rows of 512 characters, in silence.
+    """
+    if not text.isascii() or text.encode().translate(None, b"0123456789.e- \n"):
+        raise InputError(f"table {file!r} holds something else than numbers")
+    rows, words, columns = text.count("\n"), text.split(), ports + 1
+    if (
+        rows < 2
+        or len(words) != rows * columns
+        or any(len(r.split()) != columns for r in text.split("\n", 2)[:2])
+    ):
+        raise InputError(f"table {file!r} does not have {columns} columns in every row")
+    if not ports % 2 or max(map(len, text.split("\n"))) >= 512:
+        raise InputError(f"table {file!r} needs an odd count of columns and rows below 512 characters")
+    times = [_finite(t) for t in words[::columns]]
+    if times[0] != 0 or any(b <= a for a, b in pairwise(times)):
+        raise InputError(f"table {file!r}: times do not run forward from 0")

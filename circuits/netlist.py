@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
 
 from circuits.errors import InputError
-from circuits.layer import Array
 from circuits.sources import NEVER, Cell, Grid
 from circuits.units import name, number
 from circuits.units import title as plain
@@ -35,7 +34,7 @@ EDGE = "00001"
 """Edges end 1e-5 tick behind their break point: above the rounding of time (1e-7 tick), and below
 ngspice's shortest step, so that the step after the break point takes the new value as a whole."""
 MANTISSA = 2**52
-"""Largest whole number in a step table: currents are rounded to 1e-16 of the largest one."""
+"""Largest whole number in a step table: currents are rounded to 1e-16 of a neuron's largest one."""
 WAVEFORM_POINTS = 200
 
 
@@ -73,16 +72,18 @@ def table(
     edges, rows = cell.sources.rows(cell.grid)
     circuit, nodes = membranes(cell, title, bulk=True)
     # whole numbers are written and read far faster than decimals; XSPICE current ports sink
-    scale = float(np.max(np.abs(rows))) / MANTISSA or 1.0
+    largest = np.max(np.abs(rows), axis=0)
+    scale = np.where(largest > 0, largest, 1.0) / MANTISSA
     steps = np.rint(rows / -scale).astype(np.int64)
     files = {}
     for k, first in enumerate(range(0, len(nodes), COLUMNS)):
         ports = nodes[first : first + COLUMNS]
         part = steps[:, first : first + COLUMNS]
+        scales = [number(v) for v in scale[first : first + COLUMNS]]
         if len(ports) % 2 == 0:
             value = float(cell.capacitance[0])
             circuit.C(f"pad{k}", f"pad{k}", circuit.gnd, value, raw_spice=_initial(cell))
-            ports = [*ports, f"pad{k}"]
+            ports, scales = [*ports, f"pad{k}"], [*scales, "1"]
             part = np.hstack([part, np.zeros((len(part), 1), np.int64)])
         circuit.A(str(k), f"%i[{' '.join(ports)}]", model=f"fs{k}")
         circuit.model(
@@ -90,14 +91,14 @@ def table(
             "filesource",
             file=f'"{name(prefix)}{k}.txt"',
             amploffset=f"[{' '.join(['0'] * len(ports))}]",
-            amplscale=f"[{' '.join([number(scale)] * len(ports))}]",
+            amplscale=f"[{' '.join(scales)}]",
             timeoffset=0,
             timescale=1,
             timerelative="false",
             amplstep="true",
         )
         files[f"{prefix}{k}.txt"] = _table(part, edges, cell.grid)
-    text = _finish(circuit, cell, edges, [f"v({n})" for n in nodes], waveform)
+    text = _finish(circuit, cell, edges, [], waveform)
     return Deck(text, tuple(nodes), _stop(cell), files, n_devices=2 * len(nodes))
 
 
@@ -119,7 +120,7 @@ def pwl(cell: Cell, *, title: str = "neurons, piecewise linear", waveform: bool 
         for k in range(len(edges)):
             corners += [f"{before[k]} {amps[k]}", f"{after[k]} {amps[k + 1]}"]
         circuit.I(str(i), circuit.gnd, node, "PWL(" + "\n+ ".join(corners) + ")")
-    text = _finish(circuit, cell, edges, [f"v({n})" for n in nodes], waveform)
+    text = _finish(circuit, cell, edges, [], waveform)
     return Deck(text, tuple(nodes), _stop(cell), n_devices=2 * len(nodes))
 
 
@@ -204,7 +205,10 @@ def comb(circuit: Circuit, grid: Grid, ticks: Iterable[int]) -> None:
 def _finish(
     circuit: Circuit, cell: Cell, edges: NDArray[np.int64], vectors: list[str], waveform: bool
 ) -> str:
-    """Comb, saved vectors and the transient; no options: the local error of a ramp is zero."""
+    """Comb, saved vectors (none: all, which costs less to set up) and the transient.
+
+    No options: the local error of a ramp is zero.
+    """
     grid = cell.grid
     comb(circuit, grid, np.union1d(edges, [cell.armed]))
     stop = grid.stop * grid.tick

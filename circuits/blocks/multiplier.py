@@ -127,7 +127,7 @@ def read(multiplier: Multiplier, point: OperatingPoint, time: Array) -> tuple[Ar
     return s[1] - s[0], s
 
 
-def gated(cell: Cell, vdd: float, steps: int = 400) -> Deck:
+def gated(cell: Cell, vdd: float, *, steps: int = 400) -> Deck:
     """Deck of a four-quadrant multiplier with comparators and the gate "P has fired, M has not".
 
     Node r<i> is the output pulse (0 or 1 V) of output i: its length is max(0, y).

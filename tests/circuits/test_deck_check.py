@@ -430,7 +430,7 @@ def test_decks_of_multipliers_pass(rng, form, quadrants):
     cell = multiplier.cell(multiplier.Multiplier(w, quadrants), x, rng.uniform(0, 0.5, 5), POINT)
     passes(build(cell, form))
     if quadrants == 4:
-        passes(multiplier.gated(cell, POINT.vdd, POINT.v_high))
+        passes(multiplier.gated(cell, POINT.vdd))
 
 
 @pytest.mark.parametrize("kind", pooling.KINDS)

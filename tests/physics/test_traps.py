@@ -49,7 +49,7 @@ def decks() -> dict[str, Deck]:
     made = {form: build(cell, form) for form in FORMS}
     product = multiplier.Multiplier(rng.normal(size=(2, 3)), 4)
     made["gated"] = multiplier.gated(
-        multiplier.cell(product, np.array([0.5, -0.25, 0.1]), np.zeros(3), POINT), POINT.vdd, POINT.v_high
+        multiplier.cell(product, np.array([0.5, -0.25, 0.1]), np.zeros(3), POINT), POINT.vdd
     )
     made["or"] = pooling.logic("max", rng.random(3), 1.0, POINT.tau_c)[0]
     made["pooling"] = build(pooling.cell("min", rng.random((2, 3)), 1.0, POINT))
@@ -131,7 +131,6 @@ def test_any_number_of_neurons_fits_the_rows_and_columns_of_a_table(neurons):
 
 
 def test_rows_of_the_longest_numbers_fit_the_buffer():
-    """15 columns of 22 characters and a blank, and a time of 22: 368."""
     layer = Layer(np.full((15, 3), -1 / 3 * 1e-150), np.full(15, 1e-150 / 7), t_min=1.0, t_max=3.0)
     (text,) = build(cell_of(layer, np.array([0.1, 0.2, 1 / 3])), "table").files.values()
     assert max(map(len, text.splitlines())) + 1 < ROW
@@ -183,7 +182,7 @@ def test_no_comment_is_written(decks):
 
 @pytest.mark.parametrize("size", [1e-15, 1e-12, 1e-6, 0.05])
 def test_values_survive_as_text(size):
-    """Capacitances and pulses exactly; tables to 15 digits, 5e-15 of the value."""
+    """Capacitances and pulses exactly; tables to 15 digits of the largest: half a unit of 2**-52, twice."""
     rng = np.random.default_rng(3)
     layer = Layer(rng.normal(size=(4, 5)), rng.normal(size=4), t_min=1.0, t_max=3.0)
     cell = cell_of(layer, rng.random(5), deviations(rng, layer, 3, size))
@@ -198,7 +197,9 @@ def test_values_survive_as_text(size):
     assert set(map(float, pulses)) == set(heights[heights != 0].tolist())
     tables = build(cell, "table").files.values()
     (table,) = ([[float(v) for v in row.split()] for row in text.splitlines()] for text in tables)
-    np.testing.assert_allclose(-np.array(table)[:-1, 1:13], rows, rtol=5e-15, atol=0)
+    (scale,) = set(re.search(r"amplscale=\[(.*?)\]", build(cell, "table").text).group(1).split())
+    found = -float(scale) * np.array(table)[:-1, 1:13]
+    np.testing.assert_allclose(found, rows, rtol=0, atol=3e-16 * np.max(np.abs(rows)))
     assert len(table) == len(edges) + 2
 
 

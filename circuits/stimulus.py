@@ -21,6 +21,17 @@ from circuits.operating_point import OperatingPoint
 from circuits.sources import NEVER, Grid
 
 
+def block_early(spike_times: Array) -> Array:
+    """Spikes sent before the window opens act from its opening (time 0): the input is blocked until then.
+
+    With windows shorter than the largest activation a neuron can be above threshold before its t_min.
+
+    Source: Stanojevic et al., Nat. Commun. 2024, Methods, "Simulation details for fine-tuning for
+    hardware" (iv); in the ReLU network it clips large activities.
+    """
+    return np.maximum(spike_times, 0.0)
+
+
 @dataclass(frozen=True)
 class Pulses:
     """Current pulses on the grid, with heights that keep their charge."""

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from circuits import flat
+from circuits.closed_form import respond
 from circuits.errors import InputError
 from circuits.layer import Layer, LayerMismatch
 from circuits.network import feed_forward
 from circuits.operating_point import OperatingPoint
+from circuits.stimulus import block_early
 
 
 def network(rng, sizes, windows, gain=1.2):
@@ -69,6 +71,17 @@ def test_short_window_clips_early_neurons_and_blocks_their_spikes_until_it_opens
     x = rng.random(16)
     times = compare(layers, points, mismatch, x, "closed-form")
     assert np.sum(times[0] < 1e-6) >= 2
+
+
+def test_blocking_early_spikes_is_clipping_in_the_relu_network(rng):
+    """x above the window counts as the window: 1e-13, two products of the same numbers."""
+    layer = Layer(rng.normal(size=(4, 6)), rng.normal(size=4), t_min=2.0, t_max=5.0)
+    x = rng.uniform(0, 4, 6)  # some activations are longer than the window of 2
+    response = respond(layer, block_early(layer.t_min - x), OperatingPoint())
+    clipped = layer.weights @ np.minimum(x, 2.0)
+    np.testing.assert_allclose(response.v_t_min[0], clipped, rtol=0, atol=1e-13)
+    with pytest.raises(InputError, match="input spikes lie in"):
+        respond(layer, layer.t_min - x, OperatingPoint())
 
 
 def test_no_input_at_all():

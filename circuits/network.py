@@ -123,7 +123,8 @@ def feed_forward(
         responses: list[LayerResponse] = []
         active: Array = image[None, :]
         for layer, point, deviation in zip(layers, points, mismatch, strict=True):
-            times = np.where(active > 0, layer.t_min - active, np.inf)
+            # an activation as long as the window may be longer than it by rounding
+            times = np.where(active > 0, np.maximum(layer.t_min - active, 0.0), np.inf)
             if len(times) == 1:  # all chips see the same input: one deck
                 response = simulate(layer, times[0], point, deviation, level=level, simulator=simulator)
             else:

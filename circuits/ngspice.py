@@ -80,14 +80,10 @@ class Ngspice:
                 f"with 'apt-get install ngspice', or set {PROGRAM} to its path"
             )
         self.program, self.timeout = os.path.abspath(found), timeout
+        self.version = _version(self.program)  #: such as '39'
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._cancelled = False
-
-    @property
-    def version(self) -> str:
-        """Such as '39'."""
-        return _version(self.program)
 
     def cancel(self) -> None:
         """Kill every run in flight; later runs refuse to start."""

@@ -29,7 +29,12 @@ def main(folder: Path, out: Path) -> Path:
         left.axhline(float(ds["threshold"].mean()), color="k", lw=0.8, ls=":")
     left.set(xlabel="time [tau_c]", ylabel="membrane [V]", xlim=(0, t_max))
     left.set_title("six neurons of one mismatched chip, ngspice", fontsize=9)
-    labels = {"1_before": "mapped", "2_windows": "shorter windows", "3_tuned": "fine-tuned"}
+    labels = {
+        "1_before": "mapped",
+        "2_windows": "shorter windows",
+        "3_control": "fine-tuned, no mismatch",
+        "4_tuned": "fine-tuned for mismatch",
+    }
     for k, (file, label) in enumerate(labels.items()):
         with xr.open_dataset(folder / f"evaluation_{file}.nc") as ds:
             values, relu = np.sort(100 * ds["accuracy"].values), 100 * float(ds["relu_accuracy"])

@@ -50,8 +50,8 @@ def waveforms(
 ) -> Figure:
     """Membranes with their thresholds, spikes and the two windows; time in tau_c, volts in V."""
     figure, (ax,) = canvas(width=8.4, height=3.6)
-    ax.axvspan(0, t_min, color=BLUE, alpha=0.07, label="input window")
-    ax.axvspan(t_min, t_max, color=ORANGE, alpha=0.09, label="firing window")
+    ax.axvspan(0, t_min, color=BLUE, alpha=0.12, lw=0, label="input window")
+    ax.axvspan(t_min, t_max, color=ORANGE, alpha=0.14, lw=0, label="firing window")
     for k in range(volts.shape[1]):
         colour = COLOURS[k % len(COLOURS)]
         end = spikes[k] if np.isfinite(spikes[k]) else t_max
@@ -164,6 +164,7 @@ def log_bars(rows: Mapping[str, float], label: str) -> Figure:
     figure, (ax,) = canvas(width=8.4, height=0.9 + 0.3 * len(rows))
     ax.barh(list(rows), [max(v, 1e-18) for v in rows.values()], color=BLUE, alpha=0.7)
     ax.set_xscale("log")
+    ax.set_xlim(left=min(max(v, 1e-18) for v in rows.values()) / 3)
     ax.invert_yaxis()
     ax.set_xlabel(label)
     return figure

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,11 +96,13 @@ def run(
 
 def _open_store(plan: Plan, path: Path, simulator: Ngspice) -> None:
     if path.exists():
-        found = open_dataset(path, CHARACTERIZATION).attrs.get("plan_hash")
-        if found != plan.hash:
+        held = open_dataset(path, CHARACTERIZATION).attrs
+        if held.get("plan_hash") != plan.hash:
+            old, new = json.loads(held.get("plan", "{}")), json.loads(plan.to_json())
+            differs = [f"{k} {old.get(k)!r} there, {v!r} here" for k, v in new.items() if old.get(k) != v]
             raise InputError(
-                f"{path} belongs to another campaign (plan {found}, this one is {plan.hash}); choose "
-                "another --out, or remove it"
+                f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
+                "or remove it"
             )
         return
     stim = plan.stimuli
@@ -131,7 +134,7 @@ def _open_store(plan: Plan, path: Path, simulator: Ngspice) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.to_zarr(partial, encoding=chunks, consolidated=False, zarr_format=2)
+        dataset.to_zarr(partial, encoding=chunks, consolidated=True, zarr_format=2)
         partial.rename(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None

@@ -54,6 +54,11 @@ def empty(samples: int, coords: Mapping[str, Any], attrs: Mapping[str, Any]) -> 
     return xr.Dataset(data, coords=coords, attrs={"schema": CHARACTERIZATION, **attrs})
 
 
+def _first_line(error: Exception) -> str:
+    """What an error of another library says, without its advice and addresses."""
+    return str(error).split("\n")[0].split(" see:")[0].split("https:")[0].rstrip(" ,:.")
+
+
 def open_dataset(path: str | Path, schema: str) -> xr.Dataset:
     """Open a zarr or netCDF dataset and check what it claims to be.
 
@@ -68,7 +73,7 @@ def open_dataset(path: str | Path, schema: str) -> xr.Dataset:
     try:
         dataset = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
     except Exception as error:  # zarr and netCDF4 raise many kinds
-        raise InputError(f"{path} cannot be read as a dataset: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} cannot be read as a dataset: {_first_line(error)}") from None
     found = dataset.attrs.get("schema")
     if found != schema:
         raise InputError(f"{path} has schema {found!r}, {schema!r} was expected")

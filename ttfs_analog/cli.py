@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import resource
 from pathlib import Path
@@ -77,9 +78,9 @@ def _network(path: str, data: str | None):
 
 
 @cli.command()
-@common(seed=False)
-def technologies() -> Result:
-    """List technologies and what each needs."""
+@common(out="")
+def technologies(out: str | None, seed: int) -> Result:
+    """List technologies and what each needs (nothing is drawn: --seed has no effect)."""
     rows = []
     for name in Technology.available():
         t = Technology.load(name)
@@ -96,7 +97,11 @@ def technologies() -> Result:
             }
         )
     text = "\n".join(f"{r['name']:<12} {r['description']} (needs: {r['needs']})" for r in rows)
-    return {"technologies": rows}, text
+    result: dict[str, Any] = {"technologies": rows}
+    if out:
+        Path(out).write_text(json.dumps(result, indent=1) + "\n")
+        result["path"] = out
+    return result, text
 
 
 @cli.command()
@@ -128,7 +133,7 @@ def simulate(
 @click.option("--form", type=click.Choice(["pulse", "table", "pwl"]), default="pulse", show_default=True)
 @click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
 @click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
-@common(out="")
+@common(out="", folder=True)
 def netlist(
     source: str,
     technology: str,
@@ -158,7 +163,7 @@ def netlist(
     help="Sigma of all terms, or of one (repeatable); default: the technology's.",
 )
 @workers_option
-@common(out="characterization.zarr")
+@common(out="characterization.zarr", folder=True)
 def characterize(
     technology: str,
     samples: int,
@@ -205,6 +210,8 @@ def fit(dataset: str, out: str, seed: int) -> Result:
         f"  coverage of 50/90/95 % intervals: {held['coverage_50']:.3f} {held['coverage_90']:.3f} "
         f"{held['coverage_95']:.3f}\n  silent {held['silent']}, early {held['early']}\n{out}"
     )
+    if model.n_samples < model.advice["samples_for_sigma_to_10_percent"]:
+        text += "\nfew samples: these sigmas are not known to 10 %; about 190 are needed for that"
     terms = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.terms.items()}
     result = {"path": out, "terms": terms, "holdout": held, "energy": model.energy}
     return {
@@ -218,7 +225,7 @@ def fit(dataset: str, out: str, seed: int) -> Result:
 @cli.command()
 @click.option("--arch", default="fc-32", show_default=True, help="fc-WIDTH or fcDEPTH-WIDTH.")
 @click.option("--data", default="digits", show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=40, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=None, help="Default: 40, more on small data.")
 @click.option("--lr", type=float, default=2e-3, show_default=True)
 @click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
 @click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
@@ -227,7 +234,7 @@ def fit(dataset: str, out: str, seed: int) -> Result:
 def train(
     arch: str,
     data: str,
-    epochs: int,
+    epochs: int | None,
     lr: float,
     zeta: float,
     percentile: float | None,
@@ -320,7 +327,12 @@ def finetune(
 @click.argument("net", type=click.Path())
 @noise_option
 @click.option("--chips", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--target", type=float, default=None, help="Yield target; default: nominal accuracy less 0.02.")
+@click.option(
+    "--target",
+    type=float,
+    default=None,
+    help="Yield target; default: accuracy of the mapped network less 0.02.",
+)
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
@@ -375,6 +387,7 @@ def energy(
 @technology_option
 @click.option("--tolerance", type=float, default=0.01, show_default=True, help="Spike-time RMS [tau_c].")
 @data_option
+@extrapolate_option
 @workers_option
 @common(out="verification.nc")
 def verify(**options: Any) -> Result:
@@ -382,16 +395,16 @@ def verify(**options: Any) -> Result:
     from ttfs_analog.commands import verify_chips
 
     model, sets = _network(options.pop("net"), options.pop("data"))
-    noise = _noise(options.pop("noise"))
+    noise = _noise(options.pop("noise"), options.pop("extrapolate"))
     with progress("verify: images") as tick:
         return verify_chips(model, sets, noise, progress=tick, **options)
 
 
 @cli.command()
 @click.argument("folder", metavar="DIR", type=click.Path())
-@common(out="", seed=False)
-def report(folder: str, out: str | None) -> Result:
-    """One self-contained HTML page of whatever results a folder holds."""
+@common(out="")
+def report(folder: str, out: str | None, seed: int) -> Result:
+    """One self-contained HTML page of whatever results a folder holds (nothing is drawn)."""
     from ttfs_analog.report import write
 
     path = write(Path(folder), _path(out, Path(folder) / "report.html"))
@@ -402,7 +415,7 @@ def report(folder: str, out: str | None) -> Result:
 @click.option("--samples", type=click.IntRange(200), default=1000, show_default=True)
 @click.option("--chips", type=click.IntRange(100), default=200, show_default=True)
 @workers_option
-@common(out="demo")
+@common(out="demo", folder=True)
 def demo(samples: int, chips: int, workers: int, out: str, seed: int) -> Result:
     """The whole loop on handwritten digits: train, characterise, fit, fine-tune, verify, report."""
     from ttfs_analog.demo import run_demo

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 
 def encode(x: NDArray[np.float64], window: float) -> NDArray[np.float64]:
-    """Activations in [0, window] -> spike times [tau_c] from the window's start; 0 -> inf (silent)."""
-    return np.where(x > 0, window - x, np.inf)
+    """Activations in [0, window] -> spike times [tau_c] from the window's start; 0 -> inf (silent).
+
+    Activations that are longer than the window by rounding fire at its start.
+    """
+    return np.where(x > 0, np.maximum(window - x, 0.0), np.inf)
 
 
 def decode(times: NDArray[np.float64], window: float) -> NDArray[np.float64]:

@@ -98,9 +98,13 @@ def simulate_layer(
     if out:
         Path(out).write_text(json.dumps(result, indent=1) + "\n")
         result["path"] = out
-    rows = [f"{'neuron':>6} {'spike [tau_c]':>14} {'V(t_min)':>12} {'energy [J]':>12}"]
+    rows = [
+        f"potentials in units of {point.v_unit:.4g} V above the reset level of {point.v_reset:.4g} V",
+        f"{'neuron':>6} {'spike [tau_c]':>14} {'V(t_min)':>12} {'energy [J]':>12}",
+    ]
     for k, t in enumerate(spikes):
         when = f"{t:.9g}" if np.isfinite(t) else "silent"
+        when += " (early)" if found.delay[0, k] == 0 else ""
         rows.append(f"{k:>6} {when:>14} {found.v_t_min[0, k]:>12.6g} {found.energy[0, k]:>12.4g}")
     return result, "\n".join(rows)
 
@@ -189,7 +193,7 @@ def describe(net: TTFSNetwork, data: Data, out: str, **metadata: Any) -> Result:
 def train_network(
     arch: str,
     data_name: str,
-    epochs: int,
+    epochs: int | None,
     lr: float,
     zeta: float,
     percentile: float | None,
@@ -229,7 +233,10 @@ def convert_network(
             first = str(error).strip().splitlines()[0]
             raise InputError(f"{weights} does not fit the model of {function}: {first}") from None
     data = load(data_name)
-    return _map(model.double().eval(), data, zeta, percentile, technology, out, {"arch": function})
+    metadata = {"arch": function}
+    result, text = _map(model.double().eval(), data, zeta, percentile, technology, out, metadata)
+    note = "" if weights else "\nno --weights given: the model is as the function returns it"
+    return result, text + note
 
 
 def _map(
@@ -243,7 +250,9 @@ def _map(
 ) -> Result:
     net = convert(model, data, zeta=zeta, percentile=percentile, technology=technology, metadata=metadata)
     same, error = agreement(net, model, data.x_test)
-    result, text = describe(net, data, out, technology=technology.name)
+    reference = accuracy(model, data.x_test, data.y_test)
+    extra = {"technology": technology.name, "reference_accuracy": reference}
+    result, text = describe(net, data, out, **extra)
     result |= {"agreement": same, "logits_relative_error": error}
     return result, (
         f"TTFS network = ReLU network on {100 * same:.2f} % of the test images "
@@ -287,7 +296,8 @@ def evaluate_chips(
 ) -> Result:
     """Accuracy over chips."""
     nominal = accuracy(net, data.x_test, data.y_test)
-    target = max(nominal - 0.02, 0.0) if target is None else evaluation.check_target(target)
+    reference = float(net.metadata.get("reference_accuracy", nominal))
+    target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
     found = evaluation.evaluate(net, data, noise.sample(net, chips, seed), progress=progress)
     found.attrs["target"] = target
     found.to_netcdf(out)
@@ -299,7 +309,7 @@ def evaluate_chips(
     a, y = figures["accuracy"], figures["yield"]
     low, high = (100 * v for v in y["ci95"])
     return result, (
-        f"accuracy {100 * a['mean']:.2f} % +- {100 * a['std']:.2f} over {chips} chips "
+        f"accuracy {100 * a['mean']:.2f} %, std {100 * a['std']:.2f}, over {chips} chip{'s' * (chips > 1)} "
         f"(worst {100 * a['min']:.2f}, without mismatch {100 * nominal:.2f})\n"
         f"yield at {100 * target:.1f} %: {100 * y['value']:.1f} % [{low:.1f}, {high:.1f}]\n{out}"
     )

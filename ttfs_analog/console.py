@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,15 +52,18 @@ def plain(value: Any) -> Any:
     return value
 
 
-def common(out: str | None = None, seed: bool = True) -> Callable[[Callable[..., Any]], Any]:
+def common(out: str = "", folder: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Options that every command has; the command returns (result, text for people).
 
+    `out` is the default of --out; empty: none; `folder`: it may be a folder.
     A result with `passed` false makes exit code 1.
     """
 
     def decorate(function: Callable[..., tuple[dict[str, Any], str]]) -> Any:
         @functools.wraps(function)
         def wrapped(as_json: bool, **options: Any) -> int:
+            if target := options.get("out"):
+                _prepare(Path(target), folder)
             result, text = function(**options)
             if as_json:
                 click.echo(json.dumps(plain(result), allow_nan=False))
@@ -70,21 +74,27 @@ def common(out: str | None = None, seed: bool = True) -> Callable[[Callable[...,
         command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(
             wrapped
         )
-        if seed:
-            command = click.option(
-                "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."
-            )(command)
-        if out is not None:
-            command = click.option(
-                "--out",
-                type=click.Path(),
-                default=out or None,
-                show_default=bool(out),
-                help="File or folder to make.",
-            )(command)
-        return command
+        command = click.option(
+            "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."
+        )(command)
+        return click.option(
+            "--out",
+            type=click.Path(),
+            default=out or None,
+            show_default=bool(out),
+            help="File or folder to make.",
+        )(command)
 
     return decorate
+
+
+def _prepare(target: Path, folder: bool) -> None:
+    """Find out before the work, not after it, that a result cannot be written."""
+    if target.is_dir() and not folder:
+        raise InputError(f"--out {target} is a folder; name a file in it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"--out {target}: the folder {target.parent} cannot be written to")
 
 
 def run(command: click.Command, arguments: list[str] | None) -> int:
@@ -116,7 +126,9 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
     except SimulatorError as error:
         return fail(str(error), 3)
     except (KeyboardInterrupt, click.Abort):
-        return fail("interrupted; what was written is valid, the same command resumes a campaign", 130)
+        return fail(
+            "interrupted; finished parts of a campaign are kept, the same command goes on with it", 130
+        )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

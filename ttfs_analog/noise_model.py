@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +150,14 @@ class NoiseModel:
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""
         for n, layer in enumerate(net.to_circuit()):
+            needed = {"slope", "threshold", "capacitance"}
+            needed |= {"synapse_source"} if (layer.weights > 0).any() else set()
+            needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()
+            if missing := sorted(needed - set(self.terms)):
+                raise InputError(
+                    f"layer {n}: the noise model has no term {', '.join(missing)}; characterise neurons that "
+                    "have these devices (--synapses 2 or more)"
+                )
             for what, value in (
                 ("weight", float(np.abs(layer.weights).max())),
                 ("window", layer.window if layer.spiking else layer.t_min),
@@ -162,10 +170,15 @@ class NoiseModel:
                         "with --extrapolate"
                     )
 
+    def silent(self) -> NoiseModel:
+        """The same model without any spread: the control of a training with it."""
+        quiet: dict[str, Any] = {"std": 0.0, "std_ci": (0.0, 0.0), "mean": 0.0, "mean_ci": (0.0, 0.0)}
+        return replace(self, terms={k: replace(t, **quiet) for k, t in self.terms.items()})
+
     def extrapolated(self) -> NoiseModel:
         """The same model without range limits."""
         validity = {**self.validity, "weight": {"max": None}, "window": {"max": None}}
-        return NoiseModel(**{**self.__dict__, "validity": validity})
+        return replace(self, validity=validity)
 
     def summary(self) -> str:
         """A table of the terms, one line each."""
@@ -216,10 +229,13 @@ class NoiseModel:
             model.law  # noqa: B018 - refuses sigmas that cannot be drawn
             limits = [model.validity[k]["max"] for k in ("weight", "window")]
             coefficients = [model.energy[k]["value"] for k in ("synapse", "slope")]
-            if not all(math.isfinite(v) for v in (*coefficients, *filter(None, limits))):
-                raise TypeError("a limit or an energy is not a number")
-        except (TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{path} is not a complete noise model: {error}") from None
+            if not all(0 < v < math.inf for v in (*coefficients, *filter(None, limits))):
+                raise TypeError("a limit or an energy coefficient is not a number > 0")
+            if unknown := sorted(set(terms) - set(TERMS)):
+                raise TypeError(f"unknown terms {unknown}")
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            what = str(error).replace("Term.__init__() missing 1 required positional argument:", "no")
+            raise InputError(f"{path} is not a complete noise model: {what}") from None
         return model
 
 

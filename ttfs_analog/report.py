@@ -102,7 +102,8 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
     if CHARACTERIZATION not in found:
         return None
     name, ds = next(iter(found[CHARACTERIZATION].items()))
-    good = ds.isel(sample=np.flatnonzero(ds["status"].values == 0))
+    held = ds["sample"].values % ds.sizes["pattern"] == ds.sizes["pattern"] - 1
+    good = ds.isel(sample=np.flatnonzero((ds["status"].values == 0) & ~held))
     if not good.sizes["sample"]:
         return None
     measured = extract(good)
@@ -116,7 +117,8 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
     figures = [plotting.data_uri(plotting.histograms(columns))]
     files = [name]
     rows: list[list[str]] = []
-    text = f"Deviations extracted from the spike times of {good.sizes['sample']} neurons in ngspice."
+    text = f"Deviations extracted from the spike times of {good.sizes['sample']} neurons in ngspice; those "
+    text += "of the held-out weight pattern are not among them."
     if NOISE in found:
         file, model = next(iter(found[NOISE].items()))
         files.append(file)

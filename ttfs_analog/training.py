@@ -13,6 +13,9 @@ from circuits.errors import InputError
 from ttfs_analog.datasets import Data
 
 Progress = Callable[[int, int], None]
+LEAST_STEPS = 1500
+SMALL = 200_000
+"""Parameters below which more than one thread only costs time."""
 
 
 def build(arch: str, features: int, classes: int, seed: int, dtype: torch.dtype) -> nn.Sequential:
@@ -47,7 +50,7 @@ def train(
     model: nn.Module,
     data: Data,
     *,
-    epochs: int = 40,
+    epochs: int | None = None,
     batch: int = 32,
     lr: float = 2e-3,
     weight_decay: float = 1e-4,
@@ -55,6 +58,11 @@ def train(
     progress: Progress | None = None,
 ) -> float:
     """Minimise cross entropy with Adam and a cosine schedule; changes `model`.
+
+    Parameters
+    ----------
+    epochs : int, optional
+        Default: 40, or as many as make LEAST_STEPS steps.
 
     Returns
     -------
@@ -66,6 +74,8 @@ def train(
         return nn.functional.cross_entropy(model(x), y)
 
     pair = (data.x_train, data.y_train)
+    if epochs is None:
+        epochs = max(40, LEAST_STEPS * batch // len(data.x_train))
     optimise(model, pair, loss_of, epochs, batch, lr, weight_decay, seed, progress)
     return accuracy(model, data.x_test, data.y_test)
 
@@ -95,18 +105,24 @@ def optimise(
     steps = epochs * -(-len(x) // batch)
     adam = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
-    for epoch in range(epochs):
-        order = torch.randperm(len(x), generator=generator)
-        for pick in order.split(batch):
-            loss = loss_of(x[pick], y[pick])
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            schedule.step()
-        if not torch.isfinite(loss):
-            raise InputError(f"training diverged in epoch {epoch + 1}: lower the learning rate ({lr:g})")
-        if progress:
-            progress(epoch + 1, epochs)
+    threads = torch.get_num_threads()
+    if sum(p.numel() for p in model.parameters()) < SMALL:
+        torch.set_num_threads(1)
+    try:
+        for epoch in range(epochs):
+            order = torch.randperm(len(x), generator=generator)
+            for pick in order.split(batch):
+                loss = loss_of(x[pick], y[pick])
+                adam.zero_grad()
+                loss.backward()
+                adam.step()
+                schedule.step()
+            if not torch.isfinite(loss):
+                raise InputError(f"training diverged in epoch {epoch + 1}: lower the learning rate ({lr:g})")
+            if progress:
+                progress(epoch + 1, epochs)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()

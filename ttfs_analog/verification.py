@@ -178,6 +178,8 @@ def summarise(
     energy : float
         Largest relative error of the energy.
     """
+    if not all(0 <= limit < np.inf for limit in (tolerance, least_agreement, energy)):
+        raise InputError(f"limits must be >= 0, got {tolerance}, {least_agreement}, {energy}")
     spice, model = result["spike_time_spice"].values, result["spike_time_model"].values
     both = np.isfinite(spice) & np.isfinite(model)
     residual = spice[both] - model[both]
@@ -189,6 +191,15 @@ def summarise(
     inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
     label = result["label"]
     agreement = float(same.mean())
+    failed = [
+        what
+        for what, holds in (
+            (f"spike_time_rms_tau_c > {tolerance:g}", rms <= tolerance),
+            (f"class_agreement < {least_agreement:g}", agreement >= least_agreement),
+            (f"energy_ratio further than {energy:g} from 1", abs(ratio - 1) <= energy),
+        )
+        if not holds
+    ]
     return {
         "spike_time_rms_tau_c": rms,
         "spikes_compared": int(both.sum()),
@@ -201,5 +212,6 @@ def summarise(
         "energy_ratio": ratio,
         "chips": int(result.sizes["chip"]),
         "images": int(result.sizes["image"]),
-        "passed": bool(rms <= tolerance and agreement >= least_agreement and abs(ratio - 1) <= energy),
+        "failed_checks": failed,
+        "passed": not failed,
     }

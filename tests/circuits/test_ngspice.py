@@ -45,12 +45,18 @@ def unread(monkeypatch):
     monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
 
 
+def run_folders_in(place: Path, monkeypatch) -> None:
+    """TMPDIR itself, and what Python remembers of it from the first time it looked."""
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """Where run folders are made."""
     place = tmp_path / "runs"
     place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    run_folders_in(place, monkeypatch)
     return place
 
 
@@ -98,10 +104,10 @@ def test_tables_beside_the_deck_are_read(folder, monkeypatch):
     """A current of 1 uA into 1 nF for 1 us is 1 mV a us; 1e-9 covers the 1e-12 S from every node."""
     text = (
         "* table\nC1 out 0 1e-9 ic=0\nA0 %i[out] fs\n"
-        '.model fs filesource (file="ramp.txt" amploffset=[0] amplscale=[1] timeoffset=0 timescale=1'
-        " timerelative=false amplstep=true)\n.save v(out)\n" + TRAN + ".end\n"
+        '.model fs filesource (amploffset=[0] amplscale=[1e-9] amplstep=true file="ramp.txt" timeoffset=0'
+        " timerelative=false timescale=1)\n.save v(out)\n" + TRAN + ".end\n"
     )
-    deck = Deck(text, ("out",), 1e-6, files={"ramp.txt": "0 -1e-6\n2e-6 -1e-6\n"})
+    deck = Deck(text, ("out",), 1e-6, files={"ramp.txt": "0 -1000\n2e-6 -1000\n"})
     plot = Ngspice().run(deck)
     np.testing.assert_allclose(plot["v(out)"], 1e3 * plot["time"], rtol=1e-6, atol=1e-9)
     alone = Deck(text, ("out",), 1e-6)
@@ -249,7 +255,7 @@ def test_a_disk_that_fills_up_during_the_run_is_noticed(tmp_path, monkeypatch):
     if os.geteuid() != 0 or not mount or subprocess.run([mount, *options], capture_output=True).returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
-        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        run_folders_in(place, monkeypatch)
         with pytest.raises(SimulatorError):
             Ngspice().run(rc(run=".tran 1e-11 1e-6 0 1e-11 uic\n"))
     finally:
@@ -372,6 +378,6 @@ def test_a_program_given_by_a_relative_path_runs(folder, tmp_path, monkeypatch):
 
 @pytest.mark.ngspice
 def test_a_place_for_run_folders_that_is_not_there_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    run_folders_in(tmp_path / "gone", monkeypatch)
     with pytest.raises(SimulatorError, match=r"cannot make a run folder.*set TMPDIR"):
         Ngspice().run(rc())

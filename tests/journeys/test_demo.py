@@ -47,7 +47,7 @@ def test_every_figure_can_be_worked_out_again(demo):
             scope["js"] = json.loads(path.read_text())
         else:
             opener = xr.open_zarr if path.is_dir() else xr.open_dataset
-            scope["ds"] = opener(path, **({"consolidated": False} if path.is_dir() else {})).load()
+            scope["ds"] = opener(path).load()
         with np.errstate(invalid="ignore"):
             assert eval(figure["recompute"], scope) == figure["value"], name
 

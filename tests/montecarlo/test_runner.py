@@ -152,7 +152,7 @@ def test_a_run_that_fails_is_data_with_its_reason(tmp_path, monkeypatch):
 def test_the_store_of_another_plan_is_left_alone(tmp_path):
     SMALL.run(tmp_path / "store")
     other = dataclasses.replace(SMALL, entropy=12)
-    with pytest.raises(InputError, match=f"another campaign .plan {SMALL.hash}.*{other.hash}"):
+    with pytest.raises(InputError, match="entropy 11 there, 12 here"):
         other.run(tmp_path / "store")
     assert np.all(open_dataset(tmp_path / "store", CHARACTERIZATION)["status"] == 0)
 

@@ -128,12 +128,18 @@ def unread(monkeypatch):
     monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
 
 
+def run_folders_in(place: Path, monkeypatch) -> None:
+    """TMPDIR itself, and what Python remembers of it from the first time it looked."""
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     """Where run folders are made."""
     place = tmp_path / "runs"
     place.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    run_folders_in(place, monkeypatch)
     return place
 
 
@@ -422,7 +428,7 @@ def disk(tmp_path, monkeypatch):
             pytest.skip("a small disk cannot be mounted here")
         if subprocess.run(command, capture_output=True).returncode:
             pytest.skip("a small disk cannot be mounted here")
-        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        run_folders_in(place, monkeypatch)
         return place
 
     yield mount

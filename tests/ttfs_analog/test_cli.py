@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -329,7 +330,7 @@ MISTAKES = [
     ("simulate layer.json --chip -1", "--chip"),
     ("simulate layer.json --colour red", "No such option.*--colour.*simulate --help"),
     ("simulate", "Missing argument"),
-    ("simulate layer.json --level closed-form --out none/result.json", "none/result.json"),
+    ("simulate layer.json --level closed-form --out layer.json/result.json", "layer.json"),
     ("simulate layer.json --level closed-form --out /proc/x", "/proc/x"),
     ("paint", "No such command 'paint'"),
     ("netlist none.json", "does not exist"),
@@ -348,7 +349,7 @@ MISTAKES = [
     ("fit none.zarr", "none.zarr does not exist"),
     ("fit {files}/characterization.zarr --seed 99999999999999999999", "--seed"),
     ("fit {files}/characterization.zarr --out /proc/x", "/proc/x"),
-    ("train --data mnist", "unknown dataset 'mnist'; available: digits, iris"),
+    ("train --data nodata", "unknown dataset 'nodata'; available: digits, iris"),
     ("train --technology magic", "unknown technology"),
     ("train --arch cnn", "unknown architecture 'cnn'"),
     ("train --data iris --epochs 0", "--epochs"),
@@ -369,7 +370,7 @@ MISTAKES = [
     ("convert model.py:broken", "failed with KeyError"),
     ("convert model.py:good --weights none.pt", "none.pt does not exist"),
     ("convert model.py:good --weights text", "text does not fit"),
-    ("convert model.py:good --data mnist", "unknown dataset"),
+    ("convert model.py:good --data nodata", "unknown dataset"),
     ("convert model.py:good --out /proc/x", "/proc/x"),
     ("convert model.py:good --seed 99999999999999999999", "--seed"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
@@ -379,9 +380,9 @@ MISTAKES = [
     (f"evaluate {NET} --noise text", "text is not a noise model"),
     (f"evaluate {NET} --noise layer.json", "layer.json has schema None"),
     (f"evaluate {NET} --noise {NOISE} --chips 0", "--chips"),
-    (f"evaluate {NET} --noise {NOISE} --data mnist", "unknown dataset"),
+    (f"evaluate {NET} --noise {NOISE} --data nodata", "unknown dataset"),
     (f"evaluate {NET} --noise {NOISE} --chips 2 --target 90", "accuracy in"),
-    (f"evaluate {NET} --noise {NOISE} --chips 2 --out none/e.nc", "none/e.nc"),
+    (f"evaluate {NET} --noise {NOISE} --chips 2 --out {NET}/e.nc", "net.pt"),
     (f"evaluate {NET} --noise {NOISE} --chips 2 --out /proc/x", "/proc/x"),
     (f"finetune {NET} --noise none.json", "none.json does not exist"),
     (f"finetune {NET} --noise {NOISE} --mode magic", "--mode"),
@@ -499,16 +500,29 @@ def test_verify_passes_with_0_and_fails_with_1(call, files):
     assert json.loads(out)["passed"] is True
     with xr.open_dataset("v.nc") as stored:
         assert stored["spike_time_spice"].shape == (2, 2, 16)
-    code, out, _ = call(*line, "--out", "v.nc", "--json", "--tolerance", -1)
+    code, out, _ = call(*line, "--out", "v.nc", "--json", "--tolerance", 0)
     assert code == 1
     assert json.loads(out)["passed"] is False
+    assert json.loads(out)["failed_checks"] == ["spike_time_rms_tau_c > 0"]
+    assert call(*line, "--tolerance", "nan")[0] == 2
 
 
 @pytest.mark.ngspice
-@pytest.mark.parametrize("out", ["none/v.nc", "/proc/x"])
+@pytest.mark.parametrize("out", ["/proc/x", "/proc/none/x"])
 def test_verify_says_where_it_cannot_write(refuse, files, out):
     line = ("verify", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 1, "--images", 1)
-    assert out in refuse(*line, "--out", out)
+    assert "/proc" in refuse(*line, "--out", out)
+
+
+def test_a_missing_folder_of_a_result_is_made(call, files):
+    line = ("evaluate", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 2)
+    assert call(*line, "--out", "new/folder/e.nc")[0] == 0
+    assert Path("new/folder/e.nc").exists()
+
+
+def test_a_result_file_may_not_be_a_folder(refuse):
+    Path("folder").mkdir()
+    assert "is a folder" in refuse("train", "--epochs", 1, "--out", "folder")
 
 
 def test_a_network_without_operating_points_has_no_netlist(refuse, files):

@@ -140,19 +140,19 @@ class _Seen:
     def _expression(self, text: str) -> None:
         """Products, differences from 1, max and min of node voltages; nothing else."""
         self.wanted += [("node", n.lower()) for n in READS.findall(text)]
-        rest = READS.sub("1", text.lower())
+        rest = READS.sub("v", text.lower())
         before = ""
         while rest != before:
             before = rest
-            rest = re.sub(r"(?:max|min)\(1,1\)|\(1-1\)|1\*1", "1", rest)
-        if rest != "1":
+            rest = re.sub(r"(?:max|min)\(v,v\)|\(1-v\)|v\*v", "v", rest)
+        if rest != "v":
             raise InputError("only products, 1 - v, max and min of node voltages are allowed")
 
     def _card(self, line: str) -> None:
         word = line.split()[0].lower()
         if word == ".save":
             what, name = _match(SAVE, line)
-            self.wanted.append(("element" if what.lower() == "i" else "node", name.lower()))
+            self.wanted.append(("source" if what.lower() == "i" else "node", name.lower()))
         elif word == ".tran":
             step, stop, start, longest = (float(v) for v in _match(TRAN, line))
             self.stop, self.trans = stop, self.trans + 1
@@ -184,7 +184,8 @@ class _Seen:
         self.models[name.lower()] = (kind, size)
 
     def finish(self, stop: float) -> None:
-        known = {"node": self.nodes, "element": self.names}
+        sources = {name for name in self.names if name[0] == "v"}
+        known = {"node": self.nodes, "source": sources}
         missing = [f"{what} {name}" for what, name in self.wanted if name not in known[what]]
         if missing:
             raise InputError(f"deck: {missing[0]!r} does not exist")
@@ -223,21 +224,25 @@ def _points(shape: str, text: str) -> None:
 
 
 def _table(file: str, text: str, ports: int) -> None:
-    """A step table: whole numbers, a time and one column a port in every row, times in order.
+    """A step table: in every row a time and one whole number a port, times in order from 0.
 
     ngspice reads a word as 0, an empty file as no current, and cuts rows of 512 characters, in silence.
     """
-    if not text.isascii() or text.encode().translate(None, b"0123456789.e- \n"):
-        raise InputError(f"table {file!r} holds something else than numbers")
-    rows, words, columns = text.count("\n"), text.split(), ports + 1
-    if (
-        rows < 2
-        or len(words) != rows * columns
-        or any(len(r.split()) != columns for r in text.split("\n", 2)[:2])
-    ):
-        raise InputError(f"table {file!r} does not have {columns} columns in every row")
-    if not ports % 2 or max(map(len, text.split("\n"))) >= 512:
+    rows = text.encode("ascii", "replace").split(b"\n")
+    if len(rows) < 3 or rows.pop():
+        raise InputError(f"table {file!r} needs two rows or more, each ended by a line feed")
+    if not ports % 2 or max(map(len, rows)) >= 512:
         raise InputError(f"table {file!r} needs an odd count of columns and rows below 512 characters")
-    times = [_finite(t) for t in words[::columns]]
+    heads = [row.partition(b" ")[0] for row in rows]
+    values = b"\n".join([row[len(head) :] for row, head in zip(rows, heads, strict=True)]) + b"\n"
+    # without its digits a row is its blanks and signs; no value may be missing or a lone sign
+    shape = values.translate(None, b"0123456789").replace(b" -", b" ")
+    gaps = (b"  ", b" \n", b"- ", b"-\n")
+    if shape != (b" " * ports + b"\n") * len(rows) or any(gap in values for gap in gaps):
+        raise InputError(f"table {file!r} does not have a time and {ports} whole numbers in every row")
+    try:
+        times = [_finite(head.decode()) for head in heads]
+    except InputError as error:
+        raise InputError(f"table {file!r}: {error}") from None
     if times[0] != 0 or any(b <= a for a, b in pairwise(times)):
         raise InputError(f"table {file!r}: times do not run forward from 0")

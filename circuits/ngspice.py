@@ -131,7 +131,7 @@ class Ngspice:
         if len(set(files)) != len(files):
             raise InputError("decks that run together need tables of different names (prefix)")
         try:
-            folder = Path(tempfile.mkdtemp(prefix="ttfs-analog-", dir=_scratch()))
+            folder = Path(tempfile.mkdtemp(prefix=f"ttfs-analog-{os.getpid()}-", dir=_scratch()))
         except OSError as error:
             raise SimulatorError(f"cannot make a run folder: {error}; set TMPDIR to a usable disk") from None
         try:
@@ -145,11 +145,12 @@ class Ngspice:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except SimulatorError as error:
-            kept = f"run folder kept: {folder}" if keep else ""
-            message = f"{error}\n{last_words(folder)}{kept}".rstrip()
-            if not keep:
+            message = f"{error}\n{last_words(folder)}"
+            if keep:
+                message += f"run folder kept: {_to_disk(folder)}"
+            else:
                 shutil.rmtree(folder, ignore_errors=True)
-            raise SimulatorError(message) from None
+            raise SimulatorError(message.rstrip()) from None
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             raise SimulatorError(
@@ -209,13 +210,35 @@ def _scratch() -> str | None:
 
     A deck comes with some seventy small files, which a disk takes ten times longer to make.
     """
-    if not os.environ.get("TMPDIR") and os.access(MEMORY, os.W_OK | os.X_OK):
-        try:
-            if shutil.disk_usage(MEMORY).free > ROOM:
-                return MEMORY
-        except OSError:
-            return None
+    if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return None
+    _sweep()
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(MEMORY).free > ROOM:
+            return MEMORY
     return None
+
+
+@lru_cache(maxsize=1)
+def _sweep() -> None:
+    """Once a process: remove what processes that were killed have left in memory."""
+    for folder in Path(MEMORY).glob("ttfs-analog-*-*"):
+        owner = folder.name.split("-")[2]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _to_disk(folder: Path) -> Path:
+    """Move a run folder that is to be kept out of memory."""
+    if str(folder.parent) != MEMORY:
+        return folder
+    try:
+        kept = Path(tempfile.mkdtemp(prefix="ttfs-analog-failed-"))
+        shutil.copytree(folder, kept, dirs_exist_ok=True)
+    except OSError:
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    return kept
 
 
 def _limit(pid: int, cpu_s: int) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from circuits.errors import InputError
 from circuits.layer import Layer, LayerMismatch
 from circuits.layer_cell import layer_cell
-from circuits.netlist import COLUMNS, FORMS, Deck, build, pulse, pwl, table
+from circuits.netlist import COLUMNS, FORMS, MANTISSA, Deck, build, pulse, pwl, table
 from circuits.operating_point import OperatingPoint
 from circuits.sources import NEVER, Cell
 from circuits.stimulus import stimulus
@@ -32,6 +32,23 @@ def content(deck: Deck) -> np.ndarray:
     """The one table of a deck, as numbers: time and the columns."""
     (text,) = deck.files.values()
     return np.array([[float(v) for v in line.split()] for line in text.splitlines()])
+
+
+def scales(deck: Deck) -> list[float]:
+    """What the whole numbers of each column count [A], all tables of a deck in their order."""
+    found = re.findall(r"amplscale=\[(.*?)\]", deck.text)
+    return [float(v) for words in found for v in words.split()]
+
+
+def columns(deck: Deck) -> list[tuple[str, ...]]:
+    """The columns of all tables of a deck as words, without their times."""
+    tables = [[line.split() for line in text.splitlines()] for text in deck.files.values()]
+    return [column for rows in tables for column in list(zip(*rows, strict=True))[1:]]
+
+
+def currents(deck: Deck, neurons: int) -> np.ndarray:
+    """Currents out of the one table of a deck [A]: its ports sink, so the sign is reversed."""
+    return -content(deck)[:, 1 : 1 + neurons] * scales(deck)[:neurons]
 
 
 def transient(deck: Deck) -> tuple[float, ...]:
@@ -91,17 +108,41 @@ def test_deviations_of_another_layer_are_refused():
 
 
 def test_a_table_holds_the_sum_of_what_flows_after_each_edge():
-    """Ports sink, so signs are reversed; 1e-8: the grid's gain."""
-    currents = -content(table(cell()))[:, 1:3] / POINT.i_unit
+    """1e-8: the grid's gain."""
     wanted = [[0, 0], [1.0, -0.2], [0.5, 0.1], [1, 1], [1, 1]]  # reset, two edges, slope twice
-    np.testing.assert_allclose(currents, wanted, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(currents(table(cell()), 2) / POINT.i_unit, wanted, rtol=1e-8, atol=1e-8)
 
 
-def test_a_table_holds_the_rows_of_its_sources_to_fifteen_digits():
-    """15 digits are written: 1e-14."""
+def test_a_table_holds_the_rows_of_its_sources_to_half_of_a_whole_number():
+    """Half of 2**-52 of the neuron's largest current, and the rounding of two products."""
     made = cell()
     _, rows = made.sources.rows(made.grid)
-    np.testing.assert_allclose(-content(table(made))[:-1, 1:3], rows, rtol=1e-14)
+    largest = np.max(np.abs(rows), axis=0)
+    assert np.all(np.abs(currents(table(made), 2)[:-1] - rows) <= 3e-16 * largest)
+
+
+def test_a_table_holds_whole_numbers_up_to_the_mantissa():
+    deck = table(cell())
+    found = [[int(word) for word in column] for column in columns(deck)]  # int: no point, no exponent
+    assert [max(map(abs, column)) for column in found] == [MANTISSA, MANTISSA, 0]
+    assert len(scales(deck)) == 3  # two neurons and a pad
+    assert "amploffset=[0 0 0] " in deck.text
+
+
+def test_a_sample_does_not_depend_on_its_deck_mates(rng):
+    """The same column and scale, bit by bit, alone and among mates 1e6 times larger and smaller."""
+    layer = Layer(rng.normal(size=(1, 3)), rng.normal(size=1), t_min=1.0, t_max=3.0)
+    times = rng.random(3)
+    size = 10.0 ** np.linspace(-6, 6, 20)
+    neuron = [0.05 * rng.normal(size=(20, 1)) for _ in range(3)]
+    mismatch = LayerMismatch(size[:, None, None] * rng.random((20, 1, 3)), *neuron)
+    together = table(cell(layer, times, mismatch))
+    found = list(zip(columns(together), scales(together), strict=True))
+    assert len({scale for _, scale in found}) == 20
+    for k in range(20):
+        values = (getattr(mismatch, field.name) for field in dataclasses.fields(mismatch))
+        alone = table(cell(layer, times, LayerMismatch(*(v[k : k + 1] for v in values))))
+        assert list(zip(columns(alone), scales(alone), strict=True)) == [found[k]]
 
 
 def test_table_rows_take_effect_just_behind_their_edges():
@@ -120,9 +161,9 @@ def test_the_table_goes_on_beyond_the_end_of_the_run():
 
 def test_an_input_that_is_on_from_the_start_has_no_edge():
     """1e-8: the grid's gain."""
-    first = content(table(cell(times=np.array([0.0, 0.5, np.inf]))))[0]
-    assert first[0] == 0
-    assert -first[1] == pytest.approx(POINT.i_unit, rel=1e-8)
+    deck = table(cell(times=np.array([0.0, 0.5, np.inf])))
+    assert content(deck)[0, 0] == 0
+    assert currents(deck, 2)[0, 0] == pytest.approx(POINT.i_unit, rel=1e-8)
 
 
 def test_without_inputs_nothing_flows_until_the_slope_source():
@@ -137,16 +178,16 @@ def test_tables_are_short_odd_and_hold_every_neuron(neurons):
     """Rows over 512 characters would be cut, and an even count of columns misread, in silence."""
     deck = table(cell(layer=wide(neurons), times=np.array([0.3])))
     assert len(deck.files) == -(-neurons // COLUMNS)
-    columns = 0
+    total = 0
     for text in deck.files.values():
         counts = {len(line.split()) - 1 for line in text.splitlines()}
         assert len(counts) == 1
         assert counts.pop() % 2 == 1
         assert max(map(len, text.splitlines())) < 512
-        columns += len(text.splitlines()[0].split()) - 1
-    assert neurons <= columns <= neurons + 1
+        total += len(text.splitlines()[0].split()) - 1
+    assert neurons <= total <= neurons + 1
     assert deck.nodes == tuple(f"m{i}" for i in range(neurons))
-    assert all(f".save v({n})\n" in deck.text for n in deck.nodes)
+    assert len(scales(deck)) == total
 
 
 def test_every_table_is_named_in_the_deck():
@@ -197,11 +238,13 @@ def test_one_source_per_synapse_in_the_readable_form():
     sources = re.findall(r"^I(\w+) (\w+) (\w+) .*PULSE\(0 (\S+)", deck.text, re.M)
     found = {label: (a, b, float(amps)) for label, a, b, amps in sources}
     assert set(found) == {"w0_0", "w1_0", "w0_1", "w1_1", "b_0", "b_1"}  # current, then neuron
-    assert found["w0_0"][:2] == ("vdd0", "m0")  # positive weights: from the supply to the membrane
-    assert found["w1_0"][:2] == ("m0", "0")  # negative weights: from the membrane to ground
+    assert found["w0_0"][:2] == ("vdd0", "n0")  # positive weights: from the supply to the sum
+    assert found["w1_0"][:2] == ("n0", "0")  # negative weights: from the sum to ground
+    sums = re.findall(r"^Vs(\d) (\w+) (\w+) (\S+)$", deck.text, re.M)
+    assert sums == [("0", "n0", "m0", "0"), ("1", "n1", "m1", "0")]  # and on to the membrane
     assert found["w1_0"][2] == pytest.approx(0.5 * POINT.i_unit, rel=1e-8)
     assert deck.currents == ("vdd0", "vdd1")
-    assert deck.n_devices == 6 + 4
+    assert deck.n_devices == 6 + 6  # and a capacitor, a supply and a sum for each of two neurons
 
 
 def test_the_supply_of_the_readable_form_is_as_given():
@@ -234,6 +277,12 @@ def test_the_portable_form_holds_the_same_sums_as_the_table():
         assert np.array_equal(amps, np.repeat(rows[:, int(i)], 2)[:-1])
         assert np.all(np.diff(time) > 0)
         np.testing.assert_allclose(time[1::2] / made.grid.tick, edges, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("form", "saved"), [("table", 0), ("pwl", 0), ("pulse", 4)])
+def test_only_the_readable_form_chooses_what_is_saved(form, saved):
+    """Two membranes and two supplies; without a choice ngspice saves all."""
+    assert build(cell(), form).text.count(".save") == saved
 
 
 @pytest.mark.parametrize("form", FORMS)

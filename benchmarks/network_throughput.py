@@ -1,6 +1,6 @@
 """CPU per chip and image of a 64-32-10 network with mismatch: layer by layer, against one flat transient.
 
-    python benchmarks/network_throughput.py
+python benchmarks/network_throughput.py
 """
 
 import numpy as np

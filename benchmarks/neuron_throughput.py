@@ -117,8 +117,10 @@ def main() -> None:
 
     logging.disable(logging.CRITICAL)
     print(f"CPU ms per neuron sample ({machine()}); ratio to this package in brackets")
-    print(f"{'K':>4} {'this package':>14} {'bar':>6} {'(i) PySpice loop':>20} {'(ii) process':>18} "
-          f"{'(iii) shared':>18}  largest error [tau_c]")
+    print(
+        f"{'K':>4} {'this package':>14} {'bar':>6} {'(i) PySpice loop':>20} {'(ii) process':>18} "
+        f"{'(iii) shared':>18}  largest error [tau_c]"
+    )
     simulator = Ngspice()
     with_shared = None
     for n_in, (many, few) in SIZES.items():

@@ -7,7 +7,7 @@ with x_j = t_min - t_j. A neuron at or above threshold at t_min fires there (s =
 reached it before t_max is silent. Crossings of partial sums before t_min are blocked.
 
 Source: Stanojevic et al. 2024, eqs. 1 and 5-7, with device deviations.
-Not modelled: swing limits, comparator delay, leakage.
+Not modeled: swing limits, comparator delay, leakage.
 """
 
 from __future__ import annotations

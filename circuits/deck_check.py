@@ -24,7 +24,7 @@ PASSIVE = re.compile(rf"([rcl]{NAME}) ({NODE}) ({NODE}) ({NUMBER})(?: ic=({NUMBE
 SOURCE = re.compile(rf"([iv]{NAME}) ({NODE}) ({NODE}) (?:({NUMBER})|(pulse|pwl)\(([^()]*)\))\Z", FLAGS)
 CONTROLLED = re.compile(rf"([eg]{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NUMBER})\Z", FLAGS)
 SWITCH = re.compile(rf"(s{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NODE})\Z", FLAGS)
-BEHAVIOURAL = re.compile(rf"(b{NAME}) ({NODE}) ({NODE}) v=([a-z0-9_(),*-]+)\Z", FLAGS)
+BEHAVIORAL = re.compile(rf"(b{NAME}) ({NODE}) ({NODE}) v=([a-z0-9_(),*-]+)\Z", FLAGS)
 READS = re.compile(rf"v\(({NODE})\)", FLAGS)
 TABLE = re.compile(rf"(a{NAME}) %i\[({NODE}(?: {NODE})*)\] ({NODE})\Z", FLAGS)
 SWITCH_MODEL = re.compile(
@@ -124,7 +124,7 @@ class _Seen:
             nodes = nodes[:2]
             self.uses.append(("sw", model.lower(), 0))
         elif kind == "b":
-            name, *nodes, expression = _match(BEHAVIOURAL, line)
+            name, *nodes, expression = _match(BEHAVIORAL, line)
             self._expression(expression)
         elif kind == "a":
             name, ports, model = _match(TABLE, line)

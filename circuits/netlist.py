@@ -131,17 +131,20 @@ def pulse(
     waveform: bool = True,
     vdd: float = 1.2,
 ) -> Deck:
-    """Readable form: node m<i> is the membrane of neuron i, n<i> where its currents meet, vdd<i> its supply.
+    """Readable form: node m<i> is the membrane of neuron i, n<i> where its currents meet, vdd<i> its supply,
+    th<i> the threshold that v(m<i>) has to pass. A silent input has no source.
 
     Branch currents i(vdd<i>) are saved: the integral of -vdd * i is the neuron's energy.
     """
     edges, _ = cell.sources.rows(cell.grid)
     circuit, nodes = membranes(cell, title)
+    for i, volts in enumerate(cell.threshold.tolist()):
+        circuit.V(f"th{i}", f"th{i}", circuit.gnd, number(volts))
     count = pulses(circuit, cell, nodes, vdd)
     supplies = tuple(f"vdd{i}" for i in range(len(nodes)))
     vectors = [f"v({n})" for n in nodes] + [f"i({s})" for s in supplies]
     text = _finish(circuit, cell, edges, vectors, waveform)
-    return Deck(text, tuple(nodes), _stop(cell), currents=supplies, n_devices=count + 3 * len(nodes))
+    return Deck(text, tuple(nodes), _stop(cell), currents=supplies, n_devices=count + 4 * len(nodes))
 
 
 def pulses(circuit: Circuit, cell: Cell, nodes: list[str], vdd: float) -> int:

@@ -14,6 +14,7 @@ from circuits import closed_form
 from circuits.errors import InputError
 from circuits.layer import Array, Layer, LayerMismatch, LayerResponse
 from circuits.layer_cell import layer_cell, read
+from circuits.measure import supply_energy
 from circuits.netlist import build
 from circuits.ngspice import Ngspice, parallel
 from circuits.operating_point import OperatingPoint
@@ -91,6 +92,34 @@ def waveform(
     deck = build(cell, fast_form(simulator.program), waveform=True)
     plot = simulator.run(deck)
     return plot["time"] / point.tau_c, plot.columns([f"v({n})" for n in deck.nodes]), cell.threshold
+
+
+def sense_supply(
+    layer: Layer,
+    spike_times: Array,
+    point: OperatingPoint,
+    mismatch: LayerMismatch,
+    delay: Array,
+    simulator: Ngspice,
+) -> Array:
+    """Energy of every neuron as the integral of vdd * i(vdd) until its spike, in ngspice [J].
+
+    One source per synapse, so it suits some neurons of one chip; it checks the charge account that
+    `circuits.layer_cell.read` keeps for all of them.
+
+    Parameters
+    ----------
+    mismatch : LayerMismatch
+        One sample.
+    delay : array, shape (n_out,)
+        Spike times after t_min [tau_c]; inf = silent, the account then ends at t_max.
+    """
+    cell = layer_cell(layer, stimulus(layer, spike_times, point), point, mismatch)
+    plot = simulator.run(build(cell, "pulse", vdd=point.vdd, waveform=True))
+    ends = cell.armed * cell.grid.tick + np.minimum(delay, layer.window) * point.tau_c
+    return np.array(
+        [supply_energy(plot["time"], plot[f"i(vdd{i})"], point.vdd, float(end)) for i, end in enumerate(ends)]
+    )
 
 
 def feed_forward(

@@ -37,7 +37,7 @@ MEMORY, ROOM = "/dev/shm", 1 << 30
 T = TypeVar("T")
 
 
-class Cancelled(SimulatorError):
+class Canceled(SimulatorError):
     """The run was stopped from outside; its folder is removed."""
 
 
@@ -83,12 +83,12 @@ class Ngspice:
         self.version = _version(self.program)  #: such as '39'
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
-        self._cancelled = False
+        self._canceled = False
 
     def cancel(self) -> None:
         """Kill every run in flight; later runs refuse to start."""
         with self._lock:
-            self._cancelled = True
+            self._canceled = True
             for process in self._running:
                 _kill(process)
 
@@ -141,7 +141,7 @@ class Ngspice:
                 (folder / file).write_text(text)
             self._execute(folder, options)
             plots = accept(folder, decks)
-        except Cancelled:
+        except Canceled:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except SimulatorError as error:
@@ -173,8 +173,8 @@ class Ngspice:
         command = [self.program, "-n", "-b", *options, "deck.cir"]
         with open(folder / "stdout", "wb") as out, open(folder / "stderr", "wb") as err:
             with self._lock:
-                if self._cancelled:
-                    raise Cancelled("simulation cancelled")
+                if self._canceled:
+                    raise Canceled("simulation canceled")
                 try:
                     process = subprocess.Popen(
                         command,
@@ -198,8 +198,8 @@ class Ngspice:
                 process.wait()
                 with self._lock:
                     self._running.discard(process)
-        if self._cancelled:
-            raise Cancelled("simulation cancelled")
+        if self._canceled:
+            raise Canceled("simulation canceled")
         if code != 0:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise SimulatorError(f"ngspice {how}")

@@ -5,7 +5,7 @@ r"""From unit-free potentials to volts, amperes and seconds.
 One unit of weight is the unit current I_u; one unit of potential is s_V. Everything is a ratio to
 I_u, so the capacitance cancels from the weights: it only sets how many volts a unit is.
 
-Not modelled here: fan-in capacitance and leakage (transistor level).
+Not modeled here: fan-in capacitance and leakage (transistor level).
 """
 
 from __future__ import annotations

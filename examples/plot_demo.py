@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from montecarlo.plotting import COLOURS, canvas, save
+from montecarlo.plotting import COLORS, canvas, save
 
 
 def main(folder: Path, out: Path) -> Path:
@@ -17,15 +17,15 @@ def main(folder: Path, out: Path) -> Path:
     figure, (left, right) = canvas(2, width=5.2, height=3.2)
     with xr.open_dataset(folder / "waveforms.nc") as ds:
         t_min, t_max = ds.attrs["t_min"], ds.attrs["t_max"]
-        left.axvspan(0, t_min, color=COLOURS[0], alpha=0.07)
-        left.axvspan(t_min, t_max, color=COLOURS[1], alpha=0.09)
+        left.axvspan(0, t_min, color=COLORS[0], alpha=0.07)
+        left.axvspan(t_min, t_max, color=COLORS[1], alpha=0.09)
         for k in range(ds.sizes["neuron"]):
-            one, colour = ds.isel(neuron=k), COLOURS[k]
+            one, color = ds.isel(neuron=k), COLORS[k]
             spike = float(one["spike_time"])
             shown = ds["time"].values <= min(spike, t_max)
-            left.plot(ds["time"][shown], one["volts"][shown], color=colour, lw=1.3)
+            left.plot(ds["time"][shown], one["volts"][shown], color=color, lw=1.3)
             if np.isfinite(spike):
-                left.plot(spike, float(one["threshold"]), "o", color=colour, ms=4)
+                left.plot(spike, float(one["threshold"]), "o", color=color, ms=4)
         left.axhline(float(ds["threshold"].mean()), color="k", lw=0.8, ls=":")
     left.set(xlabel="time [tau_c]", ylabel="membrane [V]", xlim=(0, t_max))
     left.set_title("six neurons of one mismatched chip, ngspice", fontsize=9)
@@ -38,7 +38,7 @@ def main(folder: Path, out: Path) -> Path:
     for k, (file, label) in enumerate(labels.items()):
         with xr.open_dataset(folder / f"evaluation_{file}.nc") as ds:
             values, relu = np.sort(100 * ds["accuracy"].values), 100 * float(ds["relu_accuracy"])
-        right.plot(values, np.linspace(0, 1, len(values)), color=COLOURS[k], label=label)
+        right.plot(values, np.linspace(0, 1, len(values)), color=COLORS[k], label=label)
     right.axvline(relu, color="k", lw=0.8, ls="--", label="ReLU network")
     right.set(xlabel="accuracy [%]", ylabel="share of chips below")
     right.set_title(f"{len(values)} chips each, drawn from the fitted noise model", fontsize=9)

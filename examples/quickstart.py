@@ -12,7 +12,7 @@ import ttfs_analog as ta
 from circuits import Technology
 from montecarlo import Campaign
 from ttfs_analog.training import build, train
-from ttfs_analog.verification import summarise
+from ttfs_analog.verification import summarize
 
 
 def main(folder: Path) -> dict[str, float]:
@@ -30,7 +30,7 @@ def main(folder: Path) -> dict[str, float]:
     before = ta.evaluate(net, data, chips=chips)
     tuned = ta.finetune(net, data, noise, mode="agnostic", epochs=10)
     after = ta.evaluate(tuned, data, chips=noise.sample(tuned, chips=50, seed=8))
-    figures = summarise(ta.verify(tuned, data, chips[:2], noise=noise, images=5))
+    figures = summarize(ta.verify(tuned, data, chips[:2], noise=noise, images=5))
     result = {
         "accuracy_before": float(before["accuracy"].mean()),
         "accuracy_after": float(after["accuracy"].mean()),

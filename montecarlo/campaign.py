@@ -1,4 +1,4 @@
-"""A campaign: the plan of a characterisation, and the means to carry it out."""
+"""A campaign: the plan of a characterization, and the means to carry it out."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ r"""How devices deviate from one copy to the next, and the draw of one frozen co
 for currents and capacitors (a current source in weak inversion is lognormal, and the law cannot
 change a device's sign); a plain normal for the comparator offset, in units of potential.
 
-Not modelled here: correlation between devices, area laws.
+Not modeled here: correlation between devices, area laws.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class MismatchLaw:
         synapse = rng.standard_normal(weights.shape)
         positive = weights >= 0
         sigma = np.where(positive, self.synapse_source, self.synapse_sink)
-        centre = np.where(positive, mean.get("synapse_source", 0), mean.get("synapse_sink", 0))
-        drawn = {"synapse": np.expm1(centre + sigma * synapse)}
+        center = np.where(positive, mean.get("synapse_source", 0), mean.get("synapse_sink", 0))
+        drawn = {"synapse": np.expm1(center + sigma * synapse)}
         for term, z in zip(("slope", "threshold", "capacitance"), neuron, strict=True):
             value = mean.get(term, 0.0) + getattr(self, term) * z
             drawn[term] = value if term in OFFSETS else np.expm1(value)

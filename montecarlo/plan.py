@@ -15,7 +15,7 @@ from montecarlo.protocol import Stimuli, stimuli
 
 @dataclass(frozen=True)
 class Plan:
-    """Plan of a characterisation. Two plans with the same hash give the same dataset, bit for bit."""
+    """Plan of a characterization. Two plans with the same hash give the same dataset, bit for bit."""
 
     technology: str
     law: MismatchLaw

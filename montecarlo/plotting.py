@@ -17,8 +17,8 @@ from scipy import stats
 
 from circuits.layer import Array
 
-BLUE, ORANGE, GREEN, GREY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
-COLOURS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GREY)
+BLUE, ORANGE, GREEN, GRAY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
+COLORS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GRAY)
 
 
 def canvas(columns: int = 1, width: float = 4.2, height: float = 3.0) -> tuple[Figure, list[Axes]]:
@@ -53,14 +53,14 @@ def waveforms(
     ax.axvspan(0, t_min, color=BLUE, alpha=0.12, lw=0, label="input window")
     ax.axvspan(t_min, t_max, color=ORANGE, alpha=0.14, lw=0, label="firing window")
     for k in range(volts.shape[1]):
-        colour = COLOURS[k % len(COLOURS)]
+        color = COLORS[k % len(COLORS)]
         end = spikes[k] if np.isfinite(spikes[k]) else t_max
         shown = time <= end
-        ax.plot(time[shown], volts[shown, k], color=colour, lw=1.3)
-        ax.plot(time[~shown], volts[~shown, k], color=colour, lw=0.6, alpha=0.25)
-        ax.plot([t_min, t_max], [threshold[k]] * 2, color=colour, lw=0.8, ls=":")
+        ax.plot(time[shown], volts[shown, k], color=color, lw=1.3)
+        ax.plot(time[~shown], volts[~shown, k], color=color, lw=0.6, alpha=0.25)
+        ax.plot([t_min, t_max], [threshold[k]] * 2, color=color, lw=0.8, ls=":")
         if np.isfinite(spikes[k]):
-            ax.plot(spikes[k], threshold[k], "o", color=colour, ms=5)
+            ax.plot(spikes[k], threshold[k], "o", color=color, ms=5)
     ax.plot([], [], "k:", lw=0.8, label="threshold")
     ax.plot([], [], "ko", ms=5, label="spike")
     ax.set(xlabel="time [tau_c]", ylabel="membrane voltage [V]", xlim=(0, t_max))
@@ -102,12 +102,12 @@ def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float
     spread = np.random.default_rng(0)
     for k, values in enumerate(groups.values()):
         y = k + 0.25 * (spread.random(len(values)) - 0.5)
-        ax.plot(100 * values, y, ".", color=COLOURS[k % len(COLOURS)], alpha=0.45, ms=5)
+        ax.plot(100 * values, y, ".", color=COLORS[k % len(COLORS)], alpha=0.45, ms=5)
         low, high = 100 * np.quantile(values, [0.25, 0.75])
         ax.plot([low, high], [k + 0.28] * 2, color="k", lw=2)
         ax.plot(100 * values.mean(), k + 0.28, "kD", ms=5)
     if nominal is not None:
-        ax.axvline(100 * nominal, color=GREY, lw=1, ls="--", label="ReLU network")
+        ax.axvline(100 * nominal, color=GRAY, lw=1, ls="--", label="ReLU network")
     if target is not None:
         ax.axvline(100 * target, color="#c53030", lw=1, ls=":", label="yield target")
     ax.set_yticks(range(len(groups)), list(groups))
@@ -123,7 +123,7 @@ def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, w
     figure, axes = canvas(3, width=3.3, height=3.0)
     both = np.isfinite(spice) & np.isfinite(model)
     residual = spice[both] - model[both]
-    axes[0].plot([0, width], [0, width], color=GREY, lw=0.8)
+    axes[0].plot([0, width], [0, width], color=GRAY, lw=0.8)
     axes[0].plot(spice[both], model[both], ".", color=BLUE, ms=3, alpha=0.4)
     axes[0].set(xlabel="ngspice [tau_c]", ylabel="model, same chip [tau_c]")
     axes[0].set_title("spike time after t_min", fontsize=8)
@@ -150,7 +150,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1
     left = np.zeros(len(groups))
     for k, part in enumerate(parts):
         values = scale * np.array([g.get(part, 0.0) for g in groups.values()])
-        ax.barh(list(groups), values, left=left, color=COLOURS[k % len(COLOURS)], label=part)
+        ax.barh(list(groups), values, left=left, color=COLORS[k % len(COLORS)], label=part)
         left += values
     ax.invert_yaxis()
     ax.set_xlabel(label)

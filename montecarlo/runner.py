@@ -161,9 +161,11 @@ def _simulate(
 
     def tasks() -> Iterator[Callable[[], LayerResponse | SimulatorError]]:
         for b, samples in enumerate(batches):
-            drawn[b], found[b] = draw_samples(plan, samples), {}
+            # a deck is always full, so that a sample's numbers do not depend on how many were asked for
+            whole = np.arange(samples[0], samples[0] + plan.batch)
+            drawn[b], found[b] = draw_samples(plan, whole), {}
             for s in range(n_stim):
-                yield _task(plan, s, samples, drawn[b], simulator)
+                yield _task(plan, s, whole, drawn[b], simulator)
 
     for index, response in parallel(tasks(), workers, simulator):
         b, s = divmod(index, n_stim)
@@ -204,10 +206,10 @@ def _batch(
         if isinstance(response, SimulatorError):
             continue
         for key in MEASURED:
-            batch[key][:, s] = getattr(response, names.get(key, key))[0]
+            batch[key][:, s] = getattr(response, names.get(key, key))[0, : len(samples)]
     reasons = [str(r).split("\n")[0] for r in found.values() if isinstance(r, SimulatorError)]
     batch["status"].values[:] = 1 if reasons else 0
     batch["reason"].values[:] = reasons[0] if reasons else ""
     for key in ("synapse", "slope", "threshold", "capacitance"):
-        batch[f"drawn_{key}"].values[:] = getattr(mismatch, key)[0]
+        batch[f"drawn_{key}"].values[:] = getattr(mismatch, key)[0, : len(samples)]
     return batch

@@ -51,7 +51,14 @@ def empty(samples: int, coords: Mapping[str, Any], attrs: Mapping[str, Any]) -> 
         fill = FILL.get(key, np.array(np.nan))
         data[key] = (dims, np.full(shape, fill), {"units": units, "long_name": long_name})
     coords = {"sample": np.arange(samples), **coords}
-    return xr.Dataset(data, coords=coords, attrs={"schema": CHARACTERIZATION, **attrs})
+    return with_units(xr.Dataset(data, coords=coords, attrs={"schema": CHARACTERIZATION, **attrs}))
+
+
+def with_units(dataset: xr.Dataset) -> xr.Dataset:
+    """The same dataset with units "1" on coordinates that have none (numbers and names)."""
+    for coordinate in dataset.coords.values():
+        coordinate.attrs.setdefault("units", "1")
+    return dataset
 
 
 def _first_line(error: Exception) -> str:

@@ -40,13 +40,13 @@ def std_interval(
     if np.isfinite(rows).sum() < 3:
         raise InputError(f"a spread needs at least 3 values, got {np.isfinite(rows).sum()}")
     finite = np.where(np.isfinite(rows), rows, 0.0)
-    centre = float(finite.sum() / np.isfinite(rows).sum())
-    deviation = np.where(np.isfinite(rows), rows - centre, 0.0)
+    center = float(finite.sum() / np.isfinite(rows).sum())
+    deviation = np.where(np.isfinite(rows), rows - center, 0.0)
     # per-row sufficient statistics: count, sum, sum of squares
     n = np.isfinite(rows).sum(1).astype(np.float64)
     s, q = deviation.sum(1), (deviation**2).sum(1)
     estimate, error = _log_std(n, s, q)
-    if not math.isfinite(estimate) or math.exp(estimate) <= 1e-12 * max(abs(centre), 1e-300):
+    if not math.isfinite(estimate) or math.exp(estimate) <= 1e-12 * max(abs(center), 1e-300):
         std = math.exp(estimate) if math.isfinite(estimate) else 0.0
         return std, std, std
     share = np.full(len(rows), 1 / len(rows))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ class Chips:
     entropy: int
     numbers: tuple[int, ...]
     layers: tuple[LayerMismatch, ...]
+    law: str = ""  #: JSON of the law they were drawn from: with entropy and number it gives the chip again
 
     @classmethod
     def draw(cls, law: MismatchLaw, net: TTFSNetwork, numbers: Sequence[int], entropy: int) -> Chips:
@@ -37,7 +39,7 @@ class Chips:
         if len(numbers) < 1:
             raise InputError("at least one chip is needed")
         drawn = draw_chips(law, net.to_circuit(), numbers, entropy)
-        return cls(entropy, tuple(numbers), tuple(drawn))
+        return cls(entropy, tuple(numbers), tuple(drawn), json.dumps(asdict(law), sort_keys=True))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -46,7 +48,7 @@ class Chips:
         if isinstance(key, int) and not -len(self) <= key < len(self):
             raise IndexError(f"chip {key} of {len(self)}")
         cut = slice(key, key + 1 or None) if isinstance(key, int) else key
-        return Chips(self.entropy, self.numbers[cut], tuple(m[cut] for m in self.layers))
+        return Chips(self.entropy, self.numbers[cut], tuple(m[cut] for m in self.layers), self.law)
 
     def __iter__(self) -> Iterator[Chips]:
         return (self[k] for k in range(len(self)))
@@ -70,6 +72,7 @@ class Chips:
         about: dict[str, str | int] = {
             "schema": SCHEMA,
             "entropy": self.entropy,
+            "law": self.law,
             "layers": len(self.layers),
             "package_version": package_version(),
         }
@@ -86,7 +89,9 @@ class Chips:
                 LayerMismatch(**{f: ds[f"{f}_{n}"].values for f in names})
                 for n in range(int(ds.attrs["layers"]))
             )
-            return cls(int(ds.attrs["entropy"]), tuple(ds["chip"].values.tolist()), layers)
+            return cls(
+                int(ds.attrs["entropy"]), tuple(ds["chip"].values.tolist()), layers, ds.attrs.get("law", "")
+            )
 
 
 def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
@@ -102,8 +107,8 @@ def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.G
 
         positive = weight >= 0
         sigma = torch.where(positive, law.synapse_source, law.synapse_sink)
-        centre = torch.where(positive, mean.get("synapse_source", 0.0), mean.get("synapse_sink", 0.0))
-        drawn = {"synapse": torch.expm1(centre + sigma * normal(*weight.shape)).to(weight)}
+        center = torch.where(positive, mean.get("synapse_source", 0.0), mean.get("synapse_sink", 0.0))
+        drawn = {"synapse": torch.expm1(center + sigma * normal(*weight.shape)).to(weight)}
         for term in ("slope", "threshold", "capacitance"):
             value = mean.get(term, 0.0) + getattr(law, term) * normal(n_out)
             drawn[term] = value if term in OFFSETS else torch.expm1(value)

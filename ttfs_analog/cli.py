@@ -205,9 +205,10 @@ def fit(dataset: str, out: str, seed: int) -> Result:
     text = (
         f"{model.summary()}\n\nheld-out chips, stimuli and weight pattern ({held['n_neurons']} neurons x "
         f"{held['n_stimuli']} stimuli):\n"
-        f"  spike-time residual {held['rms_tau_c']:.3g} tau_c rms "
+        f"  spike times from each neuron's own extracted deviations: {held['rms_tau_c']:.3g} tau_c rms "
         f"(without model {held['rms_without_model_tau_c']:.3g})\n"
-        f"  coverage of 50/90/95 % intervals: {held['coverage_50']:.3f} {held['coverage_90']:.3f} "
+        f"  coverage of the fitted law's 50/90/95 % intervals: {held['coverage_50']:.3f} "
+        f"{held['coverage_90']:.3f} "
         f"{held['coverage_95']:.3f}\n  silent {held['silent']}, early {held['early']}\n{out}"
     )
     if model.n_samples < model.advice["samples_for_sigma_to_10_percent"]:
@@ -371,7 +372,7 @@ def energy(
     with progress("energy: chips") as tick:
         found = ledger.energy(model, sets, _noise(noise, extrapolate), chips=chips, seed=seed, progress=tick)
     found.to_netcdf(out)
-    figures = ledger.summarise(found)
+    figures = ledger.summarize(found)
     mean, (low, high) = (figures["energy_per_inference_j"][k] for k in ("mean", "ci95"))
     lines = [f"{mean:.4g} J per inference, 95 % interval over chips [{low:.4g}, {high:.4g}]"]
     lines += [f"  {part:<16} {joule:.4g} J" for part, joule in figures["ledger"].items()]
@@ -417,7 +418,7 @@ def report(folder: str, out: str | None, seed: int) -> Result:
 @workers_option
 @common(out="demo", folder=True)
 def demo(samples: int, chips: int, workers: int, out: str, seed: int) -> Result:
-    """The whole loop on handwritten digits: train, characterise, fit, fine-tune, verify, report."""
+    """The whole loop on handwritten digits: train, characterize, fit, fine-tune, verify, report."""
     from ttfs_analog.demo import run_demo
 
     summary, text = run_demo(Path(out), samples=samples, chips=chips, workers=workers, seed=seed)

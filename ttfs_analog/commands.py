@@ -299,9 +299,9 @@ def evaluate_chips(
     reference = float(net.metadata.get("reference_accuracy", nominal))
     target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
     found = evaluation.evaluate(net, data, noise.sample(net, chips, seed), progress=progress)
-    found.attrs["target"] = target
+    found["target"] = ((), target, {"units": "1", "long_name": "yield target"})
     found.to_netcdf(out)
-    figures = evaluation.summarise(found, target)
+    figures = evaluation.summarize(found, target)
     with torch.no_grad():
         relu = to_relu(net)(data.x_test).argmax(-1).cpu().numpy()
     same = float((found["predicted"].values == relu).mean())
@@ -343,6 +343,6 @@ def verify_chips(
         progress=progress,
     )
     found.to_netcdf(out)
-    figures = verification.summarise(found, tolerance=tolerance)
+    figures = verification.summarize(found, tolerance=tolerance)
     text = "\n".join(f"{k:<24} {v}" for k, v in figures.items())
     return {"path": out, **figures}, f"{text}\n{out}"

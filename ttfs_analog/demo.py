@@ -70,8 +70,8 @@ def run_demo(
     )
     err.print(f"  TTFS network = ReLU network on {100 * same:.0f} % of the test images")
 
-    write_netlists("net", (net, data), "ideal", None, "pulse", 0, str(folder / "netlist"), seed)
-    with progress("2 characterise: samples in ngspice") as tick:
+    write_netlists("net", (net, data), "ideal", 0, "pulse", 0, str(folder / "netlist"), seed)
+    with progress("2 characterize: samples in ngspice") as tick:
         plan = Campaign.characterize(technology, samples, seed)
         dataset = plan.run(folder / "characterization.zarr", workers=workers, progress=tick)
     with progress("3 fit: noise model") as tick:

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from circuits.errors import InputError
-from montecarlo.schema import package_version
+from montecarlo.schema import package_version, with_units
 from montecarlo.statistics import mean_interval, proportion_interval
 from ttfs_analog.chip import Chips
 from ttfs_analog.datasets import pair_of
@@ -67,14 +67,17 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         "predicted": (("chip", "image"), predicted, "class"),
         "label": ("image", label, "true class"),
         "nominal": ("image", nominal, "class without deviations"),
-        "spikes_per_neuron": ("chip", 1.0 - silent, "spikes per hidden neuron and image"),
+        "spikes_per_neuron": ("chip", (1.0 - silent) * bool(hidden), "spikes per hidden neuron and image"),
         "early": ("chip", early, "share of hidden neurons that fired at t_min"),
         "silent": ("chip", silent, "share of hidden neurons that did not fire"),
     }
-    return xr.Dataset(
-        {k: (d, v, {"units": "1", "long_name": n}) for k, (d, v, n) in data_vars.items()},
-        {"chip": list(chips.numbers)},
-        {"schema": SCHEMA, "entropy": chips.entropy, "package_version": package_version()},
+    attrs = {"schema": SCHEMA, "entropy": chips.entropy, "law": chips.law, **net.provenance()}
+    return with_units(
+        xr.Dataset(
+            {k: (d, v, {"units": "1", "long_name": n}) for k, (d, v, n) in data_vars.items()},
+            {"chip": list(chips.numbers)},
+            {**attrs, "package_version": package_version()},
+        )
     )
 
 
@@ -85,7 +88,7 @@ def check_target(target: float) -> float:
     return target
 
 
-def summarise(result: xr.Dataset, target: float) -> dict[str, Any]:
+def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
     """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval."""
     check_target(target)
     per_chip = result["accuracy"].values

@@ -38,7 +38,7 @@ def extract(dataset: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     dataset : xarray.Dataset
-        A characterisation (see `montecarlo.schema`).
+        A characterization (see `montecarlo.schema`).
 
     Returns
     -------

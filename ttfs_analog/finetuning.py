@@ -17,7 +17,7 @@ from ttfs_analog.datasets import training_pair
 from ttfs_analog.mapping import choose_windows, to_relu
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
-from ttfs_analog.training import Progress, optimise
+from ttfs_analog.training import Progress, optimize
 
 MODES = ("agnostic",)
 
@@ -75,6 +75,6 @@ def finetune(
         logits = tuned(x, draw_like(law, tuned, chips_per_batch, generator))
         return nn.functional.cross_entropy(logits.flatten(0, 1), y.repeat(chips_per_batch))
 
-    optimise(tuned, (x_train, y_train), loss_of, epochs, batch, lr, 0.0, seed, progress)
+    optimize(tuned, (x_train, y_train), loss_of, epochs, batch, lr, 0.0, seed, progress)
     tuned.rescale(x_train)
     return tuned

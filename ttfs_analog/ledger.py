@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from montecarlo.schema import package_version
+from montecarlo.schema import package_version, with_units
 from montecarlo.statistics import mean_interval
 from ttfs_analog.datasets import pair_of
 from ttfs_analog.functional import Deviations, charge
@@ -90,8 +90,11 @@ def energy(
     hidden = net.trace(x)[:-1]
     fired = sum(((h > 0).double().sum(-1) for h in hidden), x.new_zeros(len(x)))
     count = sum(h.shape[-1] for h in hidden) or 1
-    return xr.Dataset(
+    mean, low, high = _interval(torch.stack(per_chip).cpu().numpy(), noise)
+    dataset = xr.Dataset(
         {
+            "energy_mean": ((), mean, {"units": "J", "long_name": "supply energy per inference"}),
+            "energy_ci95": ("bound", [low, high], {"units": "J", "long_name": "95 % interval"}),
             "energy": (
                 ("chip", "layer", "part"),
                 torch.stack(per_chip).cpu().numpy(),
@@ -114,8 +117,28 @@ def energy(
             ),
         },
         {"chip": list(drawn.numbers), "layer": range(len(net.layers)), "part": list(PARTS)},
-        {"schema": SCHEMA, "entropy": seed, "package_version": package_version()},
+        {
+            "schema": SCHEMA,
+            "entropy": seed,
+            "law": drawn.law,
+            **net.provenance(),
+            "package_version": package_version(),
+        },
     )
+    return with_units(dataset)
+
+
+def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, float]:
+    """Mean over chips, and its 95 % interval widened by that of the measured coefficients."""
+    mean, _, high = mean_interval(per_chip.sum((1, 2)))
+    share = per_chip.mean(0).sum(0) / mean if mean else np.zeros(len(PARTS))
+    doubt = 0.0
+    for part, weight in zip(PARTS, share, strict=True):
+        coefficient = noise.energy[part]
+        ends = np.abs(np.array(coefficient["ci95"]) / coefficient["value"] - 1.0)
+        doubt += (weight * float(ends.max())) ** 2
+    half = float(np.hypot(high - mean, mean * np.sqrt(doubt)))
+    return mean, mean - half, mean + half
 
 
 def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
@@ -130,10 +153,9 @@ def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
     return total.cpu().numpy()
 
 
-def summarise(result: xr.Dataset) -> dict[str, Any]:
+def summarize(result: xr.Dataset) -> dict[str, Any]:
     """Mean with its interval over chips, and the ledger by layer and part."""
-    whole = result["energy"].sum(("layer", "part")).values
-    mean, low, high = mean_interval(whole)
+    mean, (low, high) = float(result["energy_mean"]), result["energy_ci95"].values.tolist()
     ledger = result["energy"].mean("chip")
     return {
         "energy_per_inference_j": {"mean": mean, "ci95": [low, high]},

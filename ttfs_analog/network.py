@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -58,6 +59,17 @@ class TTFSNetwork(nn.Module):
     def n_in(self) -> int:
         """Inputs."""
         return self.layers[0].weight.shape[1]
+
+    def provenance(self) -> dict[str, str]:
+        """What a result says about the network: a fingerprint of its values, technology, scales."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
+        return {
+            "network": digest.hexdigest()[:16],
+            "technology": str(self.metadata.get("technology", "ideal")),
+            "operating_point": json.dumps([json.loads(p.to_json()) for p in self.points]),
+        }
 
     def require_points(self) -> None:
         """Refuse a network whose layers have no operating points."""

@@ -1,4 +1,4 @@
-"""The behavioural noise model: what was measured on the circuit, with its intervals, as one file.
+"""The behavioral noise model: what was measured on the circuit, with its intervals, as one file.
 
 Every term has a scope (synapse or neuron), a kind (frozen: one draw per chip), a law and a 95 %
 interval. Fitted on some chips and weight patterns, judged on others (`ttfs_analog.holdout`).
@@ -74,7 +74,7 @@ class NoiseModel:
 
     @classmethod
     def fit(cls, dataset: xr.Dataset, seed: int = 0) -> NoiseModel:
-        """Fit a characterisation.
+        """Fit a characterization.
 
         Parameters
         ----------
@@ -155,7 +155,7 @@ class NoiseModel:
             needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()
             if missing := sorted(needed - set(self.terms)):
                 raise InputError(
-                    f"layer {n}: the noise model has no term {', '.join(missing)}; characterise neurons that "
+                    f"layer {n}: the noise model has no term {', '.join(missing)}; characterize neurons that "
                     "have these devices (--synapses 2 or more)"
                 )
             for what, value in (
@@ -166,7 +166,7 @@ class NoiseModel:
                 if limit is not None and value > limit:
                     raise InputError(
                         f"layer {n}: {what} {value:.4g} lies outside the range in which this noise "
-                        f"model was measured (up to {limit:g}); characterise that range, or allow it "
+                        f"model was measured (up to {limit:g}); characterize that range, or allow it "
                         "with --extrapolate"
                     )
 

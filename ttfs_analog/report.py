@@ -125,9 +125,11 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
         held = model.holdout
         text += (
             f" On {held['n_neurons']} held-out neurons, {held['n_stimuli']} stimuli and a weight pattern "
-            f"that the fit has not seen, spike times are predicted to {held['rms_tau_c']:.2g} tau_c rms "
+            f"that the fit has not seen, spike times are predicted from each neuron's own deviations to "
+            f"{held['rms_tau_c']:.2g} tau_c rms "
             f"(without the model {held['rms_without_model_tau_c']:.3g}); the 50, 90 and 95 % prediction "
-            f"intervals cover {100 * held['coverage_50']:.1f}, {100 * held['coverage_90']:.1f} and "
+            f"intervals of the fitted law cover {100 * held['coverage_50']:.1f}, "
+            f"{100 * held['coverage_90']:.1f} and "
             f"{100 * held['coverage_95']:.1f} % of them. Last figure: what is lost when one term is left "
             "out."
         )
@@ -161,12 +163,12 @@ def _accuracy(found: dict[str, dict[str, Any]]) -> Section | None:
         return None
     sets = found[evaluation.SCHEMA]
     first = next(iter(sets.values()))
-    target = float(first["target"]) if "target" in first else first.attrs.get("target")
+    target = float(first["target"]) if "target" in first else None
     relu = float(first["relu_accuracy"]) if "relu_accuracy" in first else None
     groups = {_label(name): ds["accuracy"].values for name, ds in sets.items()}
     rows = []
     for name, ds in sets.items():
-        figures = evaluation.summarise(ds, target if target is not None else 0.0)
+        figures = evaluation.summarize(ds, target if target is not None else 0.0)
         a, y = figures["accuracy"], figures["yield"]
         rows.append(
             [
@@ -198,7 +200,7 @@ def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
     if verification.SCHEMA not in found:
         return None
     name, ds = next(iter(found[verification.SCHEMA].items()))
-    f = verification.summarise(ds)
+    f = verification.summarize(ds)
     times = ds["spike_time_spice"].values
     width = float(times[np.isfinite(times)].max()) if np.isfinite(times).any() else 1.0
     figure = plotting.model_against_circuit(
@@ -241,7 +243,7 @@ def _energy(found: dict[str, dict[str, Any]]) -> Section | None:
     if ledger.SCHEMA not in found:
         return None
     name, ds = next(iter(found[ledger.SCHEMA].items()))
-    f = ledger.summarise(ds)
+    f = ledger.summarize(ds)
     mean = ds["energy"].mean("chip")
     groups = {
         f"layer {int(n)}": {str(p): float(mean.sel(layer=n, part=p)) for p in ds["part"].values}

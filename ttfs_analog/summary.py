@@ -71,6 +71,12 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
     ("accuracy_spice", "verification.nc", "1", "float((ds.predicted_spice == ds.label).mean())"),
     ("accuracy_model", "verification.nc", "1", "float((ds.predicted_model == ds.label).mean())"),
     ("energy_ratio", "verification.nc", "1", "float(ds.energy_model.sum() / ds.energy_spice.sum())"),
+    (
+        "energy_account_ratio",
+        "verification.nc",
+        "1",
+        "float(ds.energy_account.sum() / ds.energy_sensed.sum())",
+    ),
 )
 """(name, file, unit, expression): `ds` is the file as a dataset, `js` as JSON."""
 
@@ -86,7 +92,7 @@ def evaluate(folder: Path, file: str, expression: str) -> Any:
         return eval(expression, {**names, "ds": ds.load()})
 
 
-def summarise(folder: Path) -> dict[str, dict[str, Any]]:
+def summarize(folder: Path) -> dict[str, dict[str, Any]]:
     """All figures, from the files in `folder`."""
     return {
         name: {"value": evaluate(folder, file, code), "unit": unit, "file": file, "recompute": code}
@@ -96,6 +102,6 @@ def summarise(folder: Path) -> dict[str, dict[str, Any]]:
 
 def write(folder: Path) -> dict[str, dict[str, Any]]:
     """Write `summary.json` and return it."""
-    summary = summarise(folder)
+    summary = summarize(folder)
     (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return summary

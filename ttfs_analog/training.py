@@ -57,7 +57,7 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> float:
-    """Minimise cross entropy with Adam and a cosine schedule; changes `model`.
+    """Minimize cross entropy with Adam and a cosine schedule; changes `model`.
 
     Parameters
     ----------
@@ -76,11 +76,11 @@ def train(
     pair = (data.x_train, data.y_train)
     if epochs is None:
         epochs = max(40, LEAST_STEPS * batch // len(data.x_train))
-    optimise(model, pair, loss_of, epochs, batch, lr, weight_decay, seed, progress)
+    optimize(model, pair, loss_of, epochs, batch, lr, weight_decay, seed, progress)
     return accuracy(model, data.x_test, data.y_test)
 
 
-def optimise(
+def optimize(
     model: nn.Module,
     data: tuple[Tensor, Tensor],
     loss_of: Callable[[Tensor, Tensor], Tensor],

@@ -1,4 +1,4 @@
-"""Back to ngspice: is the behavioural model true on chips that nothing was fitted on?
+"""Back to ngspice: is the behavioral model true on chips that nothing was fitted on?
 
 The chips are drawn from the technology itself, not from the fitted model. Three questions:
 
@@ -11,20 +11,24 @@ The chips are drawn from the technology itself, not from the fitted model. Three
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
 
+from circuits.closed_form import trajectory_range
 from circuits.errors import InputError
-from circuits.network import feed_forward
+from circuits.layer import Layer, LayerMismatch, LayerResponse
+from circuits.network import feed_forward, sense_supply
 from circuits.ngspice import Ngspice
 from circuits.technology import Technology
 from montecarlo.mismatch import MismatchLaw
-from montecarlo.schema import package_version
+from montecarlo.schema import package_version, with_units
 from montecarlo.statistics import proportion_interval
 from ttfs_analog.chip import Chips
+from ttfs_analog.coding import encode
 from ttfs_analog.datasets import pair_of
 from ttfs_analog.ledger import PARTS, layer_energies
 from ttfs_analog.network import TTFSNetwork
@@ -32,15 +36,22 @@ from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Progress
 
 SCHEMA = "ttfs-analog/verification/1"
+FRESH = 1_000_000
+"""Chip numbers from here on are kept for verification: nothing else draws them."""
+SENSED = 32
+"""Neurons of each layer whose supply current is integrated, on the first chip and image."""
 POPULATION = 400
 """Chips drawn from the noise model for the prediction intervals."""
 
 
 def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chips: int, seed: int) -> Chips:
-    """Chips drawn from the technology's own law, at the sigmas of the noise model's campaign."""
+    """Chips drawn from the technology's own law, at the sigmas of the noise model's campaign.
+
+    Their numbers start at FRESH, so that even with the seed of an evaluation they are other chips.
+    """
     plan = noise.provenance.get("plan", {})
     sigma = {k: v for k, v in plan.get("law", {}).items() if k != "mean"} or technology.mismatch
-    return Chips.draw(MismatchLaw.of(sigma), net, range(chips), seed)
+    return Chips.draw(MismatchLaw.of(sigma), net, range(FRESH, FRESH + chips), seed)
 
 
 @torch.no_grad()
@@ -56,7 +67,7 @@ def verify(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> xr.Dataset:
-    """Whole chips in ngspice, layer by layer, beside the behavioural model.
+    """Whole chips in ngspice, layer by layer, beside the behavioral model.
 
     Parameters
     ----------
@@ -92,6 +103,7 @@ def verify(
     low, high = _intervals(net, x, noise, seed)
 
     circuit = net.to_circuit()
+    _check_swing(net, circuit, x)
     hidden = sum(layer.n_out for layer in circuit[:-1])
     shape = (len(chips), len(x))
     times = np.full((*shape, hidden), np.nan)
@@ -111,6 +123,8 @@ def verify(
         for n, response in enumerate(responses):
             joules[:, image, n, 0] = response.energy_synapse.sum(1)
             joules[:, image, n, 1] = response.energy_slope.sum(1)
+        if image == 0:
+            sensed, account = _supply(circuit, net, x, chips, responses, simulator)
         if progress:
             progress(done, len(x))
 
@@ -127,19 +141,58 @@ def verify(
         "predicted_model": (dims[:2], model[-1].argmax(-1).cpu().numpy(), "1", "predicted class"),
         "energy_spice": (parts, joules, "J", "supply energy in ngspice"),
         "energy_model": (parts, model_energy.cpu().numpy(), "J", "predicted supply energy"),
+        "energy_sensed": ("sensed", sensed, "J", "integral of vdd * i(vdd), first chip and image"),
+        "energy_account": ("sensed", account, "J", "the same neurons in the account above"),
         "label": ("image", y.cpu().numpy(), "1", "true class"),
     }
-    return xr.Dataset(
-        {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
-        {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": list(PARTS)},
-        {
-            "schema": SCHEMA,
-            "technology": technology,
-            "entropy": chips.entropy,
-            "ngspice_version": simulator.version,
-            "package_version": package_version(),
-        },
+    return with_units(
+        xr.Dataset(
+            {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
+            {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": list(PARTS)},
+            {
+                "schema": SCHEMA,
+                "entropy": chips.entropy,
+                "law": chips.law,
+                **net.provenance(),
+                "technology": technology,
+                "ngspice_version": simulator.version,
+                "package_version": package_version(),
+            },
+        )
     )
+
+
+def _check_swing(net: TTFSNetwork, circuit: list[Layer], x: torch.Tensor) -> None:
+    """Refuse images whose trajectories leave the swing, naming layer and neuron."""
+    active = x.double().cpu().numpy()
+    for n, (layer, point) in enumerate(zip(circuit, net.points, strict=True)):
+        low, high = trajectory_range(layer, active)
+        for i in {int(low.min(0).argmin()), int(high.max(0).argmax())}:
+            lowest, highest = float(low[:, i].min()), float(high[:, i].max())
+            point.check_swing(lowest, highest, f"layer {n}, neuron {i}")
+        active = net.layers[n](torch.as_tensor(active).to(net.like)).double().cpu().numpy()
+
+
+def _supply(
+    circuit: list[Layer],
+    net: TTFSNetwork,
+    x: torch.Tensor,
+    chips: Chips,
+    responses: list[LayerResponse],
+    simulator: Ngspice,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Supply current integrated in ngspice, and the charge account, of some neurons of every layer."""
+    sensed, account = [], []
+    active = x[0].double().cpu().numpy()
+    for layer, point, deviation, response in zip(circuit, net.points, chips.layers, responses, strict=True):
+        times = encode(active, layer.t_min)
+        pick = slice(0, SENSED)
+        part = replace(layer, weights=layer.weights[pick], bias=layer.bias[pick], slope=layer.slope[pick])
+        own = LayerMismatch(*(getattr(deviation, f.name)[:1, pick] for f in fields(deviation)))
+        sensed.append(sense_supply(part, times, point, own, response.delay[0, pick], simulator))
+        account.append(response.energy[0, pick])
+        active = response.activation(layer.window)[0]
+    return np.concatenate(sensed), np.concatenate(account)
 
 
 def _delays(net: TTFSNetwork, trace: list[torch.Tensor]) -> np.ndarray:
@@ -164,7 +217,7 @@ def _intervals(
     return ranked[int(np.floor(0.025 * last))], ranked[int(np.ceil(0.975 * last))]
 
 
-def summarise(
+def summarize(
     result: xr.Dataset, *, tolerance: float = 0.01, least_agreement: float = 0.99, energy: float = 0.05
 ) -> dict[str, Any]:
     """The figures of a verification, and whether they pass.
@@ -186,6 +239,7 @@ def summarise(
     rms = float(np.sqrt(np.mean(residual**2))) if residual.size else 0.0
     same = (result["predicted_spice"] == result["predicted_model"]).values
     ratio = float(result["energy_model"].sum() / result["energy_spice"].sum())
+    closes = float(result["energy_account"].sum() / result["energy_sensed"].sum())
     low, high = result["interval_low"].values, result["interval_high"].values
     known = ~np.isnan(low).any()
     inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
@@ -197,6 +251,7 @@ def summarise(
             (f"spike_time_rms_tau_c > {tolerance:g}", rms <= tolerance),
             (f"class_agreement < {least_agreement:g}", agreement >= least_agreement),
             (f"energy_ratio further than {energy:g} from 1", abs(ratio - 1) <= energy),
+            (f"energy_account_ratio further than {energy:g} from 1", abs(closes - 1) <= energy),
         )
         if not holds
     ]
@@ -210,6 +265,7 @@ def summarise(
         "accuracy_spice": float((result["predicted_spice"] == label).mean()),
         "accuracy_model": float((result["predicted_model"] == label).mean()),
         "energy_ratio": ratio,
+        "energy_account_ratio": closes,
         "chips": int(result.sizes["chip"]),
         "images": int(result.sizes["image"]),
         "failed_checks": failed,

@@ -103,8 +103,11 @@ def respond(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> A
     alpha = layer.alpha * (1.0 + mismatch.slope)
     slope = alpha + synapse.sum(-1)
     charge = alpha * layer.t_min + synapse @ x
-    late = ((layer.theta + mismatch.threshold) * (1.0 + mismatch.capacitance) - charge) / slope
+    missing = (layer.theta + mismatch.threshold) * (1.0 + mismatch.capacitance) - charge
     window = layer.t_max - layer.t_min
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # deviations can turn a small slope negative: such a neuron fires at once or is forced
+        late = np.where(slope > 0, missing / slope, np.where(missing > 0, window, 0.0))
     return np.clip(late, 0.0 if layer.held else -np.inf, window)
 
 

@@ -7,7 +7,8 @@ Circuit: each input drops a charge on a synapse node that decays with tau_s, 1/t
 a transconductance drives a membrane that leaks with tau_m = tau_2. The difference of the two
 exponentials is a(t).
 
-Source: A. Stanojevic, thesis, EPFL 2023, eqs. 3.14-3.18 (linear range t_max - t_min < 0.5 tau_1).
+Source: A. Stanojevic, thesis, EPFL 2023, eqs. 3.14-3.18 (linear range: from the start of the
+input window to t_max, less than 0.5 tau_1).
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ def test_one_source_per_synapse_in_the_readable_form():
     assert sums == [("0", "n0", "m0", "0"), ("1", "n1", "m1", "0")]  # and on to the membrane
     assert found["w1_0"][2] == pytest.approx(0.5 * POINT.i_unit, rel=1e-8)
     assert deck.currents == ("vdd0", "vdd1")
-    assert deck.n_devices == 6 + 6  # and a capacitor, a supply and a sum for each of two neurons
+    assert deck.n_devices == 6 + 8  # and a capacitor, a supply, a sum and a threshold for each of two neurons
 
 
 def test_the_supply_of_the_readable_form_is_as_given():

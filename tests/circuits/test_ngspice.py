@@ -203,12 +203,12 @@ def test_cancelling_ends_the_run_and_refuses_later_ones(folder):
 
     thread = threading.Thread(target=cancel)
     thread.start()
-    with pytest.raises(SimulatorError, match="cancelled"):
+    with pytest.raises(SimulatorError, match="canceled"):
         simulator.run(Deck(LONG, ("out",), 1000.0))
     thread.join()
     assert processes_in(folder) == []
     assert list(folder.iterdir()) == []
-    with pytest.raises(SimulatorError, match="cancelled"):
+    with pytest.raises(SimulatorError, match="canceled"):
         simulator.run(rc())
     assert list(folder.iterdir()) == []
 

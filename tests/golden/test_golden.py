@@ -19,7 +19,7 @@ from circuits.ngspice import Ngspice
 from circuits.operating_point import OperatingPoint
 from circuits.simulation import measure
 from circuits.sources import Cell, first_crossing
-from circuits.stimulus import stimulus
+from circuits.stimulus import block_early, stimulus
 
 FOLDER = Path(__file__).resolve().parents[2] / "netlists"
 POINT = OperatingPoint(i_unit=125e-9, v_reset=0.5)
@@ -36,6 +36,12 @@ def no_mismatch(n_out: int, n_in: int) -> LayerMismatch:
 
 def of_layer(layer: Layer) -> Cell:
     return layer_cell(layer, stimulus(layer, TIMES, POINT), POINT, LayerMismatch.none(layer))
+
+
+def early() -> Cell:
+    """The first input has fired 0.3 tau_c before its window opens, and acts from the opening."""
+    times = block_early(np.array([-0.3, 0.5, 0.6]))
+    return layer_cell(NEURON, stimulus(NEURON, times, POINT), POINT, LayerMismatch.none(NEURON))
 
 
 def alpha_cell(held: bool) -> Cell:
@@ -55,6 +61,7 @@ def multiplier_cell(quadrants: int) -> Cell:
 
 CELLS: dict[str, tuple[str, Callable[[], Cell]]] = {
     "neuron_pulse": ("pulse", lambda: of_layer(NEURON)),
+    "blocked_early_pulse": ("pulse", early),
     "readout_pulse": ("pulse", lambda: of_layer(READOUT)),
     "layer_table": ("table", lambda: of_layer(LAYER)),
     "layer_pwl": ("pwl", lambda: of_layer(LAYER)),

@@ -27,6 +27,13 @@ def bytes_of(folder) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def finished(store) -> int:
+    """Samples that a store holds; 0 while it is being made."""
+    if not store.exists():
+        return 0
+    return int(np.sum(open_dataset(store, CHARACTERIZATION)["status"].values == 0))
+
+
 def test_same_seed_same_bits_and_another_seed_other_bits(tmp_path):
     for name, seed, workers in (("a", 3, 1), ("b", 3, 2), ("c", 4, 1)):
         Campaign.characterize(IDEAL, 40, seed).run(tmp_path / name, workers=workers)
@@ -40,23 +47,36 @@ def test_same_seed_same_bits_and_another_seed_other_bits(tmp_path):
 
 
 def test_a_killed_campaign_resumes_to_the_same_bits(tmp_path):
-    """kill -9 at several moments; the store is then finished by the same command."""
+    """kill -9 after the first batches; what is there stays, and the same command finishes the rest."""
     code = (
         "import sys, dataclasses; from circuits.technology import Technology;"
         "from montecarlo.campaign import Campaign;"
-        "plan = Campaign.characterize(Technology.load('ideal'), 120, 5);"
+        "plan = Campaign.characterize(Technology.load('ideal'), 96, 5);"
         "dataclasses.replace(plan, batch=16).run(sys.argv[1], workers=2)"
     )
     whole = tmp_path / "whole"
     subprocess.run([sys.executable, "-c", code, str(whole)], check=True)
-    for k, delay in enumerate((0.7, 1.2, 1.7)):
+    for k, batches in enumerate((1, 3)):
         store = tmp_path / f"killed{k}"
         child = subprocess.Popen([sys.executable, "-c", code, str(store)], start_new_session=True)
-        time.sleep(delay)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and finished(store) < 16 * batches:
+            time.sleep(0.005)
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        status = open_dataset(store, CHARACTERIZATION)["status"].values
+        assert 0 < np.sum(status == 0) < 96  # some is done, some is not
+        assert np.sum(status == 0) % 16 == 0
         subprocess.run([sys.executable, "-c", code, str(store)], check=True)
         assert bytes_of(store) == bytes_of(whole)
+
+
+def test_a_sample_does_not_depend_on_how_many_were_asked_for(tmp_path):
+    """To the last bit: the last deck of a campaign is as full as the others."""
+    few = Campaign.characterize(IDEAL, 30, 5).run(tmp_path / "few").load()
+    many = Campaign.characterize(IDEAL, 50, 5).run(tmp_path / "many").load()
+    for name in MEASURED:
+        assert np.array_equal(few[name], many[name].isel(sample=slice(30)), equal_nan=True), name
 
 
 def test_another_plan_does_not_write_into_a_store(tmp_path):

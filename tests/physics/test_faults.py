@@ -556,7 +556,7 @@ def test_cancelling_from_another_thread_leaves_nothing(folder, many):
         simulator.cancel()
 
     run = (lambda: simulator.run_many([LONG, LONG])) if many else (lambda: simulator.run(LONG))
-    with meanwhile(cancel), pytest.raises(SimulatorError, match="cancelled"):
+    with meanwhile(cancel), pytest.raises(SimulatorError, match="canceled"):
         run()
     assert processes_in(folder) == []
     assert list(folder.iterdir()) == []

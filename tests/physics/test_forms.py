@@ -89,6 +89,16 @@ def test_always_positive_slope_needs_no_held_threshold(simulator, rng):
     assert np.max(np.abs(found - alpha.respond(layer, times, none))) <= EXACT * layer.t_max
 
 
+def test_alpha_form_whose_slope_a_deviation_turns_negative_is_forced(simulator):
+    """B = alpha + sum J is small where sum w is very negative; +5 % on all synapses makes it negative."""
+    layer = alpha.AlphaLayer.from_relu(np.full((1, 8), -4.0), np.zeros(1), 1.0, 5.0)
+    mismatch = LayerMismatch(np.full((1, 1, 8), 0.05), *(np.zeros((1, 1)) for _ in range(3)))
+    times = np.linspace(0.1, 0.8, 8)
+    cell = alpha.cell(layer, times, POINT, mismatch)
+    found = alpha.read(layer, POINT, cross([cell], simulator)[0].time, 1)
+    assert found == alpha.respond(layer, times, mismatch) == 4.0
+
+
 def test_alpha_form_refuses_neurons_that_never_rise(rng):
     with pytest.raises(InputError, match="below 1"):
         alpha.AlphaLayer.from_relu(np.full((1, 4), 0.3), np.zeros(1), 1.0, 3.0)

@@ -7,13 +7,9 @@ import pytest
 
 from circuits import closed_form
 from circuits.layer import Layer, LayerMismatch
-from circuits.layer_cell import layer_cell
-from circuits.measure import supply_energy
-from circuits.netlist import build
-from circuits.network import feed_forward, simulate
+from circuits.network import feed_forward, sense_supply, simulate
 from circuits.ngspice import Ngspice
 from circuits.operating_point import OperatingPoint
-from circuits.stimulus import stimulus
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
 
@@ -63,20 +59,29 @@ def test_other_forms_equal_closed_form(rng, make_layer, trial, form):
     assert np.all(np.abs(found.delay[fired] - theory.delay[fired]) <= 1e-12 * unit)
 
 
-def test_energy_ledger_closes_on_the_integral_of_the_supply_current(rng, make_layer):
-    """Sum of the parts = -vdd * integral of i(vdd) up to the spike, 1e-9: the pulse edges.
+@pytest.mark.parametrize("spiking", [True, False])
+def test_energy_account_closes_on_the_integral_of_the_supply_current(spiking):
+    """The charge account, the closed form and the integral of vdd * i(vdd), 1e-9: the pulse edges.
 
-    A neuron that stays silent is compared at t_max, where its slope source goes off.
+    With mismatch; early, firing and silent neurons; and read-out neurons with their drive.
     """
-    layer, times = make_layer(rng, 8, 20)
-    stim = stimulus(layer, times, POINT)
-    deck = build(layer_cell(layer, stim, POINT, LayerMismatch.none(layer)), "pulse", vdd=POINT.vdd)
-    plot = Ngspice().run(deck)
-    found = closed_form.respond(layer, times, POINT)
-    for i in range(layer.n_out):
-        end = stim.n_min * stim.grid.tick + min(found.delay[0, i], layer.window) * POINT.tau_c
-        joule = supply_energy(plot["time"], plot[f"i(vdd{i})"], POINT.vdd, end)
-        assert joule == pytest.approx(found.energy[0, i], rel=1e-9, abs=1e-24)
+    rng = np.random.default_rng(8)
+    bias = np.linspace(-4, 4, 12)
+    layer = Layer(rng.normal(size=(12, 20)) / 3, bias, t_min=1.0, t_max=3.5, spiking=spiking)
+    times = rng.uniform(0, 1, 20)
+    mismatch = some_mismatch(rng, layer, 1)
+    simulator = Ngspice()
+    account = simulate(layer, times, POINT, mismatch, simulator=simulator)
+    theory = closed_form.respond(layer, times, POINT, mismatch)
+    if spiking:
+        delay = account.delay[0]
+        assert (delay == 0).any()
+        assert np.isinf(delay).any()
+        assert ((delay > 0) & np.isfinite(delay)).any()
+    sensed = sense_supply(layer, times, POINT, mismatch, account.delay[0], simulator)
+    unit = 1e-9 * POINT.unit_energy
+    np.testing.assert_allclose(account.energy[0], sensed, rtol=1e-9, atol=unit)
+    np.testing.assert_allclose(theory.energy[0], sensed, rtol=1e-9, atol=unit)
 
 
 def test_lost_break_points_do_not_happen_where_edges_nearly_meet():

@@ -10,7 +10,7 @@ import xarray as xr
 from circuits.errors import InputError
 from ttfs_analog import evaluation
 from ttfs_analog.chip import identity
-from ttfs_analog.evaluation import evaluate, summarise
+from ttfs_analog.evaluation import evaluate, summarize
 from ttfs_analog.mapping import convert
 from ttfs_analog.training import accuracy
 
@@ -85,7 +85,7 @@ def scores(*values):
 
 
 def test_yield_is_the_share_of_chips_at_or_above_the_target():
-    found = summarise(scores(0.9, 0.8, 0.95, 0.7), target=0.9)
+    found = summarize(scores(0.9, 0.8, 0.95, 0.7), target=0.9)
     assert found["yield"]["value"] == 0.5
     low, high = found["yield"]["ci95"]
     # Clopper-Pearson for 2 of 4, from tables to three places
@@ -93,7 +93,7 @@ def test_yield_is_the_share_of_chips_at_or_above_the_target():
 
 
 def test_accuracy_figures_and_their_interval():
-    found = summarise(scores(0.8, 0.9), target=0.0)["accuracy"]
+    found = summarize(scores(0.8, 0.9), target=0.0)["accuracy"]
     assert found["mean"] == pytest.approx(0.85, rel=1e-14)
     assert found["std"] == pytest.approx(0.1 / np.sqrt(2), rel=1e-12)
     assert found["min"] == 0.8
@@ -104,7 +104,7 @@ def test_accuracy_figures_and_their_interval():
 
 
 def test_one_chip_has_no_spread_and_an_interval_of_everything():
-    found = summarise(scores(0.8), target=0.8)
+    found = summarize(scores(0.8), target=0.8)
     assert found["accuracy"]["std"] == 0.0
     assert found["accuracy"]["ci95"] == [0.0, 1.0]
     assert found["yield"]["value"] == 1.0
@@ -113,4 +113,4 @@ def test_one_chip_has_no_spread_and_an_interval_of_everything():
 @pytest.mark.parametrize("target", [-0.1, 1.1, float("nan")])
 def test_a_target_that_is_no_accuracy_is_refused(target):
     with pytest.raises(InputError, match="accuracy in"):
-        summarise(scores(0.8), target)
+        summarize(scores(0.8), target)

@@ -14,7 +14,7 @@ from circuits.operating_point import OperatingPoint
 from montecarlo.mismatch import MismatchLaw
 from ttfs_analog.chip import Chips, identity
 from ttfs_analog.layers import TTFSLinear
-from ttfs_analog.ledger import energy, layer_energies, summarise
+from ttfs_analog.ledger import energy, layer_energies, summarize
 from ttfs_analog.network import TTFSNetwork
 
 
@@ -29,7 +29,7 @@ def result(net, images, noise):
 
 
 def test_the_ledger_adds_up(result):
-    figures = summarise(result)
+    figures = summarize(result)
     # sums of float64 in another order
     mean = figures["energy_per_inference_j"]["mean"]
     assert sum(figures["ledger"].values()) == pytest.approx(mean, rel=1e-12)
@@ -40,7 +40,7 @@ def test_the_ledger_adds_up(result):
 
 def test_every_part_of_every_layer_is_listed(result, net):
     names = {f"layer{n}.{part}" for n in range(len(net.layers)) for part in ("synapse", "slope")}
-    ledger = summarise(result)["ledger"]
+    ledger = summarize(result)["ledger"]
     assert set(ledger) == names
     assert ledger["layer1.slope"] == 0.0  # read-out neurons do not ramp
     assert all(v > 0 for k, v in ledger.items() if k != "layer1.slope")
@@ -114,7 +114,7 @@ def test_the_capacitor_estimate_by_hand(noise):
 
 def test_spikes_per_neuron_are_those_of_the_network(result, net, images):
     # a ratio of whole numbers
-    assert summarise(result)["spikes_per_neuron"] == pytest.approx(
+    assert summarize(result)["spikes_per_neuron"] == pytest.approx(
         net.spikes_per_neuron(images[0]), rel=1e-12
     )
 
@@ -139,4 +139,4 @@ def test_a_network_without_operating_points_is_refused(net, images, noise):
 
 
 def test_what_is_not_in_the_account_is_said(result):
-    assert "comparator" in summarise(result)["not_included"]
+    assert "comparator" in summarize(result)["not_included"]

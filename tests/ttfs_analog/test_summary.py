@@ -56,7 +56,7 @@ def test_names_are_unique_and_expressions_use_their_kind_of_file():
 
 def test_a_missing_file_is_not_passed_over(folder):
     with pytest.raises(FileNotFoundError):
-        summary.summarise(folder)
+        summary.summarize(folder)
 
 
 def test_write_repeats_each_expression_with_its_value(folder, monkeypatch):

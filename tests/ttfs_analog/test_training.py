@@ -8,7 +8,7 @@ from torch import nn
 
 from circuits.errors import InputError
 from ttfs_analog import datasets
-from ttfs_analog.training import accuracy, build, optimise, train
+from ttfs_analog.training import accuracy, build, optimize, train
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_every_image_is_seen_once_an_epoch():
         seen.extend(y.tolist())
         return (weight * x.sum()).sum()
 
-    optimise(model, (torch.ones(10, 1), torch.arange(10)), loss, 2, 3, 0.1, 0.0, 0, None)
+    optimize(model, (torch.ones(10, 1), torch.arange(10)), loss, 2, 3, 0.1, 0.0, 0, None)
     assert sorted(seen) == sorted(2 * list(range(10)))
     assert seen[:10] != list(range(10))  # shuffled
 

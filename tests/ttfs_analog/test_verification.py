@@ -12,14 +12,14 @@ from circuits.errors import InputError, SimulatorMissing
 from circuits.technology import Technology
 from montecarlo.mismatch import MismatchLaw
 from ttfs_analog.chip import Chips, same_chip
-from ttfs_analog.verification import fresh_chips, summarise, verify
+from ttfs_analog.verification import FRESH, fresh_chips, summarize, verify
 
 IDEAL = Technology.load("ideal")
 
 
 def test_fresh_chips_come_from_the_technology_and_not_from_the_fit(net, noise, make_noise):
     fresh = fresh_chips(net, IDEAL, noise, 2, seed=3)
-    assert same_chip(fresh, Chips.draw(MismatchLaw.of(IDEAL.mismatch), net, range(2), 3))
+    assert same_chip(fresh, Chips.draw(MismatchLaw.of(IDEAL.mismatch), net, range(FRESH, FRESH + 2), 3))
     assert same_chip(fresh, fresh_chips(net, IDEAL, make_noise(0.3), 2, seed=3))
 
 
@@ -27,7 +27,7 @@ def test_fresh_chips_have_the_sigmas_of_the_campaign(net, noise):
     law = {**IDEAL.mismatch, "slope": 0.2, "mean": []}
     other = dataclasses.replace(noise, provenance={"plan": {"law": law}})
     expected = MismatchLaw.of({**IDEAL.mismatch, "slope": 0.2})
-    assert same_chip(fresh_chips(net, IDEAL, other, 1, 3), Chips.draw(expected, net, [0], 3))
+    assert same_chip(fresh_chips(net, IDEAL, other, 1, 3), Chips.draw(expected, net, [FRESH], 3))
     unknown = dataclasses.replace(noise, provenance={})
     assert same_chip(fresh_chips(net, IDEAL, unknown, 1, 3), fresh_chips(net, IDEAL, noise, 1, 3))
 
@@ -70,6 +70,8 @@ def comparison(**changes):
         "predicted_model": (three[:2], kinds.copy()),
         "energy_spice": (three[:2], np.ones((2, 2))),
         "energy_model": (three[:2], np.ones((2, 2))),
+        "energy_sensed": ("sensed", np.ones(3)),
+        "energy_account": ("sensed", np.ones(3)),
         "label": ("image", np.array([0, 0])),
     }
     for name, (where, value) in changes.items():
@@ -78,7 +80,7 @@ def comparison(**changes):
 
 
 def test_equal_results_pass():
-    found = summarise(comparison())
+    found = summarize(comparison())
     assert found["passed"] is True
     assert found["spike_time_rms_tau_c"] == 0.0
     assert (found["spikes_compared"], found["spikes_in_one_only"]) == (6, 0)
@@ -90,34 +92,34 @@ def test_equal_results_pass():
 
 
 def test_a_late_spike_fails():
-    found = summarise(comparison(spike_time_model=((0, 0, 0), 1.3)))
+    found = summarize(comparison(spike_time_model=((0, 0, 0), 1.3)))
     # one of six spikes is off by 0.3; rounding only
     assert found["spike_time_rms_tau_c"] == pytest.approx(0.3 / np.sqrt(6), rel=1e-12)
     assert found["passed"] is False
-    assert summarise(comparison(spike_time_model=((0, 0, 0), 1.3)), tolerance=0.2)["passed"] is True
+    assert summarize(comparison(spike_time_model=((0, 0, 0), 1.3)), tolerance=0.2)["passed"] is True
 
 
 def test_a_spike_in_one_only_is_counted():
-    found = summarise(comparison(spike_time_model=((0, 0, 1), 4.0)))
+    found = summarize(comparison(spike_time_model=((0, 0, 1), 4.0)))
     assert (found["spikes_compared"], found["spikes_in_one_only"]) == (6, 1)
 
 
 def test_another_class_fails():
-    found = summarise(comparison(predicted_model=((0, 0), 7)))
+    found = summarize(comparison(predicted_model=((0, 0), 7)))
     assert found["class_agreement"] == 0.75
     assert found["accuracy_model"] == 0.25
     assert found["passed"] is False
 
 
 def test_another_energy_fails():
-    found = summarise(comparison(energy_model=((slice(None), slice(None)), 1.06)))
+    found = summarize(comparison(energy_model=((slice(None), slice(None)), 1.06)))
     assert found["energy_ratio"] == pytest.approx(1.06, rel=1e-12)  # rounding
     assert found["passed"] is False
 
 
 def test_coverage_counts_spikes_outside_their_interval():
-    assert summarise(comparison(interval_high=((0, 0), 1.2)))["interval_coverage_95"] == 7 / 8
-    assert summarise(comparison(interval_low=((0, 0), np.nan)))["interval_coverage_95"] is None
+    assert summarize(comparison(interval_high=((0, 0), 1.2)))["interval_coverage_95"] == 7 / 8
+    assert summarize(comparison(interval_low=((0, 0), np.nan)))["interval_coverage_95"] is None
 
 
 @pytest.mark.ngspice
@@ -132,7 +134,7 @@ def test_the_simulator_agrees_with_the_model_on_fresh_chips(net, digits, noise):
         workers=4,
         progress=lambda *a: seen.append(a),
     )
-    figures = summarise(found)
+    figures = summarize(found)
     assert figures["passed"] is True
     # transient analysis of linear circuits with exact break points: far below the default 0.01
     assert figures["spike_time_rms_tau_c"] < 1e-6
@@ -151,8 +153,8 @@ def test_a_model_of_other_chips_does_not_agree(net, digits, noise):
     found = verify(net, digits, right, images=3, workers=4)
     other = verify(net, digits, fresh_chips(net, IDEAL, noise, 2, seed=9), images=3, workers=4)
     mixed = found.assign(spike_time_model=other["spike_time_model"])
-    assert summarise(found)["passed"] is True
-    assert summarise(found)["interval_coverage_95"] is None  # no noise model, no intervals
+    assert summarize(found)["passed"] is True
+    assert summarize(found)["interval_coverage_95"] is None  # no noise model, no intervals
     # 5 % deviations move spikes by some 0.05 tau_c and more
-    assert summarise(mixed)["spike_time_rms_tau_c"] > 0.02
-    assert summarise(mixed)["passed"] is False
+    assert summarize(mixed)["spike_time_rms_tau_c"] > 0.02
+    assert summarize(mixed)["passed"] is False

@@ -17,7 +17,7 @@ ONLY_IN = {
     "PySpice": {"circuits/netlist.py"},
     "torch": {"ttfs_analog/"},
     "matplotlib": {"ttfs_analog/report.py", "montecarlo/plotting.py"},
-    "click": {"ttfs_analog/cli.py", "ttfs_analog/console.py"},
+    "click": {"ttfs_analog/cli.py", "ttfs_analog/cli_circuit.py", "ttfs_analog/console.py"},
 }
 TOP = {
     ".ci",

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import resource
 from pathlib import Path
 from typing import Any
 
 import click
 
-from circuits.errors import InputError
 from circuits.technology import Technology
-from ttfs_analog.console import common, progress, run
+from ttfs_analog import cli_circuit
+from ttfs_analog.console import Result, common, load_network, progress, run, technology_option, workers_option
 
-Result = tuple[dict[str, Any], str]
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=lambda: os.cpu_count() or 1,
-    show_default="number of cores",
-    help="ngspice processes at a time.",
-)
 data_option = click.option("--data", default=None, help="Dataset; default: the network's own.")
 noise_option = click.option("--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'.")
 extrapolate_option = click.option(
     "--extrapolate", is_flag=True, help="Allow use outside the noise model's range."
 )
-technology_option = click.option("--technology", default="ideal", show_default=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,6 +33,10 @@ def cli() -> None:
     """
 
 
+for command in ("technologies", "simulate", "netlist", "characterize", "fit"):
+    cli.add_command(getattr(cli_circuit, command))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Entry point: the exit code is 0 done, 1 check failed, 2 bad input, 3 simulator, 130 interrupted."""
     return run(cli, arguments)
@@ -60,167 +51,6 @@ def _noise(path: str, extrapolate: bool = False):
 
     noise = NoiseModel.load(path)
     return noise.extrapolated() if extrapolate else noise
-
-
-def _network(path: str, data: str | None):
-    """A network and the data it is judged on."""
-    from ttfs_analog import datasets
-    from ttfs_analog.network import TTFSNetwork
-
-    net = TTFSNetwork.load(path)
-    name = data or net.metadata.get("data")
-    if not name:
-        raise InputError(f"{path} does not know its dataset; name one with --data")
-    sets = datasets.load(name, dtype=net.like.dtype)
-    if sets.features != net.n_in:
-        raise InputError(f"{path} takes {net.n_in} inputs, {name} has {sets.features}")
-    return net, sets
-
-
-@cli.command()
-@common(out="")
-def technologies(out: str | None, seed: int) -> Result:
-    """List technologies and what each needs (nothing is drawn: --seed has no effect)."""
-    rows = []
-    for name in Technology.available():
-        t = Technology.load(name)
-        missing = [v for v in t.environment if not os.environ.get(v)]
-        rows.append(
-            {
-                "name": name,
-                "description": t.description,
-                "needs": t.needs,
-                "environment": list(t.environment),
-                "missing": missing,
-                "mismatch": t.mismatch,
-                "operating_point": dataclasses.asdict(t.operating_point),
-            }
-        )
-    text = "\n".join(f"{r['name']:<12} {r['description']} (needs: {r['needs']})" for r in rows)
-    result: dict[str, Any] = {"technologies": rows}
-    if out:
-        Path(out).write_text(json.dumps(result, indent=1) + "\n")
-        result["path"] = out
-    return result, text
-
-
-@cli.command()
-@click.argument("layer_file", metavar="LAYER.json", type=click.Path())
-@technology_option
-@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
-@click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
-@click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
-@common(out="")
-def simulate(
-    layer_file: str,
-    technology: str,
-    chip: int | None,
-    level: str,
-    plot: str | None,
-    out: str | None,
-    seed: int,
-) -> Result:
-    """One layer, one input: spike times, potentials, slopes, energy."""
-    from ttfs_analog.commands import simulate_layer
-
-    return simulate_layer(layer_file, technology, chip, level, plot, out, seed)
-
-
-@cli.command()
-@click.argument("source", metavar="LAYER.json|NET.pt", type=click.Path())
-@technology_option
-@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
-@click.option("--form", type=click.Choice(["pulse", "table", "pwl"]), default="pulse", show_default=True)
-@click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
-@click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
-@common(out="", folder=True)
-def netlist(
-    source: str,
-    technology: str,
-    chip: int | None,
-    form: str,
-    image: int,
-    data: str | None,
-    out: str | None,
-    seed: int,
-) -> Result:
-    """Write the deck of a layer, or of every layer of a network."""
-    from ttfs_analog.commands import write_netlists
-
-    pair = _network(source, data) if str(source).endswith(".pt") else None
-    return write_netlists(source, pair, technology, chip, form, image, out, seed)
-
-
-@cli.command()
-@technology_option
-@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
-@click.option(
-    "--sigma",
-    "sigmas",
-    multiple=True,
-    metavar="S or TERM=S",
-    help="Sigma of all terms, or of one (repeatable); default: the technology's.",
-)
-@workers_option
-@common(out="characterization.zarr", folder=True)
-def characterize(
-    technology: str,
-    samples: int,
-    synapses: int,
-    sigmas: tuple[str, ...],
-    workers: int,
-    out: str,
-    seed: int,
-) -> Result:
-    """Monte Carlo campaign in ngspice; the same command again resumes it."""
-    from montecarlo.campaign import Campaign
-    from ttfs_analog.commands import parse_sigmas
-
-    plan = Campaign.characterize(
-        Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)
-    )
-    with progress("characterize: samples") as tick:
-        dataset = plan.run(out, workers=workers, progress=tick)
-    failed = int((dataset["status"] != 0).sum())
-    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    cpu = sum(u.ru_utime + u.ru_stime for u in used)
-    result = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
-    if failed:
-        result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
-    return result, f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
-
-
-@cli.command()
-@click.argument("dataset", type=click.Path())
-@common(out="noise_model.json")
-def fit(dataset: str, out: str, seed: int) -> Result:
-    """Fit the noise model of a campaign, with intervals and held-out figures."""
-    from montecarlo.schema import CHARACTERIZATION, open_dataset
-    from ttfs_analog.noise_model import NoiseModel
-
-    model = NoiseModel.fit(open_dataset(dataset, CHARACTERIZATION), seed)
-    model.save(out)
-    held = model.holdout
-    text = (
-        f"{model.summary()}\n\nheld-out chips, stimuli and weight pattern ({held['n_neurons']} neurons x "
-        f"{held['n_stimuli']} stimuli):\n"
-        f"  spike times from each neuron's own extracted deviations: {held['rms_tau_c']:.3g} tau_c rms "
-        f"(without model {held['rms_without_model_tau_c']:.3g})\n"
-        f"  coverage of the fitted law's 50/90/95 % intervals: {held['coverage_50']:.3f} "
-        f"{held['coverage_90']:.3f} "
-        f"{held['coverage_95']:.3f}\n  silent {held['silent']}, early {held['early']}\n{out}"
-    )
-    if model.n_samples < model.advice["samples_for_sigma_to_10_percent"]:
-        text += "\nfew samples: these sigmas are not known to 10 %; about 190 are needed for that"
-    terms = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.terms.items()}
-    result = {"path": out, "terms": terms, "holdout": held, "energy": model.energy}
-    return {
-        **result,
-        "n_samples": model.n_samples,
-        "n_failed": model.n_failed,
-        "n_incomplete": model.n_incomplete,
-    }, text
 
 
 @cli.command()
@@ -244,7 +74,6 @@ def train(
     seed: int,
 ) -> Result:
     """Train a ReLU network and map it exactly to a TTFS network."""
-    from ttfs_analog.commands import train_network
 
     with progress("train: epochs") as tick:
         return train_network(
@@ -271,7 +100,6 @@ def convert(
     seed: int,
 ) -> Result:
     """Map a ReLU network of your own: FUNCTION returns an nn.Sequential."""
-    from ttfs_analog.commands import convert_network
 
     return convert_network(function, weights, data, zeta, percentile, Technology.load(technology), out, seed)
 
@@ -308,7 +136,7 @@ def finetune(
     from ttfs_analog.commands import describe
     from ttfs_analog.finetuning import finetune as tune
 
-    model, sets = _network(net, data)
+    model, sets = load_network(net, data)
     with progress("finetune: epochs") as tick:
         tuned = tune(
             model,
@@ -350,7 +178,7 @@ def evaluate(
     """Accuracy and yield over chips drawn from a noise model."""
     from ttfs_analog.commands import evaluate_chips
 
-    model, sets = _network(net, data)
+    model, sets = load_network(net, data)
     with progress("evaluate: chips") as tick:
         return evaluate_chips(model, sets, _noise(noise, extrapolate), chips, target, out, seed, tick)
 
@@ -368,7 +196,7 @@ def energy(
     """Joules per inference, by layer and part."""
     from ttfs_analog import ledger
 
-    model, sets = _network(net, data)
+    model, sets = load_network(net, data)
     with progress("energy: chips") as tick:
         found = ledger.energy(model, sets, _noise(noise, extrapolate), chips=chips, seed=seed, progress=tick)
     found.to_netcdf(out)
@@ -395,7 +223,7 @@ def verify(**options: Any) -> Result:
     """Whole chips in ngspice against the noise model's prediction; exit code 1 if it does not hold."""
     from ttfs_analog.commands import verify_chips
 
-    model, sets = _network(options.pop("net"), options.pop("data"))
+    model, sets = load_network(options.pop("net"), options.pop("data"))
     noise = _noise(options.pop("noise"), options.pop("extrapolate"))
     with progress("verify: images") as tick:
         return verify_chips(model, sets, noise, progress=tick, **options)

@@ -21,13 +21,12 @@ from circuits.technology import Technology
 from montecarlo.mismatch import TERMS, MismatchLaw, draw_chips
 from ttfs_analog import evaluation, verification
 from ttfs_analog.coding import decode, encode
+from ttfs_analog.console import Result
 from ttfs_analog.datasets import Data, load
 from ttfs_analog.mapping import agreement, convert, to_relu
 from ttfs_analog.network import SWING_MARGIN, TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Progress, accuracy, build, train
-
-Result = tuple[dict[str, Any], str]
 
 
 def parse_sigmas(items: tuple[str, ...]) -> dict[str, float]:

@@ -21,6 +21,8 @@ from circuits.errors import InputError, SimulatorError
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 Tick = Callable[[int, int], None]
+Result = tuple[dict[str, Any], str]
+"""What a command gives: the JSON object, and the text for people."""
 
 
 @contextmanager
@@ -145,3 +147,28 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="number of cores",
+    help="ngspice processes at a time.",
+)
+technology_option = click.option("--technology", default="ideal", show_default=True)
+
+
+def load_network(path: str, data: str | None):
+    """A network and the data it is judged on."""
+    from ttfs_analog import datasets
+    from ttfs_analog.network import TTFSNetwork
+
+    net = TTFSNetwork.load(path)
+    name = data or net.metadata.get("data")
+    if not name:
+        raise InputError(f"{path} does not know its dataset; name one with --data")
+    sets = datasets.load(name, dtype=net.like.dtype)
+    if sets.features != net.n_in:
+        raise InputError(f"{path} takes {net.n_in} inputs, {name} has {sets.features}")
+    return net, sets

@@ -349,7 +349,7 @@ MISTAKES = [
     ("fit none.zarr", "none.zarr does not exist"),
     ("fit {files}/characterization.zarr --seed 99999999999999999999", "--seed"),
     ("fit {files}/characterization.zarr --out /proc/x", "/proc/x"),
-    ("train --data nodata", "unknown dataset 'nodata'; available: digits, iris"),
+    ("train --data nodata", "unknown dataset 'nodata'; available: digits"),
     ("train --technology magic", "unknown technology"),
     ("train --arch cnn", "unknown architecture 'cnn'"),
     ("train --data iris --epochs 0", "--epochs"),

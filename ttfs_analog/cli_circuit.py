@@ -1,0 +1,161 @@
+"""The commands about circuits: technologies, simulate, netlist, characterize, fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+from pathlib import Path
+from typing import Any
+
+import click
+
+from circuits.technology import Technology
+from ttfs_analog.console import Result, common, load_network, progress, technology_option, workers_option
+
+
+@click.command()
+@common(out="")
+def technologies(out: str | None, seed: int) -> Result:
+    """List technologies and what each needs (nothing is drawn: --seed has no effect)."""
+    rows = []
+    for name in Technology.available():
+        t = Technology.load(name)
+        missing = [v for v in t.environment if not os.environ.get(v)]
+        rows.append(
+            {
+                "name": name,
+                "description": t.description,
+                "needs": t.needs,
+                "environment": list(t.environment),
+                "missing": missing,
+                "mismatch": t.mismatch,
+                "operating_point": dataclasses.asdict(t.operating_point),
+            }
+        )
+    text = "\n".join(f"{r['name']:<12} {r['description']} (needs: {r['needs']})" for r in rows)
+    result: dict[str, Any] = {"technologies": rows}
+    if out:
+        Path(out).write_text(json.dumps(result, indent=1) + "\n")
+        result["path"] = out
+    return result, text
+
+
+@click.command()
+@click.argument("layer_file", metavar="LAYER.json", type=click.Path())
+@technology_option
+@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
+@click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
+@click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
+@common(out="")
+def simulate(
+    layer_file: str,
+    technology: str,
+    chip: int | None,
+    level: str,
+    plot: str | None,
+    out: str | None,
+    seed: int,
+) -> Result:
+    """One layer, one input: spike times, potentials, slopes, energy."""
+    from ttfs_analog.commands import simulate_layer
+
+    return simulate_layer(layer_file, technology, chip, level, plot, out, seed)
+
+
+@click.command()
+@click.argument("source", metavar="LAYER.json|NET.pt", type=click.Path())
+@technology_option
+@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
+@click.option("--form", type=click.Choice(["pulse", "table", "pwl"]), default="pulse", show_default=True)
+@click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
+@click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
+@common(out="", folder=True)
+def netlist(
+    source: str,
+    technology: str,
+    chip: int | None,
+    form: str,
+    image: int,
+    data: str | None,
+    out: str | None,
+    seed: int,
+) -> Result:
+    """Write the deck of a layer, or of every layer of a network."""
+    from ttfs_analog.commands import write_netlists
+
+    pair = load_network(source, data) if str(source).endswith(".pt") else None
+    return write_netlists(source, pair, technology, chip, form, image, out, seed)
+
+
+@click.command()
+@technology_option
+@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--sigma",
+    "sigmas",
+    multiple=True,
+    metavar="S or TERM=S",
+    help="Sigma of all terms, or of one (repeatable); default: the technology's.",
+)
+@workers_option
+@common(out="characterization.zarr", folder=True)
+def characterize(
+    technology: str,
+    samples: int,
+    synapses: int,
+    sigmas: tuple[str, ...],
+    workers: int,
+    out: str,
+    seed: int,
+) -> Result:
+    """Monte Carlo campaign in ngspice; the same command again resumes it."""
+    from montecarlo.campaign import Campaign
+    from ttfs_analog.commands import parse_sigmas
+
+    plan = Campaign.characterize(
+        Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)
+    )
+    with progress("characterize: samples") as tick:
+        dataset = plan.run(out, workers=workers, progress=tick)
+    failed = int((dataset["status"] != 0).sum())
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(u.ru_utime + u.ru_stime for u in used)
+    result = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
+    if failed:
+        result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
+    return result, f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
+
+
+@click.command()
+@click.argument("dataset", type=click.Path())
+@common(out="noise_model.json")
+def fit(dataset: str, out: str, seed: int) -> Result:
+    """Fit the noise model of a campaign, with intervals and held-out figures."""
+    from montecarlo.schema import CHARACTERIZATION, open_dataset
+    from ttfs_analog.noise_model import NoiseModel
+
+    model = NoiseModel.fit(open_dataset(dataset, CHARACTERIZATION), seed)
+    model.save(out)
+    held = model.holdout
+    text = (
+        f"{model.summary()}\n\nheld-out chips, stimuli and weight pattern ({held['n_neurons']} neurons x "
+        f"{held['n_stimuli']} stimuli):\n"
+        f"  spike times from each neuron's own extracted deviations: {held['rms_tau_c']:.3g} tau_c rms "
+        f"(without model {held['rms_without_model_tau_c']:.3g})\n"
+        f"  coverage of the fitted law's 50/90/95 % intervals: {held['coverage_50']:.3f} "
+        f"{held['coverage_90']:.3f} "
+        f"{held['coverage_95']:.3f}\n  silent {held['silent']}, early {held['early']}\n{out}"
+    )
+    if model.n_samples < model.advice["samples_for_sigma_to_10_percent"]:
+        text += "\nfew samples: these sigmas are not known to 10 %; about 190 are needed for that"
+    terms = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.terms.items()}
+    result = {"path": out, "terms": terms, "holdout": held, "energy": model.energy}
+    return {
+        **result,
+        "n_samples": model.n_samples,
+        "n_failed": model.n_failed,
+        "n_incomplete": model.n_incomplete,
+    }, text

@@ -42,10 +42,6 @@ def main(arguments: list[str] | None = None) -> int:
     return run(cli, arguments)
 
 
-def _path(path: str | None, default: Path | str) -> Path:
-    return Path(path) if path else Path(default)
-
-
 def _noise(path: str, extrapolate: bool = False):
     from ttfs_analog.noise_model import NoiseModel
 
@@ -75,6 +71,8 @@ def train(
 ) -> Result:
     """Train a ReLU network and map it exactly to a TTFS network."""
 
+    from ttfs_analog.commands import train_network
+
     with progress("train: epochs") as tick:
         return train_network(
             arch, data, epochs, lr, zeta, percentile, Technology.load(technology), out, seed, tick
@@ -100,6 +98,7 @@ def convert(
     seed: int,
 ) -> Result:
     """Map a ReLU network of your own: FUNCTION returns an nn.Sequential."""
+    from ttfs_analog.commands import convert_network
 
     return convert_network(function, weights, data, zeta, percentile, Technology.load(technology), out, seed)
 
@@ -236,7 +235,7 @@ def report(folder: str, out: str | None, seed: int) -> Result:
     """One self-contained HTML page of whatever results a folder holds (nothing is drawn)."""
     from ttfs_analog.report import write
 
-    path = write(Path(folder), _path(out, Path(folder) / "report.html"))
+    path = write(Path(folder), Path(out) if out else Path(folder) / "report.html")
     return {"path": str(path)}, str(path)
 
 

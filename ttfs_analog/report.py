@@ -226,7 +226,9 @@ def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
         f"{f['images']} images, simulated layer by layer in ngspice {ds.attrs['ngspice_version']}. "
         f"Same chip, same image: spike times agree to {f['spike_time_rms_tau_c']:.2g} tau_c rms over "
         f"{f['spikes_compared']} spikes ({f['spikes_in_one_only']} in one of the two only), classes on "
-        f"{100 * f['class_agreement']:.1f} %, energy ratio {f['energy_ratio']:.4f}. Accuracy: ngspice "
+        f"{100 * f['class_agreement']:.1f} %, energy ratio {f['energy_ratio']:.4f} (the circuit's energy is "
+        "kept as an account of charge; where the supply current itself was integrated, the account is "
+        f"{f['energy_account_ratio']:.6f} of it). Accuracy: ngspice "
         f"{100 * f['accuracy_spice']:.1f} %, model {100 * f['accuracy_model']:.1f} %."
         + (
             f" {100 * coverage:.1f} % of the circuit's spike times fall into the 95 % intervals that the "

@@ -12,6 +12,7 @@ et al., "An exact mapping from ReLU networks to spiking neural networks", Neural
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,13 +23,14 @@ from circuits.technology import Technology
 from ttfs_analog.datasets import inputs_of
 from ttfs_analog.layers import TTFSLinear
 from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.preprocessing import fuse_after, fuse_before
 
 PASS_THROUGH = (nn.Flatten, nn.Dropout, nn.Identity)
 """Layers that do nothing at inference on vectors."""
 
 
 def linear_layers(model: nn.Module) -> list[nn.Linear]:
-    """The Linear layers of a chain Linear-ReLU-...-Linear.
+    """The Linear layers of a chain Linear-ReLU-...-Linear, batch normalization fused into them.
 
     Raises
     ------
@@ -37,36 +39,52 @@ def linear_layers(model: nn.Module) -> list[nn.Linear]:
     """
     if not isinstance(model, nn.Sequential):
         raise InputError(
-            f"{type(model).__name__} cannot be converted: give an nn.Sequential of Linear and ReLU "
-            "layers (Flatten, Dropout and Identity are allowed)"
+            f"{type(model).__name__} cannot be converted: give an nn.Sequential of Linear, ReLU and "
+            "BatchNorm1d layers (Flatten, Dropout and Identity are allowed)"
         )
     chain: list[nn.Linear] = []
+    waiting: list[nn.BatchNorm1d] = []  # normalizations that the next Linear has to take in
     want_relu = False
-
-    def walk(module: nn.Sequential, prefix: str) -> None:
-        nonlocal want_relu
-        for key, child in module._modules.items():  # named_children skips repeats
-            where = f"layer {prefix}{key} ({type(child).__name__})"
-            if isinstance(child, nn.Sequential):
-                walk(child, f"{prefix}{key}.")
-            elif isinstance(child, nn.Linear):
-                if want_relu:
-                    raise InputError(f"{where} follows a Linear without ReLU; merge the two, or add one")
-                chain.append(child)
-                want_relu = True
-            elif isinstance(child, nn.ReLU):
-                if not want_relu:
-                    raise InputError(f"{where} does not follow a Linear layer; remove it")
-                want_relu = False
-            elif not isinstance(child, PASS_THROUGH):
-                raise InputError(
-                    f"{where} is not supported; use Linear and ReLU, or fuse it into a Linear layer"
-                )
-
-    walk(model, "")
+    for where, child in _leaves(model, ""):
+        if isinstance(child, nn.Linear):
+            if want_relu:
+                raise InputError(f"{where} follows a Linear without ReLU; merge the two, or add one")
+            for norm in reversed(waiting):
+                _same_size(where, norm.num_features, child.in_features)
+                child = fuse_after(norm, child)
+            waiting, want_relu = [], True
+            chain.append(child)
+        elif isinstance(child, nn.BatchNorm1d):
+            if want_relu:
+                _same_size(where, child.num_features, chain[-1].out_features)
+                chain[-1] = fuse_before(chain[-1], child)
+            else:
+                waiting.append(child)
+        elif isinstance(child, nn.ReLU):
+            if not want_relu:
+                raise InputError(f"{where} does not follow a Linear layer; remove it")
+            want_relu = False
+        elif not isinstance(child, PASS_THROUGH):
+            raise InputError(
+                f"{where} is not supported; use Linear, ReLU and BatchNorm1d, or fuse it into a Linear layer"
+            )
     if not chain or not want_relu:
         raise InputError("the model must end with a Linear layer without ReLU: it is the read-out")
     return chain
+
+
+def _leaves(module: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
+    """Layers in order with their names; a layer that is used twice comes twice."""
+    for key, child in module._modules.items():
+        if isinstance(child, nn.Sequential):
+            yield from _leaves(child, f"{prefix}{key}.")
+        elif child is not None:
+            yield f"layer {prefix}{key} ({type(child).__name__})", child
+
+
+def _same_size(where: str, features: int, size: int) -> None:
+    if features != size:
+        raise InputError(f"{where}: a normalization of {features} features meets a layer of {size}")
 
 
 @torch.no_grad()
@@ -115,7 +133,7 @@ def convert(
     Parameters
     ----------
     model : nn.Module
-        nn.Sequential of Linear and ReLU; left untouched.
+        nn.Sequential of Linear, ReLU and BatchNorm1d; left untouched.
     calibration : loader, tensor, or (x, y)
         Inputs in [0, 1] that set windows.
     zeta, percentile

@@ -138,7 +138,7 @@ def test_layers_without_bias_and_pass_through_layers_are_mapped():
     ("modules", "message"),
     [
         ([nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Linear(2, 2)], r"layer 0 \(Conv2d\) is not supported"),
-        ([nn.Linear(2, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2)], r"layer 1 \(BatchNorm1d\)"),
+        ([nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU(), nn.Linear(2, 2)], r"layer 1 \(LayerNorm\)"),
         ([nn.Linear(2, 2), nn.ReLU6(), nn.Linear(2, 2)], r"layer 1 \(ReLU6\)"),
         ([nn.Linear(2, 2), nn.Sigmoid(), nn.Linear(2, 2)], r"layer 1 \(Sigmoid\)"),
         ([nn.Linear(2, 2), nn.Linear(2, 2)], r"layer 1 \(Linear\) follows a Linear without ReLU"),

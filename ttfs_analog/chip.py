@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -114,18 +113,3 @@ def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.G
             drawn[term] = value if term in OFFSETS else torch.expm1(value)
         result.append(Deviations(**drawn))
     return result
-
-
-def identity(net: TTFSNetwork) -> Chips:
-    """One chip without any deviation."""
-    layers = tuple(LayerMismatch.none(layer) for layer in net.to_circuit())
-    return Chips(0, (0,), layers)
-
-
-def same_chip(a: Chips, b: Chips) -> bool:
-    """Whether two sets of chips hold the same deviations, bit for bit."""
-    return len(a.layers) == len(b.layers) and all(
-        np.array_equal(getattr(x, f.name), getattr(y, f.name))
-        for x, y in zip(a.layers, b.layers, strict=True)
-        for f in fields(x)
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from watching import processes_in, until
 
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
 from circuits.layer import Layer, LayerMismatch
@@ -58,26 +58,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     place.mkdir()
     run_folders_in(place, monkeypatch)
     return place
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Running processes whose working folder lies in `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and folder in (entry / "cwd").resolve(strict=True).parents:
-                found.append(int(entry.name))
-    return found
-
-
-def until(condition, seconds: float = 10.0):
-    """The first true value of `condition`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("waited in vain")
 
 
 def refused(deck: Deck, said: str, folder: Path, **options) -> str:

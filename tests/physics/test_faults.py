@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from watching import processes_in, until
 
 from circuits import closed_form
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
@@ -158,26 +159,6 @@ def wrap(tmp_path):
         return str(path)
 
     return wrap
-
-
-def processes_in(folder: Path) -> list[int]:
-    """Running processes whose working folder lies in `folder`."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and folder in (entry / "cwd").resolve(strict=True).parents:
-                found.append(int(entry.name))
-    return found
-
-
-def until(condition, seconds: float = 20.0):
-    """The first true value of `condition`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("waited in vain")
 
 
 @contextlib.contextmanager

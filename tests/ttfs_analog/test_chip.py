@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from comparing_chips import identity, same_chip
 
 from circuits.errors import InputError
 from montecarlo.mismatch import TERMS, MismatchLaw
-from ttfs_analog.chip import Chips, draw_like, identity, same_chip
+from ttfs_analog.chip import Chips, draw_like
 from ttfs_analog.mapping import convert
 
 LAW = MismatchLaw(0.03, 0.05, 0.07, 0.09, 0.11)

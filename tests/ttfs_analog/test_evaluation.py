@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from comparing_chips import identity
 
 from circuits.errors import InputError
 from ttfs_analog import evaluation
-from ttfs_analog.chip import identity
 from ttfs_analog.evaluation import evaluate, summarize
 from ttfs_analog.mapping import convert
 from ttfs_analog.training import accuracy

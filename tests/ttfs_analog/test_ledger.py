@@ -7,12 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from comparing_chips import identity
 
 from circuits.errors import InputError
 from circuits.network import feed_forward
 from circuits.operating_point import OperatingPoint
 from montecarlo.mismatch import MismatchLaw
-from ttfs_analog.chip import Chips, identity
+from ttfs_analog.chip import Chips
 from ttfs_analog.layers import TTFSLinear
 from ttfs_analog.ledger import energy, layer_energies, summarize
 from ttfs_analog.network import TTFSNetwork

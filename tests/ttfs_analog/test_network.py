@@ -8,13 +8,14 @@ import re
 import numpy as np
 import pytest
 import torch
+from comparing_chips import identity
 
 from circuits.closed_form import respond, trajectory_range
 from circuits.errors import InputError
 from circuits.network import feed_forward
 from circuits.operating_point import OperatingPoint
 from montecarlo.mismatch import MismatchLaw
-from ttfs_analog.chip import Chips, identity
+from ttfs_analog.chip import Chips
 from ttfs_analog.layers import TTFSLinear
 from ttfs_analog.mapping import convert, to_relu
 from ttfs_analog.network import TTFSNetwork

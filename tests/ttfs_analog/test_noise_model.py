@@ -7,10 +7,11 @@ import json
 
 import numpy as np
 import pytest
+from comparing_chips import same_chip
 
 from circuits.errors import InputError
 from montecarlo.mismatch import TERMS, MismatchLaw
-from ttfs_analog.chip import Chips, same_chip
+from ttfs_analog.chip import Chips
 from ttfs_analog.evaluation import evaluate
 from ttfs_analog.mapping import to_relu
 from ttfs_analog.noise_model import NoiseModel

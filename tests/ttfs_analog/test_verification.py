@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import xarray as xr
+from comparing_chips import same_chip
 
 from circuits.errors import InputError, SimulatorMissing
 from circuits.technology import Technology
 from montecarlo.mismatch import MismatchLaw
-from ttfs_analog.chip import Chips, same_chip
+from ttfs_analog.chip import Chips
 from ttfs_analog.verification import FRESH, fresh_chips, summarize, verify
 
 IDEAL = Technology.load("ideal")

@@ -19,7 +19,7 @@ from circuits.netlist import build
 from circuits.ngspice import Ngspice, parallel
 from circuits.operating_point import OperatingPoint
 from circuits.simulation import cross, fast_form
-from circuits.stimulus import stimulus
+from circuits.stimulus import encode, stimulus
 
 LEVELS = ("closed-form", "ngspice")
 NEURONS_PER_DECK = 1024
@@ -152,8 +152,7 @@ def feed_forward(
         responses: list[LayerResponse] = []
         active: Array = image[None, :]
         for layer, point, deviation in zip(layers, points, mismatch, strict=True):
-            # an activation as long as the window may be longer than it by rounding
-            times = np.where(active > 0, np.maximum(layer.t_min - active, 0.0), np.inf)
+            times = encode(active, layer.t_min)
             if len(times) == 1:  # all chips see the same input: one deck
                 response = simulate(layer, times[0], point, deviation, level=level, simulator=simulator)
             else:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 from circuits.errors import InputError
 
+SWING_MARGIN = 0.25
+"""Part of the swing to keep free for mismatch when an operating point is chosen for a network."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:

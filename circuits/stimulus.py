@@ -21,6 +21,14 @@ from circuits.operating_point import OperatingPoint
 from circuits.sources import NEVER, Grid
 
 
+def encode(x: Array, window: float) -> Array:
+    """Activations in [0, window] -> spike times [tau_c] from the window's start; 0 -> inf (silent).
+
+    Activations that are longer than the window by rounding fire at its start.
+    """
+    return np.where(x > 0, np.maximum(window - x, 0.0), np.inf)
+
+
 def block_early(spike_times: Array) -> Array:
     """Spikes sent before the window opens act from its opening (time 0): the input is blocked until then.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from watching import run_folders_in
 
 from circuits.layer import Layer
 
@@ -51,3 +52,18 @@ def random_layer(rng: np.random.Generator, n_out: int, n_in: int, **options) -> 
 @pytest.fixture
 def make_layer():
     return random_layer
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """Decks reach ngspice unread: what is under test is the second line of defense, the acceptance."""
+    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Where run folders are made."""
+    place = tmp_path / "runs"
+    place.mkdir()
+    run_folders_in(place, monkeypatch)
+    return place

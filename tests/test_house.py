@@ -106,6 +106,8 @@ def test_nothing_is_left_unfinished():
         ("ttfs_analog.cli", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("circuits", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("montecarlo", ["torch", "matplotlib"]),
+        ("ttfs_analog.layer_commands", ["torch", "matplotlib"]),
+        ("ttfs_analog.noise_model", ["torch", "matplotlib"]),
     ],
 )
 def test_importing_a_package_is_quick_because_heavy_guests_come_later(package, late):

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from pathlib import Path
+
+
+def run_folders_in(place: Path, monkeypatch) -> None:
+    """TMPDIR itself, and what Python remembers of it from the first time it looked."""
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
 
 
 def processes_in(folder: Path) -> list[int]:

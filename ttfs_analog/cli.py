@@ -58,25 +58,12 @@ def _noise(path: str, extrapolate: bool = False):
 @click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
 @technology_option
 @common(out="net.pt")
-def train(
-    arch: str,
-    data: str,
-    epochs: int | None,
-    lr: float,
-    zeta: float,
-    percentile: float | None,
-    technology: str,
-    out: str,
-    seed: int,
-) -> Result:
+def train(technology: str, **options: Any) -> Result:
     """Train a ReLU network and map it exactly to a TTFS network."""
-
     from ttfs_analog.commands import train_network
 
     with progress("train: epochs") as tick:
-        return train_network(
-            arch, data, epochs, lr, zeta, percentile, Technology.load(technology), out, seed, tick
-        )
+        return train_network(technology=Technology.load(technology), progress=tick, **options)
 
 
 @cli.command()
@@ -87,20 +74,11 @@ def train(
 @click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
 @technology_option
 @common(out="net.pt")
-def convert(
-    function: str,
-    weights: str | None,
-    data: str,
-    zeta: float,
-    percentile: float | None,
-    technology: str,
-    out: str,
-    seed: int,
-) -> Result:
+def convert(technology: str, **options: Any) -> Result:
     """Map a ReLU network of your own: FUNCTION returns an nn.Sequential."""
     from ttfs_analog.commands import convert_network
 
-    return convert_network(function, weights, data, zeta, percentile, Technology.load(technology), out, seed)
+    return convert_network(technology=Technology.load(technology), **options)
 
 
 @cli.command()
@@ -164,22 +142,13 @@ def finetune(
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
-def evaluate(
-    net: str,
-    noise: str,
-    chips: int,
-    target: float | None,
-    data: str | None,
-    extrapolate: bool,
-    out: str,
-    seed: int,
-) -> Result:
+def evaluate(net: str, noise: str, data: str | None, extrapolate: bool, **options: Any) -> Result:
     """Accuracy and yield over chips drawn from a noise model."""
     from ttfs_analog.commands import evaluate_chips
 
     model, sets = load_network(net, data)
     with progress("evaluate: chips") as tick:
-        return evaluate_chips(model, sets, _noise(noise, extrapolate), chips, target, out, seed, tick)
+        return evaluate_chips(model, sets, _noise(noise, extrapolate), progress=tick, **options)
 
 
 @cli.command()
@@ -218,14 +187,13 @@ def energy(
 @extrapolate_option
 @workers_option
 @common(out="verification.nc")
-def verify(**options: Any) -> Result:
+def verify(net: str, noise: str, data: str | None, extrapolate: bool, **options: Any) -> Result:
     """Whole chips in ngspice against the noise model's prediction; exit code 1 if it does not hold."""
     from ttfs_analog.commands import verify_chips
 
-    model, sets = load_network(options.pop("net"), options.pop("data"))
-    noise = _noise(options.pop("noise"), options.pop("extrapolate"))
+    model, sets = load_network(net, data)
     with progress("verify: images") as tick:
-        return verify_chips(model, sets, noise, progress=tick, **options)
+        return verify_chips(model, sets, _noise(noise, extrapolate), progress=tick, **options)
 
 
 @cli.command()

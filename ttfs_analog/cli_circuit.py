@@ -49,19 +49,11 @@ def technologies(out: str | None, seed: int) -> Result:
 @click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
 @click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
 @common(out="")
-def simulate(
-    layer_file: str,
-    technology: str,
-    chip: int | None,
-    level: str,
-    plot: str | None,
-    out: str | None,
-    seed: int,
-) -> Result:
+def simulate(**options: Any) -> Result:
     """One layer, one input: spike times, potentials, slopes, energy."""
-    from ttfs_analog.commands import simulate_layer
+    from ttfs_analog.layer_commands import simulate_layer
 
-    return simulate_layer(layer_file, technology, chip, level, plot, out, seed)
+    return simulate_layer(**options)
 
 
 @click.command()
@@ -72,21 +64,12 @@ def simulate(
 @click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
 @click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
 @common(out="", folder=True)
-def netlist(
-    source: str,
-    technology: str,
-    chip: int | None,
-    form: str,
-    image: int,
-    data: str | None,
-    out: str | None,
-    seed: int,
-) -> Result:
+def netlist(source: str, data: str | None, **options: Any) -> Result:
     """Write the deck of a layer, or of every layer of a network."""
-    from ttfs_analog.commands import write_netlists
+    from ttfs_analog.layer_commands import write_netlists
 
-    pair = load_network(source, data) if str(source).endswith(".pt") else None
-    return write_netlists(source, pair, technology, chip, form, image, out, seed)
+    pair = load_network(source, data) if source.endswith(".pt") else None
+    return write_netlists(source, pair, **options)
 
 
 @click.command()
@@ -113,7 +96,7 @@ def characterize(
 ) -> Result:
     """Monte Carlo campaign in ngspice; the same command again resumes it."""
     from montecarlo.campaign import Campaign
-    from ttfs_analog.commands import parse_sigmas
+    from ttfs_analog.layer_commands import parse_sigmas
 
     plan = Campaign.characterize(
         Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)

@@ -13,13 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.stimulus import encode
 
-def encode(x: NDArray[np.float64], window: float) -> NDArray[np.float64]:
-    """Activations in [0, window] -> spike times [tau_c] from the window's start; 0 -> inf (silent).
-
-    Activations that are longer than the window by rounding fire at its start.
-    """
-    return np.where(x > 0, np.maximum(window - x, 0.0), np.inf)
+__all__ = ["decode", "encode"]
 
 
 def decode(times: NDArray[np.float64], window: float) -> NDArray[np.float64]:

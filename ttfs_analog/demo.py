@@ -20,9 +20,9 @@ from montecarlo.schema import package_version
 from ttfs_analog import datasets, evaluation, ledger, summary, training, verification
 from ttfs_analog.chip import Chips
 from ttfs_analog.coding import encode
-from ttfs_analog.commands import write_netlists
 from ttfs_analog.console import err, progress
 from ttfs_analog.finetuning import finetune, tighten
+from ttfs_analog.layer_commands import write_netlists
 from ttfs_analog.mapping import agreement, convert
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
@@ -54,7 +54,8 @@ def run_demo(
         relu = training.build(ARCH, data.features, data.classes, seed, torch.float64)
         score = training.train(relu, data, seed=seed, progress=tick)
     _json(folder / "relu.json", {"accuracy": score, "arch": "64-32-10", "seed": seed})
-    net = convert(relu, data, technology=technology, metadata={"data": "digits", "arch": ARCH})
+    metadata = {"data": "digits", "arch": ARCH, "technology": "ideal", "reference_accuracy": score}
+    net = convert(relu, data, technology=technology, metadata=metadata)
     net.save(folder / "net.pt")
     same, error = agreement(net, relu, data.x_test)
     _json(

@@ -16,13 +16,11 @@ from torch import Tensor, nn
 from circuits.closed_form import trajectory_range
 from circuits.errors import InputError
 from circuits.layer import Layer
-from circuits.operating_point import OperatingPoint
+from circuits.operating_point import SWING_MARGIN, OperatingPoint
 from ttfs_analog.functional import Deviations
 from ttfs_analog.layers import TTFSLinear
 
 SCHEMA = "ttfs-analog/network/1"
-SWING_MARGIN = 0.25
-"""Part of the swing kept free for mismatch when an operating point is chosen."""
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
 

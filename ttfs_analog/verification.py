@@ -245,10 +245,12 @@ def summarize(
     inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
     label = result["label"]
     agreement = float(same.mean())
+    lonely = int((np.isfinite(spice) != np.isfinite(model)).sum())
     failed = [
         what
         for what, holds in (
             (f"spike_time_rms_tau_c > {tolerance:g}", rms <= tolerance),
+            ("spikes_in_one_only > 1 % of spikes_compared", lonely <= 0.01 * both.sum()),
             (f"class_agreement < {least_agreement:g}", agreement >= least_agreement),
             (f"energy_ratio further than {energy:g} from 1", abs(ratio - 1) <= energy),
             (f"energy_account_ratio further than {energy:g} from 1", abs(closes - 1) <= energy),
@@ -258,7 +260,7 @@ def summarize(
     return {
         "spike_time_rms_tau_c": rms,
         "spikes_compared": int(both.sum()),
-        "spikes_in_one_only": int((np.isfinite(spice) != np.isfinite(model)).sum()),
+        "spikes_in_one_only": lonely,
         "interval_coverage_95": float(inside.mean()) if known and inside.size else None,
         "class_agreement": agreement,
         "class_agreement_ci95": list(proportion_interval(int(same.sum()), same.size)),

@@ -7,14 +7,13 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from watching import processes_in, until
+from watching import processes_in, run_folders_in, until
 
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
 from circuits.layer import Layer, LayerMismatch
@@ -37,27 +36,6 @@ def rc(extra: str = "", *, run: str = TRAN, save: str = ".save v(out)\n", **opti
     """A first-order circuit, to be broken in one place."""
     fields = {"nodes": ("out",), "stop": 1e-6, **options}
     return Deck(f"{RC}{extra}{save}{run}.end\n", **fields)
-
-
-@pytest.fixture
-def unread(monkeypatch):
-    """Decks reach ngspice unread: what is under test is the second line of defense, the acceptance."""
-    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
-
-
-def run_folders_in(place: Path, monkeypatch) -> None:
-    """TMPDIR itself, and what Python remembers of it from the first time it looked."""
-    monkeypatch.setenv("TMPDIR", str(place))
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """Where run folders are made."""
-    place = tmp_path / "runs"
-    place.mkdir()
-    run_folders_in(place, monkeypatch)
-    return place
 
 
 def refused(deck: Deck, said: str, folder: Path, **options) -> str:

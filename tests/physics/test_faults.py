@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from watching import processes_in, until
+from watching import processes_in, run_folders_in, until
 
 from circuits import closed_form
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
@@ -121,27 +121,6 @@ SILENT = {
     "comment that is executed": rc("*#echo hello"),
 }
 """What ngspice takes without a word, or what this package has no use for: refused by its text alone."""
-
-
-@pytest.fixture
-def unread(monkeypatch):
-    """Decks reach ngspice unread: what is under test is the second line of defense, the acceptance."""
-    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
-
-
-def run_folders_in(place: Path, monkeypatch) -> None:
-    """TMPDIR itself, and what Python remembers of it from the first time it looked."""
-    monkeypatch.setenv("TMPDIR", str(place))
-    monkeypatch.setattr(tempfile, "tempdir", str(place))
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """Where run folders are made."""
-    place = tmp_path / "runs"
-    place.mkdir()
-    run_folders_in(place, monkeypatch)
-    return place
 
 
 @pytest.fixture

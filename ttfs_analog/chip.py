@@ -37,7 +37,7 @@ class Chips:
         """Draw chips of a network from a law."""
         if len(numbers) < 1:
             raise InputError("at least one chip is needed")
-        drawn = draw_chips(law, net.to_circuit(), numbers, entropy)
+        drawn = draw_chips(law, net.neurons(), numbers, entropy)
         return cls(entropy, tuple(numbers), tuple(drawn), json.dumps(asdict(law), sort_keys=True))
 
     def __len__(self) -> int:
@@ -98,8 +98,8 @@ def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.G
     mean = dict(law.mean)
     result = []
     for layer in net.layers:
-        weight = layer.weight.detach()
-        n_out = weight.shape[0]
+        weight = layer.synapses()
+        n_out = layer.n_out
 
         def normal(*shape: int, like: torch.Tensor = weight) -> torch.Tensor:
             return torch.randn(chips, *shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -21,7 +21,7 @@ from ttfs_analog import datasets, evaluation, ledger, summary, training, verific
 from ttfs_analog.chip import Chips
 from ttfs_analog.coding import encode
 from ttfs_analog.console import err, progress
-from ttfs_analog.finetuning import finetune, tighten
+from ttfs_analog.finetuning import finetune
 from ttfs_analog.layer_commands import write_netlists
 from ttfs_analog.mapping import agreement, convert
 from ttfs_analog.network import TTFSNetwork

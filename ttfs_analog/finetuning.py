@@ -14,20 +14,12 @@ from torch import Tensor, nn
 from circuits.errors import InputError
 from ttfs_analog.chip import draw_like
 from ttfs_analog.datasets import training_pair
-from ttfs_analog.mapping import choose_windows, to_relu
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Progress, optimize
+from ttfs_analog.windows import tighten
 
 MODES = ("agnostic",)
-
-
-def tighten(net: TTFSNetwork, x: Tensor, percentile: float) -> TTFSNetwork:
-    """A copy whose windows hold this percentile of the activations; weights are the same."""
-    tight, x = net.clone(), x.to(net.like)
-    tight.set_windows(choose_windows(to_relu(net), x, percentile=percentile))
-    tight.rescale(x)
-    return tight
 
 
 def finetune(

@@ -1,17 +1,20 @@
 r"""The exact TTFS layer as pure functions of tensors, in relative time, with frozen deviations.
 
-With q_i = \sum_j W_ij (1+e_ij) x_j, the charge at t_min, and T = t_max - t_min, the spike of
-`circuits.closed_form` in terms of x = T - s is
+With q_i = \sum_j W_ij (1+e_ij) x_j, the charge at t_min, D_i the threshold shift and T = t_max - t_min,
+the spike of `circuits.closed_form` in terms of x = T - s is
 
-.. math:: x_i = \frac{q_i + B_i b_i (1+c_i) - o_i (1+c_i) + B_i T (\beta_i - c_i)}{B_i (1+\beta_i)}
+.. math:: x_i = \frac{q_i + (D_i - o_i)(1+c_i) + B_i T (\beta_i - c_i)
+                      + T_{in}(B_i \beta_i - \alpha_i c_i)}{B_i (1+\beta_i)}
 
-clipped to [0, T]: 0 is silent, T fires at t_min. Written this way the window T, the largest number in
-sight, only meets the deviations, so that without them x = relu(w x + b) holds to rounding. It also
-shows why windows matter: a slope error acts as an offset of T beta.
+clipped to [0, T]: 0 is silent, T fires at t_min. The term with T_in, the length of phase 1, exists only in
+the alpha forms, whose current source is on from the start. Written this way the window T, the largest
+number in sight, only meets the deviations, so that without them x = relu((W x + D) / B) holds to rounding,
+and a slope error acts as an offset of T beta: why windows matter.
 
-Gradients are autograd's: exact inside the window, zero where clipped or silent.
+Gradients are autograd's: exact inside the window, zero where clipped or silent (also at a tie). The same in
+closed form: `jacobian` and `gradients`.
 
-Source: Stanojevic et al., Nat. Commun. 2024, eqs. 2 and 5-7.
+Source: Stanojevic et al., Nat. Commun. 2024, eqs. 1-2 and 4-7.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import hardtanh
 
 
 class Deviations(NamedTuple):
     """Frozen deviations of one layer; a leading chip dimension broadcasts against the batch's."""
 
-    synapse: Tensor  #: (chip, out, in)
+    synapse: Tensor | None  #: (chip, out, in); of a convolution (chip, neuron, tap); None: perfect
     slope: Tensor  #: (chip, out)
     threshold: Tensor  #: (chip, out), units of potential
     capacitance: Tensor  #: (chip, out)
@@ -51,40 +55,109 @@ def charge(x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
     return x @ (weight * (1.0 + synapse)).transpose(-1, -2)
 
 
+def fire(u: Tensor, window: float, slope: Tensor | None = None) -> Tensor:
+    """Activation x = t_max - t in [0, window] of neurons with drive u = W x + D; slope None is B = 1.
+
+    Parameters
+    ----------
+    u : Tensor
+        (..., out), or any shape that `slope` broadcasts to.
+    """
+    # hardtanh: at a tie (a dead neuron with D = 0) the gradient is 0, as that of relu, and at t_min too
+    return hardtanh(u if slope is None else u / slope, 0.0, window)
+
+
 def spike(
     q: Tensor,
-    bias: Tensor,
-    window: Tensor | float,
+    shift: Tensor,
+    window: float,
     slope: Tensor,
-    deviations: Deviations | None = None,
+    deviations: Deviations,
+    alpha: Tensor | float = 0.0,
+    lead: float = 0.0,
 ) -> Tensor:
-    """Activation x = t_max - t of spiking neurons, in [0, window].
+    """Activation of neurons that deviate.
 
     Parameters
     ----------
     q : Tensor, shape (..., batch, out)
         Charge at t_min.
-    bias : Tensor, shape (out,)
-        ReLU bias b; theta = B (T - b).
+    shift : Tensor, shape (out,)
+        D; theta = alpha T_in + B T - D.
     window : float
         T = t_max - t_min [tau_c].
     slope : Tensor, shape (out,)
         B > 0.
+    alpha : Tensor, shape (out,), or float
+        Current of phase 1; 0 in the B1 form.
+    lead : float
+        T_in [tau_c] if the current that makes the slope is on in phase 1 too, else 0.
     """
-    if deviations is None:
-        z = q / slope + bias
-    else:
-        _, beta, offset, c = (d.unsqueeze(-2) for d in deviations)
-        z = q + (slope * bias - offset) * (1.0 + c) + slope * window * (beta - c)
-        z = z / (slope * (1.0 + beta))
-    # where, not clamp: at a tie (a dead neuron with b = 0) the gradient is 0, as that of relu
-    return torch.where(z > 0, z, torch.zeros_like(z)).clamp(max=window)
+    beta, offset, c = (d.unsqueeze(-2) for d in deviations[1:])
+    z = q + (shift - offset) * (1.0 + c) + slope * window * (beta - c)
+    if lead:
+        z = z + lead * (slope * beta - alpha * c)
+    return fire(z, window, slope * (1.0 + beta))
 
 
-def readout(q: Tensor, bias: Tensor, deviations: Deviations | None = None) -> Tensor:
+def readout(q: Tensor, shift: Tensor, deviations: Deviations | None = None) -> Tensor:
     """Potential of non-spiking neurons at the end of phase 1: the logits.
 
-    Source: Stanojevic et al. 2024, Methods, "Output layer", with A = b / (t_max - t_min).
+    Source: Stanojevic et al. 2024, Methods, "Output layer", with A = D / T_in.
     """
-    v = q + bias
+    v = q + shift
     return v if deviations is None else v / (1.0 + deviations.capacitance.unsqueeze(-2))
+
+
+def jacobian(x: Tensor, weight: Tensor, slope: Tensor) -> Tensor:
+    """dx(n)/dx(n-1) = dt(n)/dt(n-1) of a layer in closed form: M W / B.
+
+    Parameters
+    ----------
+    x : Tensor, shape (..., out)
+        Activations of the layer; M selects the neurons that fire inside their window.
+    weight : Tensor, shape (out, in)
+    slope : Tensor, shape (out,)
+
+    Returns
+    -------
+    Tensor, shape (..., out, in)
+
+    Source: Stanojevic et al. 2024, eq. 4, with the mask of the layer that the derivative is of (thesis,
+    eq. 3.12).
+    """
+    return (x > 0).to(weight).unsqueeze(-1) * (weight / slope.unsqueeze(-1))
+
+
+class Gradients(NamedTuple):
+    """Derivatives of a loss by what a layer takes in and holds."""
+
+    x: Tensor
+    weight: Tensor
+    shift: Tensor
+
+
+def gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, shift: Tensor, slope: Tensor, window: float, tracked: bool
+) -> Gradients:
+    """Backward pass of one ideal layer in closed form.
+
+    Parameters
+    ----------
+    grad : Tensor, shape (batch, out)
+        dL/dx of the layer's activations.
+    x : Tensor, shape (batch, in)
+    weight, shift, slope : Tensor
+        (out, in), (out,), (out,)
+    tracked : bool
+        B = alpha + sum_j W_ij moves with the weights (alpha1 training); the base threshold tracks B.
+
+    Source: derivatives of eq. 7 of Stanojevic et al. 2024; tracked slopes: TTFS time t = theta / B - ...
+    differentiated through B too.
+    """
+    z = (x @ weight.T + shift) / slope
+    inside = ((z > 0) & (z < window)).to(grad) * grad / slope
+    by_weight = inside.T @ x
+    if tracked:
+        by_weight = by_weight - (inside * z).sum(0).unsqueeze(1)
+    return Gradients(inside @ weight, by_weight, inside.sum(0))

@@ -1,57 +1,299 @@
-"""TTFS layers as modules over `ttfs_analog.functional`."""
+r"""TTFS layers as modules over `ttfs_analog.functional`: the general neuron of eq. 1 in relative time.
+
+.. math:: \tau_c \dot V_i = \alpha_i + \sum_j W_{ij} H(t - t_j) \;(t < t_{min}), \qquad
+          \tau_c \dot V_i = B_i \;(t \ge t_{min}), \qquad
+          \vartheta_i = \alpha_i T_{in} + B_i T - D_i
+
+A form says how B comes about: constant, or alpha + sum_j W_ij, which then moves with the weights.
+
+Source: Stanojevic et al., Nat. Commun. 2024, eqs. 1-2; thesis of A. Stanojevic, EPFL 2023, eqs. 2.25-2.28.
+"""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from ttfs_analog.functional import Deviations, charge, readout, spike
+from circuits.errors import InputError
+from circuits.layer import Layer
+from ttfs_analog.functional import Deviations, charge, fire, readout, spike
+
+FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
+"""b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive: the
+same, slope never negative. dynamic: alpha lowers the threshold instead. equal: alpha_i = 1 - sum w. single:
+alpha with slopes switched at t_min, so that silent neurons need no spike."""
+TRACKED = ("alpha", "positive", "dynamic", "single")
+"""Forms whose slope is alpha + sum_j W_ij."""
+FORCED = ("alpha", "positive", "dynamic", "equal")
+"""Forms in which a neuron that is silent at t_max is made to fire there."""
 
 
-class TTFSLinear(nn.Module):
-    """Fully connected layer of B1 neurons.
+class TTFSLayer(nn.Module):
+    """What fully connected and convolutional layers share.
 
     Parameters
     ----------
-    weight : Tensor, shape (out, in)
-    bias : Tensor, shape (out,)
+    weight : Tensor, shape (out, in) or (channel, in / groups, height, width)
+    bias : Tensor, shape (out,) or (channel,)
+        D: how much the threshold lies below its base; the ReLU bias is D / B.
     input_window : float
         Length of phase 1: largest input activation [tau_c].
     window : float
         Length of the firing window, t_max - t_min [tau_c]; 0 for read-out neurons.
+    slope : Tensor, shape (out,), optional
+        B > 0; default 1. Forms with a tracked slope compute it.
+    alpha : Tensor, shape (out,), optional
+        Current of phase 1; default 0.
     spiking : bool
         False: non-spiking read-out.
+    form : str
+        One of FORMS.
+    border : Tensor, shape (channel, height, width), optional
+        Threshold shift that depends on the place, from normalization under zero padding.
     """
 
     input_window: Tensor
     window: Tensor
     slope: Tensor
+    alpha: Tensor
+    border: Tensor | None
 
     def __init__(
         self,
         weight: Tensor,
         bias: Tensor,
         *,
-        input_window: float,
+        input_window: float = 1.0,
         window: float = 0.0,
         slope: Tensor | None = None,
+        alpha: Tensor | None = None,
         spiking: bool = True,
+        form: str = "b1",
+        border: Tensor | None = None,
     ) -> None:
         super().__init__()
+        if form not in FORMS:
+            raise InputError(f"unknown form {form!r}; available: {', '.join(FORMS)}")
         self.weight = nn.Parameter(weight.detach().clone())
         self.bias = nn.Parameter(bias.detach().clone())
-        self.spiking = spiking
+        self.spiking, self.form = spiking, form
+        self.tracked = spiking and form in TRACKED
         self.register_buffer("input_window", weight.new_tensor(float(input_window)))
         self.register_buffer("window", weight.new_tensor(float(window)))
         self.register_buffer("slope", torch.ones_like(bias) if slope is None else slope.clone())
+        self.register_buffer("alpha", torch.zeros_like(bias) if alpha is None else alpha.clone())
+        self.register_buffer("border", None if border is None else border.clone())
+        self.inside: tuple[int, ...] = ()  # (height, width) of a convolution's output
+        self._refresh()
 
-    def forward(self, x: Tensor, deviations: Deviations | None = None) -> Tensor:
-        """Activations (..., batch, in) -> activations, or logits of a read-out layer."""
-        q = charge(x, self.weight, deviations.synapse if deviations else None)
-        if self.spiking:
-            return spike(q, self.bias, self.window, self.slope, deviations)
-        return readout(q, self.bias, deviations)
+    def _refresh(self) -> None:
+        """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
+        self._window = float(self.window)
+        self._lead = float(self.input_window) if self.form in FORCED + ("single",) else 0.0
+        self._unit = not self.tracked and bool((self.slope == 1).all())
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._refresh()
+
+    def set_windows(self, *, input_window: float | None = None, window: float | None = None) -> None:
+        """Change the lengths of the two phases [tau_c]."""
+        if input_window is not None:
+            self.input_window.fill_(input_window)
+        if window is not None:
+            self.window.fill_(window)
+        self._refresh()
+
+    @property
+    def window_length(self) -> float:
+        """T = t_max - t_min [tau_c]."""
+        return self._window
+
+    @property
+    def n_out(self) -> int:
+        """Neurons."""
+        return self.weight.shape[0] * math.prod(self.inside)
+
+    def slopes(self) -> Tensor:
+        """B, shape (out,)."""
+        return self.alpha + self.weight.flatten(1).sum(1) if self.tracked else self.slope
+
+    def check_slopes(self, where: str) -> None:
+        """Refuse a neuron that could never fire: B <= 0."""
+        slopes = self.slopes()
+        if not bool((slopes > 0).all()):
+            i = int(slopes.argmin())
+            raise InputError(
+                f"{where}, neuron {i}: slope B = {float(slopes[i]):.3g}, it must be > 0; in form {self.form!r} "
+                "B = alpha + sum of the weights: rescale the network before mapping it (the default), or "
+                "train with a lower learning rate"
+            )
+
+    def alphas(self) -> Tensor:
+        """Current of phase 1, shape (out,)."""
+        return 1.0 - self.weight.flatten(1).sum(1) if self.form == "equal" and self.spiking else self.alpha
+
+    def per_neuron(self, value: Tensor) -> Tensor:
+        """A value per channel as one per neuron, shape (neuron,)."""
+        return value.repeat_interleave(math.prod(self.inside)) if self.inside else value
+
+    def shift(self) -> Tensor:
+        """D of every neuron, shape (neuron,)."""
+        shift = self.per_neuron(self.bias)
+        return shift if self.border is None else shift + self.border.flatten()
+
+    def thresholds(self) -> Tensor:
+        """theta of every neuron for t >= t_min, shape (neuron,)."""
+        base = self.alphas() * self.input_window + self.slopes() * self.window
+        return self.per_neuron(base) - self.shift()
+
+    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        """W x + D, shape (..., out) or (..., channel, height, width)."""
+        raise TypeError(f"{type(self).__name__} has no drive")
+
+    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        """Charge at t_min of every neuron, shape (..., batch, neuron)."""
+        raise TypeError(f"{type(self).__name__} has no charge")
+
+    def forward(self, x: Tensor, deviations: Deviations | None = None, weight: Tensor | None = None) -> Tensor:
+        """Activations of the layer before -> activations, or logits of a read-out layer.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
+        deviations : Deviations, optional
+            With a leading chip dimension.
+        weight : Tensor, optional
+            Instead of the layer's own: quantized weights, for example.
+        """
+        weight = self.weight if weight is None else weight
+        if deviations is None:
+            u = self.drive(x, weight)
+            if not self.spiking:
+                return u
+            slope = None if self._unit else self.slopes()
+            if slope is not None and self.inside:
+                slope = slope[:, None, None]
+            return fire(u, self._window, slope)
+        q, shift = self.charge(x, weight, deviations.synapse), self.shift()
+        if not self.spiking:
+            return self._shaped(readout(q, shift, deviations))
+        slope, alpha = self.per_neuron(self.slopes()), self.per_neuron(self.alphas())
+        return self._shaped(spike(q, shift, self._window, slope, deviations, alpha, self._lead))
+
+    def _shaped(self, neurons: Tensor) -> Tensor:
+        return neurons.unflatten(-1, (-1, *self.inside)) if self.inside else neurons
+
+    def neurons(self) -> Layer:
+        """Every neuron with synapses of its own, (neuron, tap): what mismatch is drawn for."""
+        return self._circuit(self.synapses(), self.shift(), self.per_neuron(self.slopes()))
+
+    def synapses(self) -> Tensor:
+        """Weights of every neuron, shape (neuron, tap)."""
+        return self.weight.detach().flatten(1).repeat_interleave(math.prod(self.inside), 0)
+
+    def _circuit(self, weights: Tensor, shift: Tensor, slope: Tensor) -> Layer:
+        def array(value: Tensor) -> np.ndarray:
+            return value.detach().double().cpu().numpy()
+
+        start = float(self.input_window)
+        bias = array(shift) / (array(slope) if self.spiking else 1.0)
+        return Layer(array(weights), bias, start, start + float(self.window), array(slope), self.spiking)
+
+    def swing_samples(self, x: Tensor) -> list[tuple[Layer, np.ndarray]]:
+        """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing."""
+        return [(self.neurons(), x.detach().double().cpu().numpy())]
 
     def extra_repr(self) -> str:
-        kind = f"window={float(self.window):.4g}" if self.spiking else "readout"
-        return f"in={self.weight.shape[1]}, out={self.weight.shape[0]}, {kind}"
+        kind = f"window={self._window:.4g}" if self.spiking else "readout"
+        return f"{'x'.join(map(str, self.weight.shape[::-1]))}, {kind}, form={self.form}"
+
+
+class TTFSLinear(TTFSLayer):
+    """Fully connected layer; see `TTFSLayer`."""
+
+    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
+
+    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        return charge(x, weight, synapse)
+
+
+class TTFSConv2d(TTFSLayer):
+    """Convolutional layer: every place and channel is a neuron; padded places are inputs that stay silent.
+
+    Parameters
+    ----------
+    inside : tuple of int
+        (height, width) of the output.
+    stride, padding, dilation : tuple of int
+    groups : int
+
+    With deviations every neuron has synapses of its own: nothing is shared on a chip.
+    """
+
+    SAMPLES = 100_000_000
+    """Patches x taps x channels that are followed to find the swing."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        inside: tuple[int, ...],
+        stride: tuple[int, ...] = (1, 1),
+        padding: tuple[int, ...] = (0, 0),
+        dilation: tuple[int, ...] = (1, 1),
+        groups: int = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__(weight, bias, **options)
+        self.inside = tuple(inside)
+        self.geometry = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
+        self.groups = groups
+
+    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        lead = x.shape[:-3]
+        if len(lead) > 1:
+            x = x.flatten(0, -4)
+        u = F.conv2d(x, weight, self.bias, **self.geometry, groups=self.groups)
+        if self.border is not None:
+            u = u + self.border
+        return u.unflatten(0, lead) if len(lead) > 1 else u
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Inputs of every place, shape (..., batch, group, tap, place)."""
+        lead, size = x.shape[:-3], self.weight.shape[2:]
+        found = F.unfold(x.reshape(-1, *x.shape[-3:]), size, **self.geometry)
+        return found.reshape(*lead, self.groups, -1, math.prod(self.inside))
+
+    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        if synapse is None:
+            lead = x.shape[:-3]
+            q = F.conv2d(
+                x.reshape(-1, *x.shape[-3:]), weight, None, **self.geometry, groups=self.groups
+            ).flatten(1)
+            return q.reshape(*lead, -1)
+        places = math.prod(self.inside)
+        own = weight.reshape(self.groups, -1, 1, weight[0].numel())
+        own = own * (1.0 + synapse.reshape(len(synapse), self.groups, -1, places, weight[0].numel()))
+        inputs = "ngtl" if x.dim() == 4 else "cngtl"  # the same images for all chips, or each its own
+        return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), own).flatten(2)
+
+    def swing_samples(self, x: Tensor) -> list[tuple[Layer, np.ndarray]]:
+        patches = self._patches(x)  # (image, group, tap, place)
+        share = self.weight.shape[0] // self.groups
+        result = []
+        for g in range(self.groups):
+            pick = slice(g * share, (g + 1) * share)
+            rows = patches[:, g].transpose(1, 2).flatten(0, 1)
+            budget = max(64, self.SAMPLES // (self.weight[pick].numel() * self.groups))
+            rows = rows[:: -(-len(rows) // budget)]
+            channel = self._circuit(self.weight[pick].flatten(1), self.bias[pick], self.slopes()[pick])
+            result.append((channel, rows.detach().double().cpu().numpy()))
+        return result

@@ -25,7 +25,7 @@ import xarray as xr
 from montecarlo.schema import package_version, with_units
 from montecarlo.statistics import mean_interval
 from ttfs_analog.datasets import pair_of
-from ttfs_analog.functional import Deviations, charge
+from ttfs_analog.functional import Deviations
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Progress
@@ -42,20 +42,21 @@ def layer_energies(
     k_synapse, k_slope = (noise.energy[p]["value"] if noise else 1.0 for p in PARTS)
     net.require_points()
     total = []
-    for layer, point, deviation in zip(net.layers, net.points, deviations, strict=True):
-        q = charge(x, layer.weight.clamp(min=0), deviation.synapse).sum(-1)
+    inputs, trace = net.inputs(x, deviations)
+    for layer, point, deviation, before, after in zip(
+        net.layers, net.points, deviations, inputs, trace, strict=True
+    ):
+        q = layer.charge(before, layer.weight.clamp(min=0), deviation.synapse).sum(-1)
         if not layer.spiking:
-            q = q + layer.bias.clamp(min=0).sum()
+            q = q + layer.shift().clamp(min=0).sum()
         unit = point.unit_energy
         synapse = q * unit * k_synapse
-        after = layer(x, deviation)
         if layer.spiking:
-            ramp = (layer.slope * (1.0 + deviation.slope)).unsqueeze(-2)
+            ramp = (layer.per_neuron(layer.slopes()) * (1.0 + deviation.slope)).unsqueeze(-2)
             on = (ramp * (layer.window - after)).sum(-1)
         else:
             on = torch.zeros_like(after[..., 0])
         total.append(torch.stack([synapse, on * unit * k_slope], -1))
-        x = after
     return torch.stack(total, -2)
 
 
@@ -143,12 +144,11 @@ def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, fl
 
 def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
     total = x.new_zeros(len(x))
-    for layer, point in zip(net.layers, net.points, strict=True):
-        q = charge(x, layer.weight)
-        x = layer(x)
+    for layer, point, before, after in zip(net.layers, net.points, *net.inputs(x), strict=True):
+        q = layer.charge(before, layer.weight)
         if layer.spiking:
-            theta = layer.slope * (layer.window - layer.bias)
-            v = torch.where(x > 0, theta, q + layer.slope * layer.window)
+            top = q + layer.per_neuron(layer.slopes()) * layer.window
+            v = torch.where(after > 0, layer.thresholds(), top)
             total += 0.5 * point.c_mem * ((v * point.v_unit) ** 2).sum(-1)
     return total.cpu().numpy()
 

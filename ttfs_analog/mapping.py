@@ -1,18 +1,29 @@
-r"""ReLU network <-> TTFS network, exactly (B1 model).
+r"""ReLU network <-> TTFS network, exactly: the family of mappings.
 
-.. math:: w = W / B, \qquad b = -\theta / B + (t_{max} - t_{min}) / \tau_c
+.. math:: w = W / B, \qquad b = -\theta / B + (t_{max} - t_{min}) / \tau_c + \alpha T_{in} / B
 
-With B = 1 the weights are the same numbers; only windows and thresholds are added. In relative time
-the ideal B1 network *is* the ReLU network: a theorem, not a result.
+=========  ==================  ====================  ==============================================
+mapping    current alpha       weights               slope B at threshold
+=========  ==================  ====================  ==============================================
+b1         0                   w                     1
+alpha      given               alpha w / (1 - sum)   alpha / (1 - sum), silent neurons forced to fire
+positive   given               alpha w / (1 - sum)   the same, never negative: sum of w > 0 below 1
+dynamic    0, threshold falls  alpha w / (1 - sum)   as alpha
+equal      1 - sum w           w                     1, silent neurons forced to fire
+single     given               alpha w / (1 - sum)   switched on at t_min: at most one spike a neuron
+=========  ==================  ====================  ==============================================
 
-Source: Stanojevic et al., Nat. Commun. 2024, eqs. 2 and 9; windows with a margin zeta: Stanojevic
-et al., "An exact mapping from ReLU networks to spiking neural networks", Neural Networks 2023.
+All but b1 need sum_j w_ij < 1, which `ttfs_analog.rescaling` brings about. In relative time the ideal B1
+network *is* the ReLU network: a theorem, not a result.
+
+Source: Stanojevic et al., Nat. Commun. 2024, eqs. 2 and 9; A. Stanojevic, thesis, EPFL 2023, section 2.2.3
+and eqs. 2.25-2.29.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,183 +31,203 @@ from torch import Tensor, nn
 
 from circuits.errors import InputError
 from circuits.technology import Technology
-from ttfs_analog.datasets import inputs_of
-from ttfs_analog.layers import TTFSLinear
+from ttfs_analog.datasets import Data, inputs_of
+from ttfs_analog.graph import Step, chain
+from ttfs_analog.layers import FORMS, TTFSConv2d, TTFSLayer, TTFSLinear
 from ttfs_analog.network import TTFSNetwork
-from ttfs_analog.preprocessing import fuse_after, fuse_before
+from ttfs_analog.preprocessing import stages
+from ttfs_analog.rescaling import B_LOW, DELTA, rescale
+from ttfs_analog.stage import Stage
+from ttfs_analog.twin import Border
+from ttfs_analog.windows import choose_windows
 
-PASS_THROUGH = (nn.Flatten, nn.Dropout, nn.Identity)
-"""Layers that do nothing at inference on vectors."""
-
-
-def linear_layers(model: nn.Module) -> list[nn.Linear]:
-    """The Linear layers of a chain Linear-ReLU-...-Linear, batch normalization fused into them.
-
-    Raises
-    ------
-    InputError
-        Naming the layer that cannot be mapped, and what to do.
-    """
-    if not isinstance(model, nn.Sequential):
-        raise InputError(
-            f"{type(model).__name__} cannot be converted: give an nn.Sequential of Linear, ReLU and "
-            "BatchNorm1d layers (Flatten, Dropout and Identity are allowed)"
-        )
-    chain: list[nn.Linear] = []
-    waiting: list[nn.BatchNorm1d] = []  # normalizations that the next Linear has to take in
-    want_relu = False
-    for where, child in _leaves(model, ""):
-        if isinstance(child, nn.Linear):
-            if want_relu:
-                raise InputError(f"{where} follows a Linear without ReLU; merge the two, or add one")
-            for norm in reversed(waiting):
-                _same_size(where, norm.num_features, child.in_features)
-                child = fuse_after(norm, child)
-            waiting, want_relu = [], True
-            chain.append(child)
-        elif isinstance(child, nn.BatchNorm1d):
-            if want_relu:
-                _same_size(where, child.num_features, chain[-1].out_features)
-                chain[-1] = fuse_before(chain[-1], child)
-            else:
-                waiting.append(child)
-        elif isinstance(child, nn.ReLU):
-            if not want_relu:
-                raise InputError(f"{where} does not follow a Linear layer; remove it")
-            want_relu = False
-        elif not isinstance(child, PASS_THROUGH):
-            raise InputError(
-                f"{where} is not supported; use Linear, ReLU and BatchNorm1d, or fuse it into a Linear layer"
-            )
-    if not chain or not want_relu:
-        raise InputError("the model must end with a Linear layer without ReLU: it is the read-out")
-    return chain
-
-
-def _leaves(module: nn.Sequential, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Layers in order with their names; a layer that is used twice comes twice."""
-    for key, child in module._modules.items():
-        if isinstance(child, nn.Sequential):
-            yield from _leaves(child, f"{prefix}{key}.")
-        elif child is not None:
-            yield f"layer {prefix}{key} ({type(child).__name__})", child
-
-
-def _same_size(where: str, features: int, size: int) -> None:
-    if features != size:
-        raise InputError(f"{where}: a normalization of {features} features meets a layer of {size}")
-
-
-@torch.no_grad()
-def choose_windows(
-    model: nn.Module, x: Tensor, *, zeta: float = 0.5, percentile: float | None = None
-) -> list[float]:
-    """Firing windows of the hidden layers from calibration inputs.
-
-    Parameters
-    ----------
-    x : Tensor, shape (image, in)
-    zeta : float
-        T = (1 + zeta) * largest activation: nothing seen so far is clipped.
-    percentile : float, optional
-        T = this percentile of the non-zero activations instead: shorter, clips the rest at t_min.
-
-    Source: percentiles, Stanojevic et al. 2024, Methods (ii) and (iv).
-    """
-    if not -1 < zeta < math.inf:
-        raise InputError(f"zeta must be > -1, got {zeta}")
-    if percentile is not None and not 0 < percentile <= 100:
-        raise InputError(f"percentile must lie in (0, 100], got {percentile}")
-    windows = []
-    for layer in linear_layers(model)[:-1]:
-        x = torch.relu(layer(x))
-        if percentile is None:
-            window = (1.0 + zeta) * float(x.max())
-        else:
-            fired = x[x > 0]
-            window = float(torch.quantile(fired[:1_000_000], percentile / 100)) if len(fired) else 0.0
-        windows.append(window if window > 0 else 1.0)  # a layer that never fires needs some window
-    return windows
+Range = tuple[float | Sequence[float], float | Sequence[float]]
+BATCH = 500
 
 
 def convert(
     model: nn.Module,
     calibration: Any,
     *,
+    mapping: str = "b1",
+    alpha: float = 1.0,
+    delta: float = DELTA,
+    b_low: float = B_LOW,
     zeta: float = 0.5,
     percentile: float | None = None,
+    input_range: Range = (0.0, 1.0),
     technology: Technology | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> TTFSNetwork:
-    """Map a ReLU network to the TTFS network with the same function.
+    """Map a ReLU network to a TTFS network with the same function.
 
     Parameters
     ----------
     model : nn.Module
-        nn.Sequential of Linear, ReLU and BatchNorm1d; left untouched.
-    calibration : loader, tensor, or (x, y)
-        Inputs in [0, 1] that set windows.
+        A chain of Linear, Conv2d, BatchNorm, ReLU, MaxPool2d, AvgPool2d, Dropout and Flatten; left
+        untouched, and read as it is at inference.
+    calibration : Data, loader, tensor, or (x, y)
+        Inputs as the model takes them, in `input_range`; they set the windows.
+    mapping : str
+        A row of the table above.
+    alpha : float
+        Current of phase 1 (all mappings but b1 and equal).
+    delta, b_low : float
+        See `ttfs_analog.rescaling.rescale` (all mappings but b1).
     zeta, percentile
-        See `choose_windows`.
+        See `ttfs_analog.windows.choose_windows`.
+    input_range : (p, q)
+        The model's inputs lie in [p, q], one number each or one a channel; those of the network in
+        [0, 1].
     technology : Technology, optional
         Where the operating points of the layers are taken from; default "ideal".
 
     Raises
     ------
     InputError
-        If a layer is not supported, a weight is not finite, or inputs leave [0, 1].
+        If a layer is not supported, a weight is not finite, or inputs leave their range.
     """
-    chain = linear_layers(model)
+    if mapping not in FORMS:
+        raise InputError(f"unknown mapping {mapping!r}; available: {', '.join(FORMS)}")
+    if not 0 < alpha < math.inf:
+        raise InputError(f"alpha must be > 0, got {alpha}")
     for name, value in model.state_dict().items():
-        if not torch.isfinite(value).all():
+        if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite (NaN or inf)")
-    x = inputs_of(calibration).to(chain[0].weight)
+    steps = chain(model)
+    like = next((s.module.weight for s in steps if isinstance(s.module, nn.Linear | nn.Conv2d)), None)
+    if like is None:
+        raise InputError("the model must end with a Linear or Conv2d layer without ReLU: it is the read-out")
+    like = like.detach()
+    x = inputs_of(calibration).to(like)
     if len(x) == 0:
         raise InputError("the calibration data hold no inputs")
-    if x.shape[1] != chain[0].in_features:
-        raise InputError(
-            f"the model takes {chain[0].in_features} inputs, the calibration data have {x.shape[1]}"
-        )
+    shape = _input_shape(steps, calibration, x)
+    low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in input_range)
+    twin = stages([s for s in steps if not isinstance(s.module, nn.Unflatten)], shape, (low, high), like)
+    if mapping != "b1":
+        rescale(twin, delta=delta, b_low=b_low, positive=mapping == "positive")
+    blocks: list[nn.Module] = []
+    for n, stage in enumerate(twin):
+        layer = _layer(stage, mapping, alpha)
+        layer.check_slopes(f"layer {n}")
+        blocks += [*stage.before, layer, *stage.after]
+    about = {**(metadata or {}), "mapping": mapping, "input_range": [low.tolist(), high.tolist()]}
+    net = TTFSNetwork(blocks, about, shape)
+    x = _unit(net, x)
     if not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN is caught here too
         raise InputError(
-            f"inputs must lie in [0, 1], found {float(x.min()):.3g}..{float(x.max()):.3g}; scale them"
+            f"inputs must lie in [0, 1] after the input range is taken out, found {float(x.min()):.3g}.."
+            f"{float(x.max()):.3g}; scale them, or give their range (input_range)"
         )
-    windows = [1.0, *choose_windows(model, x, zeta=zeta, percentile=percentile)]
-    layers = []
-    for n, linear in enumerate(chain):
-        last = n == len(chain) - 1
-        bias = linear.bias if linear.bias is not None else linear.weight.new_zeros(linear.out_features)
-        layers.append(
-            TTFSLinear(
-                linear.weight,
-                bias,
-                input_window=windows[n],
-                window=0.0 if last else windows[n + 1],
-                spiking=not last,
-            )
-        )
-    net = TTFSNetwork(layers, metadata)
+    net.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile))
     net.choose_points(x, (technology or Technology.load("ideal")).operating_point)
     return net
 
 
+def _input_shape(steps: list[Step], calibration: Any, x: Tensor) -> tuple[int, ...]:
+    """Of one input as the first layer takes it."""
+    first = next(s for s in steps if not isinstance(s.module, nn.ReLU | nn.BatchNorm1d))
+    if isinstance(first.module, nn.Unflatten):
+        shape = tuple(first.module.unflattened_size)
+    elif isinstance(first.module, nn.Linear | nn.Flatten):
+        shape = (x.shape[1],)
+    elif isinstance(calibration, Data):
+        shape = calibration.shape
+    else:
+        given = calibration[0] if isinstance(calibration, tuple | list) else calibration
+        sample = given if isinstance(given, Tensor) else next(iter(given))[0]
+        shape = tuple(sample.shape[1:])
+    if math.prod(shape) != x.shape[1]:
+        raise InputError(f"the model takes inputs of shape {shape}, the calibration data have {x.shape[1]}")
+    if len(shape) == 1 and not isinstance(first.module, nn.Linear | nn.Flatten):
+        raise InputError(f"{first.where} needs images; give calibration data (image, channel, height, width)")
+    return shape
+
+
+def _unit(net: TTFSNetwork, x: Tensor) -> Tensor:
+    """Inputs of the model (image, in) as those of the network, in [0, 1]."""
+    low, high = _ends(net, x)
+    if not bool((high > low).all()):
+        raise InputError("the input range must have p < q")
+    return ((net.shaped(x) - low) / (high - low)).flatten(1)
+
+
+def _ends(net: TTFSNetwork, x: Tensor) -> tuple[Tensor, Tensor]:
+    places = [1] * (len(net.input_shape) - 1)
+    ends = [x.new_tensor(v) for v in net.metadata.get("input_range", (0.0, 1.0))]
+    low, high = (v.reshape(-1, *places) if v.dim() else v for v in ends)
+    return low, high
+
+
+def _layer(stage: Stage, mapping: str, alpha: float) -> TTFSLayer:
+    """The neurons of one stage."""
+    weight, bias = stage.weight, stage.bias
+    border, current, form = stage.border, None, "b1"
+    if stage.relu and mapping != "b1":
+        form = mapping
+        if mapping != "equal":
+            factor = alpha / (1.0 - weight.flatten(1).sum(1))
+            weight = weight * factor.reshape(-1, *[1] * (weight.dim() - 1))
+            current = torch.full_like(bias, alpha)
+            slope = current + weight.flatten(1).sum(1)
+            bias = slope * bias
+            border = None if border is None else slope[:, None, None] * border
+    options: dict[str, Any] = {"spiking": stage.relu, "form": form, "alpha": current, "border": border}
+    if stage.geometry is None:
+        return TTFSLinear(weight, bias, **options)
+    return TTFSConv2d(weight, bias, inside=stage.inside, **stage.geometry, **options)
+
+
 def to_relu(net: TTFSNetwork) -> nn.Sequential:
-    """The ReLU network with the same function: the reverse map, eq. 2."""
+    """The ReLU network with the same function: the reverse map, eq. 2. It takes inputs in [0, 1]."""
     modules: list[nn.Module] = []
-    for layer in net.layers:
-        linear = nn.Linear(layer.weight.shape[1], layer.weight.shape[0], dtype=layer.weight.dtype)
+    if len(net.input_shape) == 3:
+        modules.append(nn.Unflatten(1, net.input_shape))
+    for block in net.blocks:
+        if not isinstance(block, TTFSLayer):
+            modules.append(block)
+            continue
+        weight, border = block.weight, block.border
+        slope = block.slopes() if block.spiking else torch.ones_like(block.bias)
+        options = {"device": weight.device, "dtype": weight.dtype}
+        twin: nn.Linear | nn.Conv2d
+        if isinstance(block, TTFSConv2d):
+            inputs, size = weight.shape[1] * block.groups, tuple(weight.shape[2:])
+            geometry: dict[str, Any] = {**block.geometry, "groups": block.groups}
+            twin = nn.Conv2d(inputs, len(weight), size, **geometry, **options)
+        else:
+            twin = nn.Linear(weight.shape[1], len(weight), **options)
         with torch.no_grad():
-            slope = layer.slope if layer.spiking else torch.ones_like(layer.slope)
-            linear.weight.copy_(layer.weight / slope[:, None])
-            linear.bias.copy_(layer.bias)
-        modules += [linear, nn.ReLU()] if layer.spiking else [linear]
+            twin.weight.copy_(weight / slope.reshape(-1, *[1] * (weight.dim() - 1)))
+            if twin.bias is not None:
+                twin.bias.copy_(block.bias / slope)
+        modules.append(twin)
+        if border is not None:
+            modules.append(Border(border / slope.detach()[:, None, None]))
+        if block.spiking:
+            modules.append(nn.ReLU())
     return nn.Sequential(*modules)
 
 
 @torch.no_grad()
-def agreement(net: nn.Module, model: nn.Module, x: Tensor) -> tuple[float, float]:
-    """Share of inputs with the same class, and the largest relative difference of the logits."""
-    a, b = net(x), model(x)
-    same = float((a.argmax(-1) == b.argmax(-1)).double().mean())
-    scale = float(b.abs().max()) or math.inf
-    return same, float((a - b).abs().max()) / scale
+def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, float]:
+    """Share of inputs with the same class, and the largest relative difference of the logits.
+
+    Parameters
+    ----------
+    x : Tensor, shape (image, in)
+        Inputs of the network, in [0, 1]; the model gets them in its own range and shape.
+    """
+    images = not isinstance(chain(model)[0].module, nn.Unflatten)
+    same, difference, scale = 0, 0.0, 0.0
+    for part in x.split(BATCH):
+        given = part
+        if images:
+            low, high = _ends(net, part)
+            given = low + (high - low) * net.shaped(part)
+        a, b = net(part), model(given).flatten(1)
+        same += int((a.argmax(-1) == b.argmax(-1)).sum())
+        difference = max(difference, float((a - b).abs().max()))
+        scale = max(scale, float(b.abs().max()))
+    return same / len(x), difference / (scale or math.inf)

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +18,47 @@ from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import SWING_MARGIN, OperatingPoint
 from ttfs_analog.functional import Deviations
-from ttfs_analog.layers import TTFSLinear
+from ttfs_analog.blocks import describe, rebuild
+from ttfs_analog.constraints import Constraints
+from ttfs_analog.layers import TTFSLayer
 
-SCHEMA = "ttfs-analog/network/1"
+SCHEMA = "ttfs-analog/network/2"
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
 
 
 class TTFSNetwork(nn.Module):
-    """Layers of TTFS neurons, the last one a non-spiking read-out.
+    """Layers of TTFS neurons, the last one a non-spiking read-out; pooling and flattening between them.
 
     Parameters
     ----------
-    layers : sequence of TTFSLinear
+    blocks : sequence of TTFSLinear, TTFSConv2d, Pool and nn.Flatten
     metadata : dict
         JSON-serialisable: dataset, architecture, accuracy ... Kept in the checkpoint.
+    input_shape : tuple of int, optional
+        Of one input, such as (1, 28, 28); default (features,). Inputs may be given flat.
     """
 
-    def __init__(self, layers: Sequence[TTFSLinear], metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        metadata: dict[str, Any] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> None:
         super().__init__()
-        if not layers or layers[-1].spiking or not all(layer.spiking for layer in layers[:-1]):
+        spiking = [block.spiking for block in blocks if isinstance(block, TTFSLayer)]
+        if not spiking or spiking[-1] or not all(spiking[:-1]):
             raise InputError("a network is spiking layers followed by one read-out layer")
-        self.blocks = nn.ModuleList(layers)
+        self.blocks = nn.ModuleList(blocks)
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.points: list[OperatingPoint] = []
+        self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
+        self.constraints: Constraints | None = None
 
     @property
-    def layers(self) -> list[TTFSLinear]:
-        """The layers in order; the last is the read-out."""
-        return list(self.blocks)  # type: ignore[arg-type]
+    def layers(self) -> list[TTFSLayer]:
+        """The layers of neurons in order; the last is the read-out."""
+        return [block for block in self.blocks if isinstance(block, TTFSLayer)]
 
     @property
     def like(self) -> Tensor:
@@ -56,7 +68,7 @@ class TTFSNetwork(nn.Module):
     @property
     def n_in(self) -> int:
         """Inputs."""
-        return self.layers[0].weight.shape[1]
+        return math.prod(self.input_shape)
 
     def provenance(self) -> dict[str, str]:
         """What a result says about the network: a fingerprint of its values, technology, scales."""
@@ -71,7 +83,7 @@ class TTFSNetwork(nn.Module):
 
     def require_points(self) -> None:
         """Refuse a network whose layers have no operating points."""
-        if len(self.points) != len(self.blocks):
+        if len(self.points) != len(self.layers):
             raise InputError("the network has no operating points; make it with 'train' or 'convert'")
 
     def forward(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> Tensor:
@@ -79,7 +91,7 @@ class TTFSNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (batch, in)
+        x : Tensor, shape (batch, in) or (batch, channel, height, width)
             Inputs in [0, 1].
         chips : sequence of Deviations, optional
             One per layer, each with a leading chip dimension.
@@ -88,15 +100,58 @@ class TTFSNetwork(nn.Module):
         -------
         Tensor, shape (batch, class), or (chip, batch, class) with chips
         """
-        return self.trace(x, chips)[-1]
+        for x in self._run(x, chips):
+            pass
+        return x if x.dim() < 4 else x.flatten(-3)
 
     def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
-        """Activations of every layer; the last entry holds the logits."""
-        result = []
-        for n, layer in enumerate(self.layers):
-            x = layer(x, chips[n] if chips is not None else None)
-            result.append(x)
-        return result
+        """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
+        return self.inputs(x, chips)[1]
+
+    def inputs(
+        self, x: Tensor, chips: Sequence[Deviations] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What every layer of neurons takes in, as it takes it, and `trace`."""
+        before, after, given = [], [], self.shaped(x)
+        for found, block in zip(self._run(x, chips), self.blocks, strict=True):
+            if isinstance(block, TTFSLayer):
+                before.append(given)
+                after.append(found.flatten(-3) if block.inside else found)
+            given = found
+        return before, after
+
+    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> Iterator[Tensor]:
+        """What every block gives, one after the other."""
+        x = self.shaped(x)
+        limits = self.constraints
+        if limits is not None:
+            x = limits.input(x)
+        n = 0
+        for block in self.blocks:
+            if isinstance(block, TTFSLayer):
+                weight = None if limits is None else limits.weight(n, block)
+                x = block(x, None if chips is None else chips[n], weight)
+                if limits is not None and block.spiking:
+                    x = limits.spikes(n, x, block)
+                n += 1
+            elif isinstance(block, nn.Flatten):
+                x = x.flatten(-3)
+            else:
+                x = block(x)
+            yield x
+
+    def shaped(self, x: Tensor) -> Tensor:
+        """Inputs (..., in) as the first layer takes them."""
+        shape = self.input_shape
+        if len(shape) == 1 or tuple(x.shape[-len(shape) :]) == shape:
+            return x
+        return x.unflatten(-1, shape)
+
+    def constrained(self, constraints: Constraints | None) -> TTFSNetwork:
+        """A copy under hardware constraints, which stay with it in training, evaluation and its file."""
+        net = self.clone()
+        net.constraints = constraints
+        return net
 
     @property
     def windows(self) -> list[float]:
@@ -109,8 +164,8 @@ class TTFSNetwork(nn.Module):
         if len(windows) != len(spiking) or not all(0 < w < math.inf for w in windows):
             raise InputError(f"{len(spiking)} windows > 0 are needed, got {list(windows)}")
         for k, (layer, window) in enumerate(zip(spiking, windows, strict=True)):
-            layer.window.fill_(window)
-            self.layers[k + 1].input_window.fill_(window)
+            layer.set_windows(window=window)
+            self.layers[k + 1].set_windows(input_window=window)
 
     @torch.no_grad()
     def spikes_per_neuron(self, x: Tensor) -> float:
@@ -121,18 +176,29 @@ class TTFSNetwork(nn.Module):
         return float(sum((h > 0).sum() for h in hidden)) / sum(h.numel() for h in hidden)
 
     def to_circuit(self) -> list[Layer]:
-        """The layers as circuits."""
-        return [
-            Layer(
-                weights=layer.weight.detach().double().cpu().numpy(),
-                bias=layer.bias.detach().double().cpu().numpy(),
-                t_min=float(layer.input_window),
-                t_max=float(layer.input_window) + float(layer.window),
-                slope=layer.slope.double().cpu().numpy(),
-                spiking=layer.spiking,
-            )
-            for layer in self.layers
-        ]
+        """The layers as circuits.
+
+        Raises
+        ------
+        InputError
+            If the network has convolutions or another form than b1: those circuits are not written yet.
+        """
+        for n, layer in enumerate(self.layers):
+            if layer.inside:
+                raise InputError(
+                    f"layer {n} is a convolution: netlists and ngspice runs take fully connected layers only; "
+                    "evaluate, finetune and energy take both"
+                )
+            if layer.form != "b1":
+                raise InputError(
+                    f"layer {n} has form {layer.form!r}: whole networks run in ngspice in form b1; "
+                    "convert with mapping b1, or see circuits/blocks/alpha.py for single layers"
+                )
+        return self.neurons()
+
+    def neurons(self) -> list[Layer]:
+        """Every neuron of every layer with synapses of its own: what mismatch is drawn for."""
+        return [layer.neurons() for layer in self.layers]
 
     @torch.no_grad()
     def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:
@@ -141,14 +207,19 @@ class TTFSNetwork(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (image, in)
-            Calibration inputs; partial sums of the first images set the range.
+            Calibration inputs; partial sums of the first images set the range (of convolutions: at as
+            many places as time allows).
         """
-        inputs = x[:CALIBRATION]
         self.points = []
-        for module, layer in zip(self.layers, self.to_circuit(), strict=True):
-            low, high = trajectory_range(layer, inputs.double().cpu().numpy())
-            self.points.append(technology_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN))
-            inputs = module(inputs)
+        x = self.shaped(x[:CALIBRATION])
+        for block in self.blocks:
+            if isinstance(block, TTFSLayer):
+                low, high = 0.0, 0.0
+                for layer, inputs in block.swing_samples(x):
+                    lowest, highest = trajectory_range(layer, inputs)
+                    low, high = min(low, float(lowest.min())), max(high, float(highest.max()))
+                self.points.append(technology_point.fit_swing(low, high, SWING_MARGIN))
+            x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
 
     def rescale(self, x: Tensor) -> None:
         """Choose the operating points again after weights or windows have changed."""
@@ -166,9 +237,9 @@ class TTFSNetwork(nn.Module):
         metadata = {
             **self.metadata,
             "schema": SCHEMA,
-            "layers": [
-                {"out": m.weight.shape[0], "in": m.weight.shape[1], "spiking": m.spiking} for m in self.layers
-            ],
+            "blocks": [describe(block) for block in self.blocks],
+            "input_shape": list(self.input_shape),
+            "constraints": None if self.constraints is None else self.constraints.to_dict(),
             "dtype": str(self.like.dtype).removeprefix("torch."),
             "operating_points": [json.loads(p.to_json()) for p in self.points],
         }
@@ -208,23 +279,22 @@ class TTFSNetwork(nn.Module):
 def _rebuild(metadata: dict[str, Any], state: dict[str, Tensor]) -> TTFSNetwork:
     """A network from its description and its tensors."""
     dtype = getattr(torch, metadata["dtype"])
-    layers = [
-        TTFSLinear(
-            torch.zeros(spec["out"], spec["in"], dtype=dtype),
-            torch.zeros(spec["out"], dtype=dtype),
-            input_window=1.0,
-            spiking=spec["spiking"],
-        )
-        for spec in metadata["layers"]
-    ]
-    own = ("schema", "dtype", "layers", "operating_points")
-    net = TTFSNetwork(layers, {k: v for k, v in metadata.items() if k not in own})
+    own = ("schema", "dtype", "blocks", "input_shape", "constraints", "operating_points")
+    blocks = [rebuild(spec, dtype) for spec in metadata["blocks"]]
+    net = TTFSNetwork(
+        blocks, {k: v for k, v in metadata.items() if k not in own}, tuple(metadata["input_shape"])
+    )
     net.load_state_dict(state)
     for key, value in net.state_dict().items():
         if not torch.isfinite(value).all():
             raise InputError(f"{key} holds values that are not finite")
     net.points = [OperatingPoint(**p) for p in metadata["operating_points"]]
-    if net.points and len(net.points) != len(layers):
-        raise InputError(f"{len(net.points)} operating points for {len(layers)} layers")
-    net.to_circuit()  # refuses slopes and windows that are not > 0
+    if net.points and len(net.points) != len(net.layers):
+        raise InputError(f"{len(net.points)} operating points for {len(net.layers)} layers")
+    if metadata["constraints"] is not None:
+        net.constraints = Constraints.from_dict(metadata["constraints"])
+    for n, layer in enumerate(net.layers):
+        if not float(layer.input_window) > 0 or layer.spiking and not float(layer.window) > 0:
+            raise InputError(f"layer {n}: windows must be > 0")
+        layer.check_slopes(f"layer {n}")
     return net

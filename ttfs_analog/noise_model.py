@@ -149,7 +149,7 @@ class NoiseModel:
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""
-        for n, layer in enumerate(net.to_circuit()):
+        for n, layer in enumerate(net.neurons()):
             needed = {"slope", "threshold", "capacitance"}
             needed |= {"synapse_source"} if (layer.weights > 0).any() else set()
             needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()

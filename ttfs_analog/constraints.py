@@ -1,0 +1,215 @@
+"""What hardware does to an ideal network, as training-time transforms that compose.
+
+Weights are quantized before they meet the spikes; a spike leaves its neuron with jitter, then meets the
+clock, then the window: early spikes count from t_min, late ones are lost. The order is the circuit's, not
+that of the list. Gradients pass through a rounding as if it were not there, and are zero where a value is
+clipped.
+
+Source: Stanojevic et al., Nat. Commun. 2024, Methods, "Simulation details for fine-tuning for hardware",
+(i) to (iv); scopes and kinds of jitter: ibid., Discussion. There they are used one at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from circuits.errors import InputError
+from ttfs_analog.layers import TTFSLayer
+
+SAMPLE = 1_000_000
+"""Weights from which percentiles are taken."""
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Gaussian error of every spike time, inputs included.
+
+    std [tau_c]; scope "neuron" (each its own) or "layer" (one shift for all); kind "trial" (new for every
+    image and pass) or "frozen" (fixed with the seed).
+    """
+
+    std: float
+    scope: str = "neuron"
+    kind: str = "trial"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.std < float("inf"):
+            raise InputError(f"jitter must be >= 0 tau_c, got {self.std}")
+        if self.scope not in ("neuron", "layer") or self.kind not in ("trial", "frozen"):
+            raise InputError(
+                f"jitter is per 'neuron' or 'layer' and of kind 'trial' or 'frozen', got {self.scope!r}, "
+                f"{self.kind!r}"
+            )
+
+
+@dataclass(frozen=True)
+class TimeSteps:
+    """Spike times on a grid of so many steps a window; a silent neuron is step 0.
+
+    Windows hold `percentile` of the activations, unless a Latency constraint sets them.
+    """
+
+    steps: int
+    percentile: float = 99.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"time steps must be >= 1, got {self.steps}")
+
+
+@dataclass(frozen=True)
+class WeightBits:
+    """Weights as whole multiples of a unit current, -2^(bits-1) .. 2^(bits-1) - 1.
+
+    The unit of each layer covers its weights without `clip` percent on either side (default 1, and 4 for
+    4 bits or fewer); it is fixed when the constraint is applied.
+    """
+
+    bits: int
+    clip: float | None = None
+    units: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 24:
+            raise InputError(f"weight bits must lie in 2..24, got {self.bits}")
+        if self.clip is not None and not 0 <= self.clip < 50:
+            raise InputError(f"clip must lie in [0, 50) percent, got {self.clip}")
+
+    def fitted(self, weights: Iterable[Tensor]) -> WeightBits:
+        """With units for the weights of every layer."""
+        clip = self.clip if self.clip is not None else (4.0 if self.bits <= 4 else 1.0)
+        top = 2 ** (self.bits - 1)
+        units = []
+        for weight in weights:
+            flat = weight.detach().flatten()
+            flat = flat[:: -(-len(flat) // SAMPLE)]
+            ends = torch.quantile(flat.double(), flat.new_tensor([clip / 100, 1 - clip / 100]).double())
+            unit = max(-float(ends[0]) / top, float(ends[1]) / (top - 1))
+            largest = float(flat.abs().max())
+            units.append(unit if unit > 0 else (largest or 1.0) / (top - 1))
+        return replace(self, units=tuple(units))
+
+    def quantize(self, n: int, weight: Tensor) -> Tensor:
+        """Weights of layer n on their grid."""
+        top, unit = 2 ** (self.bits - 1), self.units[n]
+        clipped = weight.clamp(-top * unit, (top - 1) * unit)
+        return clipped + ((clipped / unit).round() * unit - clipped).detach()
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Windows that hold only `percentile` of the activations: less time, early spikes wait for t_min."""
+
+    percentile: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:
+            raise InputError(f"latency percentile must lie in (0, 100], got {self.percentile}")
+
+
+Constraint = Jitter | TimeSteps | WeightBits | Latency
+KINDS: dict[str, type] = {k.__name__: k for k in (Jitter, TimeSteps, WeightBits, Latency)}
+
+
+class Constraints:
+    """At most one constraint of each kind, and the random numbers of the jitter.
+
+    Parameters
+    ----------
+    parts : iterable of Jitter, TimeSteps, WeightBits, Latency
+    seed : int
+        Of frozen shifts, and of the trials after `restart`.
+    """
+
+    def __init__(self, parts: Iterable[Constraint], seed: int = 0) -> None:
+        self.parts = tuple(parts)
+        kinds = [type(p).__name__ for p in self.parts]
+        if len(set(kinds)) < len(kinds):
+            raise InputError(f"each kind of constraint may appear once, got {', '.join(kinds)}")
+        found = {type(p): p for p in self.parts}
+        self.jitter: Jitter | None = found.get(Jitter)  # type: ignore[assignment]
+        self.steps: TimeSteps | None = found.get(TimeSteps)  # type: ignore[assignment]
+        self.bits: WeightBits | None = found.get(WeightBits)  # type: ignore[assignment]
+        self.latency: Latency | None = found.get(Latency)  # type: ignore[assignment]
+        self.seed = seed
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Start the trials again: the same seed gives the same jitter."""
+        self._trials: dict[str, torch.Generator] = {}
+        self._frozen: dict[tuple[Any, ...], Tensor] = {}
+        self._trial_seed = seed
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Constraints:
+        return Constraints(copy.deepcopy(self.parts, memo), self.seed)
+
+    @property
+    def percentile(self) -> float | None:
+        """Of the windows that the constraints ask for; None: any windows."""
+        if self.latency:
+            return self.latency.percentile
+        return self.steps.percentile if self.steps else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable."""
+        return {"seed": self.seed, "parts": [{"kind": type(p).__name__, **asdict(p)} for p in self.parts]}
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Constraints:
+        """The inverse of `to_dict`."""
+        parts = []
+        for about in found["parts"]:
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items() if k != "kind"}
+            parts.append(KINDS[about["kind"]](**values))
+        return cls(parts, int(found["seed"]))
+
+    def input(self, x: Tensor) -> Tensor:
+        """The input spikes."""
+        return self._times(-1, x, 1.0)
+
+    def weight(self, n: int, layer: TTFSLayer) -> Tensor | None:
+        """The weights of layer n as the hardware holds them; None: as they are."""
+        return self.bits.quantize(n, layer.weight) if self.bits else None
+
+    def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
+        """The spikes of layer n as the hardware sends them."""
+        return self._times(n, x, layer.window_length)
+
+    def _times(self, n: int, x: Tensor, window: float) -> Tensor:
+        if self.jitter and self.jitter.std > 0:
+            x = torch.where(x > 0, (x - self._shift(n, x)).clamp(0.0, window), x)
+        if self.steps:
+            step = window / self.steps.steps
+            x = x + ((x / step).round() * step - x).detach()
+        return x
+
+    def _shift(self, n: int, x: Tensor) -> Tensor:
+        """Errors of the spike times of layer n; frozen ones are those of the neurons, whatever the batch."""
+        assert self.jitter is not None
+        place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
+        own = self.jitter.scope == "neuron"
+        if self.jitter.kind == "frozen":
+            key = (n, place, x.dtype, x.device)
+            if key not in self._frozen:
+                generator = torch.Generator().manual_seed(hash_of(self.seed, n))
+                drawn = torch.randn(place if own else (1,), generator=generator, dtype=torch.float64)
+                self._frozen[key] = (self.jitter.std * drawn).to(x)
+            return self._frozen[key]
+        device = str(x.device)
+        if device not in self._trials:
+            self._trials[device] = torch.Generator(x.device).manual_seed(hash_of(self._trial_seed, -2))
+        trials = x.shape[: x.dim() - len(place)]
+        shape = x.shape if own else (*trials, *([1] * len(place)))
+        drawn = torch.randn(shape, generator=self._trials[device], dtype=x.dtype, device=x.device)
+        return self.jitter.std * drawn
+
+
+def hash_of(seed: int, n: int) -> int:
+    """One seed for layer n of `seed`."""
+    return (seed * 1_000_003 + n + 7) % (2**63)

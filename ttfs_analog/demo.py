@@ -27,6 +27,7 @@ from ttfs_analog.mapping import agreement, convert
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.report import WAVEFORM, write
+from ttfs_analog.windows import tighten
 
 ARCH, HIDDEN_SHOWN = "fc-32", 6
 CHIPS, IMAGES = 4, 25

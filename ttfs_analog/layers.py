@@ -160,7 +160,9 @@ class TTFSLayer(nn.Module):
         """Charge at t_min of every neuron, shape (..., batch, neuron)."""
         raise TypeError(f"{type(self).__name__} has no charge")
 
-    def forward(self, x: Tensor, deviations: Deviations | None = None, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, deviations: Deviations | None = None, weight: Tensor | None = None
+    ) -> Tensor:
         """Activations of the layer before -> activations, or logits of a read-out layer.
 
         Parameters

@@ -17,9 +17,9 @@ from circuits.closed_form import trajectory_range
 from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import SWING_MARGIN, OperatingPoint
-from ttfs_analog.functional import Deviations
 from ttfs_analog.blocks import describe, rebuild
 from ttfs_analog.constraints import Constraints
+from ttfs_analog.functional import Deviations
 from ttfs_analog.layers import TTFSLayer
 
 SCHEMA = "ttfs-analog/network/2"
@@ -294,7 +294,7 @@ def _rebuild(metadata: dict[str, Any], state: dict[str, Tensor]) -> TTFSNetwork:
     if metadata["constraints"] is not None:
         net.constraints = Constraints.from_dict(metadata["constraints"])
     for n, layer in enumerate(net.layers):
-        if not float(layer.input_window) > 0 or layer.spiking and not float(layer.window) > 0:
+        if not float(layer.input_window) > 0 or (layer.spiking and not float(layer.window) > 0):
             raise InputError(f"layer {n}: windows must be > 0")
         layer.check_slopes(f"layer {n}")
     return net

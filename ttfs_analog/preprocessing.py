@@ -157,9 +157,7 @@ class Preprocessor:
             return
         if self.pending is not None:
             places = self.shape[1] * self.shape[2]
-            self.pending = Affine(
-                self.pending.kappa.repeat_interleave(places), self.pending.shift.flatten()
-            )
+            self.pending = Affine(self.pending.kappa.repeat_interleave(places), self.pending.shift.flatten())
         self.shape = (self.shape[0] * self.shape[1] * self.shape[2],)
         self.before.append(nn.Flatten())
 

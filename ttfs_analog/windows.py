@@ -103,5 +103,3 @@ def tighten(
 def latency(net: TTFSNetwork) -> float:
     """t_max of the last spiking layer after the start of the input window [tau_c]."""
     return 1.0 + math.fsum(net.windows)
-
-

@@ -16,7 +16,11 @@ ONLY_IN = {
     "subprocess": {"circuits/ngspice.py"},
     "PySpice": {"circuits/netlist.py"},
     "torch": {"ttfs_analog/"},
-    "matplotlib": {"ttfs_analog/report.py", "montecarlo/plotting.py"},
+    "matplotlib": {
+        "ttfs_analog/report.py",
+        "ttfs_analog/diagnostic_plots.py",
+        "montecarlo/plotting.py",
+    },
     "click": {"ttfs_analog/cli.py", "ttfs_analog/cli_circuit.py", "ttfs_analog/console.py"},
 }
 TOP = {

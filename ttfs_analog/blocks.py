@@ -35,20 +35,20 @@ def describe(block: nn.Module) -> dict[str, Any]:
 def rebuild(about: dict[str, Any], dtype: torch.dtype) -> nn.Module:
     """The block of a description, its tensors still to be loaded."""
     kind = about["kind"]
-    geometry = {k: tuple(about[k]) for k in ("stride", "padding", "dilation") if k in about}
+    geometry: dict[str, Any] = {k: tuple(about[k]) for k in ("stride", "padding", "dilation") if k in about}
     if kind == "flatten":
         return nn.Flatten()
     if kind == "pool":
         last = None if about["signs"] is None else torch.zeros(about["signs"], dtype=torch.bool)
         return Pool(tuple(about["kernel"]), ceil=about["ceil"], last=last, **geometry)
     shape, border = about["weight"], about["border"]
-    options = {
+    options: dict[str, Any] = {
         "spiking": about["spiking"],
         "form": about["form"],
         "border": None if border is None else torch.zeros(border, dtype=dtype),
     }
     weight, bias = torch.zeros(shape, dtype=dtype), torch.zeros(shape[0], dtype=dtype)
     if kind == "conv":
-        place = {"inside": tuple(about["inside"]), "groups": about["groups"], **geometry}
+        place: dict[str, Any] = {"inside": tuple(about["inside"]), "groups": about["groups"], **geometry}
         return TTFSConv2d(weight, bias, **place, **options)
     return TTFSLinear(weight, bias, **options)

@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
+from circuits.errors import InputError
 from circuits.technology import Technology
 from ttfs_analog import cli_circuit
 from ttfs_analog.console import Result, common, load_network, progress, run, technology_option, workers_option
 
 data_option = click.option("--data", default=None, help="Dataset; default: the network's own.")
+FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 noise_option = click.option("--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'.")
 extrapolate_option = click.option(
     "--extrapolate", is_flag=True, help="Allow use outside the noise model's range."
@@ -25,6 +27,7 @@ def cli() -> None:
 
     \b
     train or convert    a ReLU network becomes an exact TTFS network
+    constrain           jitter, time steps, weight bits, latency
     characterize, fit   Monte Carlo in ngspice becomes a noise model
     evaluate, finetune  accuracy and yield over chips, and training for them
     energy              joules per inference
@@ -49,33 +52,76 @@ def _noise(path: str, extrapolate: bool = False):
     return noise.extrapolated() if extrapolate else noise
 
 
+zeta_option = click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
+percentile_option = click.option(
+    "--percentile", type=float, default=None, help="Window percentile instead of --zeta."
+)
+resume_option = click.option("--resume", is_flag=True, help="Go on from OUT.checkpoint.")
+
+
 @cli.command()
-@click.option("--arch", default="fc-32", show_default=True, help="fc-WIDTH or fcDEPTH-WIDTH.")
+@click.option(
+    "--arch",
+    default="fc-32",
+    show_default=True,
+    help="fc-WIDTH, fcDEPTH-WIDTH, lenet5, lenet5-bn, vgg16 or vgg16-bn.",
+)
 @click.option("--data", default="digits", show_default=True)
+@click.option(
+    "--form",
+    type=click.Choice(["auto", "relu", *FORMS]),
+    default="auto",
+    show_default=True,
+    help="Train spike times in this form, or a ReLU network that is mapped afterwards.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    show_default=True,
+    help="paper: Adam, 5e-4 x 0.9^(step / 5000), batches of 8, 50 epochs.",
+)
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Default: 40, more on small data.")
-@click.option("--lr", type=float, default=2e-3, show_default=True)
-@click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
-@click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
+@click.option("--batch", type=click.IntRange(1), default=None)
+@click.option("--lr", type=float, default=None, help="Learning rate.")
+@click.option("--l1", type=float, default=0.0, show_default=True, help="Strength of sparse activity.")
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@zeta_option
+@percentile_option
+@resume_option
 @technology_option
 @common(out="net.pt")
-def train(technology: str, **options: Any) -> Result:
-    """Train a ReLU network and map it exactly to a TTFS network."""
-    from ttfs_analog.commands import train_network
+def train(technology: str, recipe: str, dtype: str, **options: Any) -> Result:
+    """Train a TTFS network, or a ReLU network that is mapped exactly."""
+    from ttfs_analog.commands import make_recipe, train_network
 
-    with progress("train: epochs") as tick:
-        return train_network(technology=Technology.load(technology), progress=tick, **options)
+    given = {k: options.pop(k) for k in ("epochs", "batch", "lr", "l1")}
+    made = make_recipe(recipe, options["data"], seed=options["seed"], **given)
+    with progress("train: steps") as tick:
+        return train_network(
+            technology=Technology.load(technology), recipe=made, dtype=dtype, progress=tick, **options
+        )
 
 
 @cli.command()
 @click.argument("function", metavar="FILE.py:FUNCTION")
 @click.option("--weights", type=click.Path(), default=None, help="state_dict to load (torch.save).")
 @click.option("--data", default="digits", show_default=True, help="Calibration data.")
-@click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
-@click.option("--percentile", type=float, default=None, help="Window percentile instead of --zeta.")
+@click.option("--mapping", type=click.Choice(FORMS), default="b1", show_default=True)
+@click.option(
+    "--input-range",
+    type=(float, float),
+    default=(0.0, 1.0),
+    show_default=True,
+    help="What the model sees for data of 0 and 1.",
+)
+@zeta_option
+@percentile_option
 @technology_option
 @common(out="net.pt")
 def convert(technology: str, **options: Any) -> Result:
-    """Map a ReLU network of your own: FUNCTION returns an nn.Sequential."""
+    """Map a ReLU network of your own: FUNCTION returns an nn.Module, a chain of layers."""
     from ttfs_analog.commands import convert_network
 
     return convert_network(technology=Technology.load(technology), **options)
@@ -83,9 +129,37 @@ def convert(technology: str, **options: Any) -> Result:
 
 @cli.command()
 @click.argument("net", type=click.Path())
-@noise_option
+@click.option("--jitter", type=float, default=None, help="Error of spike times, std [tau_c].")
+@click.option("--jitter-scope", type=click.Choice(["neuron", "layer"]), default="neuron", show_default=True)
+@click.option("--jitter-kind", type=click.Choice(["trial", "frozen"]), default="trial", show_default=True)
+@click.option("--time-steps", type=int, default=None, help="Steps of each window.")
+@click.option("--weight-bits", type=int, default=None)
+@click.option("--latency", type=float, default=None, help="Percentile of activations that windows hold.")
+@data_option
+@common(out="net_constrained.pt")
+def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -> Result:
+    """Put a network under hardware constraints, which then stay with it ('finetune' trains for them)."""
+    from ttfs_analog.commands import constrain_network
+    from ttfs_analog.constraints import Jitter, Latency, TimeSteps, WeightBits
+
+    model, sets = load_network(net, data)
+    parts: list[Any] = []
+    if options["jitter"] is not None:
+        parts.append(Jitter(options["jitter"], options["jitter_scope"], options["jitter_kind"]))
+    for name, kind in (("time_steps", TimeSteps), ("weight_bits", WeightBits), ("latency", Latency)):
+        if options[name] is not None:
+            parts.append(kind(options[name]))
+    if not parts:
+        raise InputError("give at least one of --jitter, --time-steps, --weight-bits, --latency")
+    return constrain_network(model, sets, parts, out=out, seed=seed)
+
+
+@cli.command()
+@click.argument("net", type=click.Path())
+@click.option("--noise", default=None, type=click.Path(), help="Noise model; not needed under constraints.")
 @click.option("--mode", type=click.Choice(["agnostic"]), default="agnostic", show_default=True)
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--lr", type=float, default=2e-3, show_default=True)
 @click.option(
     "--percentile",
@@ -96,37 +170,37 @@ def convert(technology: str, **options: Any) -> Result:
 )
 @data_option
 @extrapolate_option
+@resume_option
 @common(out="net_tuned.pt")
 def finetune(
     net: str,
-    noise: str,
-    mode: str,
-    epochs: int,
-    lr: float,
+    noise: str | None,
     percentile: float,
     data: str | None,
     extrapolate: bool,
     out: str,
-    seed: int,
+    **options: Any,
 ) -> Result:
-    """Train a network for chips drawn from a noise model."""
+    """Train a network for chips drawn from a noise model, under its constraints if it has any."""
     from ttfs_analog.commands import describe
     from ttfs_analog.finetuning import finetune as tune
 
     model, sets = load_network(net, data)
-    with progress("finetune: epochs") as tick:
+    law = _noise(noise, extrapolate) if noise else None
+    checkpoint = f"{out}.checkpoint"
+    with progress("finetune: steps") as tick:
         tuned = tune(
             model,
             sets,
-            _noise(noise, extrapolate),
-            mode,
-            epochs=epochs,
-            lr=lr,
+            law,
             percentile=percentile or None,
-            seed=seed,
+            checkpoint=checkpoint,
             progress=tick,
+            **options,
         )
-    return describe(tuned, sets, out, finetuned=mode)
+    result = describe(tuned, sets, out, finetuned=options["mode"])
+    Path(checkpoint).unlink(missing_ok=True)
+    return result
 
 
 @cli.command()

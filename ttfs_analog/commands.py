@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,23 @@ from torch import nn
 from circuits.errors import InputError
 from circuits.technology import Technology
 from ttfs_analog import evaluation, verification
+from ttfs_analog.architectures import build
 from ttfs_analog.console import Result
+from ttfs_analog.constraints import Constraint
 from ttfs_analog.datasets import Data, load
-from ttfs_analog.mapping import agreement, convert, to_relu
+from ttfs_analog.hardware import constrain
+from ttfs_analog.mapping import agreement, as_seen_by, convert, to_relu
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
-from ttfs_analog.training import Progress, accuracy, build, train
+from ttfs_analog.training import Progress, Recipe, accuracy, least_epochs, train
+from ttfs_analog.windows import latency, tighten
 
 
 def describe(net: TTFSNetwork, data: Data, out: str, **metadata: Any) -> Result:
     """Save a network and say how good it is."""
     x = data.x_test
+    if net.constraints is not None:
+        net.constraints.restart(net.constraints.seed)
     score = accuracy(net, x, data.y_test)
     net.metadata |= {"data": data.name, "accuracy": score, **metadata}
     net.save(out)
@@ -33,32 +40,81 @@ def describe(net: TTFSNetwork, data: Data, out: str, **metadata: Any) -> Result:
         "agreement": same,
         "spikes_per_neuron": net.spikes_per_neuron(x),
         "windows": net.windows,
+        "latency_tau_c": latency(net),
     }
     return result, (
         f"accuracy {100 * score:.2f} % on {len(x)} test images, spikes per neuron "
-        f"{result['spikes_per_neuron']:.3f}, windows {[round(w, 3) for w in net.windows]} tau_c\n{out}"
+        f"{result['spikes_per_neuron']:.3f}, windows {[round(w, 3) for w in net.windows]} tau_c "
+        f"(latency {latency(net):.3g})\n{out}"
     )
+
+
+def make_recipe(name: str, data: str, seed: int, **given: Any) -> Recipe:
+    """A named recipe with what the user gave instead."""
+    changes = {k: v for k, v in given.items() if v is not None}
+    if name == "paper":
+        return Recipe.paper(seed=seed, **changes)
+    recipe = Recipe(weight_decay=1e-4, seed=seed, **changes)
+    if "epochs" in changes:
+        return recipe
+    return replace(recipe, epochs=least_epochs(recipe, len(load(data).x_train)))
 
 
 def train_network(
     *,
     arch: str,
     data: str,
-    epochs: int | None,
-    lr: float,
+    form: str,
+    recipe: Recipe,
+    dtype: str,
+    device: str,
     zeta: float,
     percentile: float | None,
     technology: Technology,
+    resume: bool,
     out: str,
     seed: int,
     progress: Progress,
 ) -> Result:
-    """Train a ReLU network and map it."""
-    sets = load(data)
-    model = build(arch, sets.features, sets.classes, seed, torch.float64)
-    train(model, sets, epochs=epochs, lr=lr, seed=seed, progress=progress)
+    """Train a TTFS network, or a ReLU network that is mapped afterwards."""
+    kind = getattr(torch, dtype)
+    sets = load(data, kind)
+    model = build(arch, sets.shape, sets.classes, seed, kind).to(place_of(device))
+    if form == "auto":
+        form = "relu" if arch.endswith("-bn") else "b1"
+    elif form != "relu" and arch.endswith("-bn"):
+        raise InputError(f"{arch} has batch normalization, which is trained as ReLU: use --form relu")
     metadata = {"arch": arch, "seed": seed}
-    return _map(model, sets, zeta, percentile, technology, out, metadata)
+    file = f"{out}.checkpoint"
+    options: dict[str, Any] = {
+        "judge": True,
+        "checkpoint": file,
+        "resume": resume,
+        "progress": progress,
+    }
+    if form == "relu":
+        history = train(model, sets, recipe, **options)
+        metadata["history"] = history
+        return _map(model.cpu(), sets, out, metadata, zeta=zeta, percentile=percentile, technology=technology)
+    net = convert(model, sets, mapping=form, zeta=zeta, technology=technology, metadata=metadata)
+    net.metadata["history"] = train(net, sets, recipe, **options)
+    trained = net.windows
+    net = tighten(net.cpu(), sets.x_train, percentile, zeta=zeta)
+    result, text = describe(net, sets, out, technology=technology.name)
+    Path(file).unlink(missing_ok=True)
+    return {**result, "training_windows": trained, "history": net.metadata["history"]}, text
+
+
+def place_of(device: str) -> torch.device:
+    """A torch device that is there."""
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"device {device!r} cannot be used ({' '.join(str(error).split())[:100]}); use --device cpu"
+        ) from None
+    return place
 
 
 def convert_network(
@@ -66,11 +122,10 @@ def convert_network(
     function: str,
     weights: str | None,
     data: str,
-    zeta: float,
-    percentile: float | None,
-    technology: Technology,
+    input_range: tuple[float, float],
     out: str,
     seed: int,
+    **options: Any,
 ) -> Result:
     """Map a network that the user's own function builds."""
     torch.manual_seed(seed)
@@ -86,7 +141,7 @@ def convert_network(
             raise InputError(f"{weights} does not fit the model of {function}: {first}") from None
     sets = load(data)
     metadata = {"arch": function}
-    result, text = _map(model.double().eval(), sets, zeta, percentile, technology, out, metadata)
+    result, text = _map(model.double().eval(), sets, out, metadata, input_range=input_range, **options)
     note = "" if weights else "\nno --weights given: the model is as the function returns it"
     return result, text + note
 
@@ -94,15 +149,15 @@ def convert_network(
 def _map(
     model: nn.Module,
     data: Data,
-    zeta: float,
-    percentile: float | None,
-    technology: Technology,
     out: str,
     metadata: dict[str, Any],
+    *,
+    technology: Technology,
+    **options: Any,
 ) -> Result:
-    net = convert(model, data, zeta=zeta, percentile=percentile, technology=technology, metadata=metadata)
+    net = convert(model, data, technology=technology, metadata=metadata, **options)
     same, error = agreement(net, model, data.x_test)
-    reference = accuracy(model, data.x_test, data.y_test)
+    reference = accuracy(as_seen_by(model, net), data.x_test, data.y_test)
     extra = {"technology": technology.name, "reference_accuracy": reference}
     result, text = describe(net, data, out, **extra)
     result |= {"agreement": same, "logits_relative_error": error}
@@ -110,6 +165,16 @@ def _map(
         f"TTFS network = ReLU network on {100 * same:.2f} % of the test images "
         f"(logits differ by {error:.1e})\n{text}"
     )
+
+
+def constrain_network(
+    net: TTFSNetwork, data: Data, parts: list[Constraint], *, out: str, seed: int
+) -> Result:
+    """Put a network under hardware constraints and say what they cost."""
+    before = accuracy(net, data.x_test, data.y_test)
+    made = constrain(net, data.x_train, parts, seed)
+    result, text = describe(made, data, out)
+    return {**result, "accuracy_before": before}, f"accuracy before: {100 * before:.2f} %\n{text}"
 
 
 def _build_from(function: str) -> nn.Module:

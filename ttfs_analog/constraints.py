@@ -2,8 +2,8 @@
 
 Weights are quantized before they meet the spikes; a spike leaves its neuron with jitter, then meets the
 clock, then the window: early spikes count from t_min, late ones are lost. The order is the circuit's, not
-that of the list. Gradients pass through a rounding as if it were not there, and are zero where a value is
-clipped.
+that of the list. Gradients pass through a rounding or a
+jitter as if it were not there, and are zero where a weight or a spike is clipped.
 
 Source: Stanojevic et al., Nat. Commun. 2024, Methods, "Simulation details for fine-tuning for hardware",
 (i) to (iv); scopes and kinds of jitter: ibid., Discussion. There they are used one at a time.
@@ -63,6 +63,22 @@ class TimeSteps:
             raise InputError(f"time steps must be >= 1, got {self.steps}")
 
 
+class _Rounded(torch.autograd.Function):
+    """Whole multiples of a unit in [-top, top - 1]; the derivative is that of the clipping alone."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, unit: float, top: int) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.ends = (-top * unit, (top - 1) * unit)
+        return (weight / unit).round_().clamp_(-top, top - 1).mul_(unit)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        # hardtanh's own backward: one pass
+        return torch.ops.aten.hardtanh_backward(grad, weight, *ctx.ends), None, None
+
+
 @dataclass(frozen=True)
 class WeightBits:
     """Weights as whole multiples of a unit current, -2^(bits-1) .. 2^(bits-1) - 1.
@@ -91,15 +107,13 @@ class WeightBits:
             flat = flat[:: -(-len(flat) // SAMPLE)]
             ends = torch.quantile(flat.double(), flat.new_tensor([clip / 100, 1 - clip / 100]).double())
             unit = max(-float(ends[0]) / top, float(ends[1]) / (top - 1))
-            largest = float(flat.abs().max())
-            units.append(unit if unit > 0 else (largest or 1.0) / (top - 1))
+            unit = unit if unit > 0 else (float(flat.abs().max()) or 1.0) / (top - 1)
+            units.append(float(torch.tensor(unit, dtype=torch.float32)))  # what the kernel computes with
         return replace(self, units=tuple(units))
 
     def quantize(self, n: int, weight: Tensor) -> Tensor:
         """Weights of layer n on their grid."""
-        top, unit = 2 ** (self.bits - 1), self.units[n]
-        clipped = weight.clamp(-top * unit, (top - 1) * unit)
-        return clipped + ((clipped / unit).round() * unit - clipped).detach()
+        return _Rounded.apply(weight, self.units[n], 2 ** (self.bits - 1))
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,16 @@ class Constraints:
         self._frozen: dict[tuple[Any, ...], Tensor] = {}
         self._trial_seed = seed
 
+    def trial_state(self) -> dict[str, Tensor]:
+        """Where the trials stand, by device: for a checkpoint."""
+        return {device: g.get_state() for device, g in self._trials.items()}
+
+    def set_trial_state(self, states: dict[str, Tensor]) -> None:
+        """Go on from `trial_state`."""
+        for device, state in states.items():
+            self._trials[device] = torch.Generator(device)
+            self._trials[device].set_state(state)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Constraints:
         return Constraints(copy.deepcopy(self.parts, memo), self.seed)
 
@@ -182,15 +206,24 @@ class Constraints:
         return self._times(n, x, layer.window_length)
 
     def _times(self, n: int, x: Tensor, window: float) -> Tensor:
-        if self.jitter and self.jitter.std > 0:
-            x = torch.where(x > 0, (x - self._shift(n, x)).clamp(0.0, window), x)
-        if self.steps:
-            step = window / self.steps.steps
-            x = x + ((x / step).round() * step - x).detach()
-        return x
+        jitter = self.jitter is not None and self.jitter.std > 0
+        if not jitter and self.steps is None:
+            return x
+        with torch.no_grad():
+            sent = x
+            if self.jitter is not None and jitter:  # a silent neuron has no spike to move
+                noise = self._shift(n, x)
+                sent = torch.sub(x, noise, alpha=self.jitter.std).clamp_(0.0, window).mul_(x.sign())
+            if self.steps:
+                step = window / self.steps.steps
+                sent = (sent / step).round_().mul_(step)
+            if not x.requires_grad:
+                return sent
+            error = sent.sub_(x)
+        return x + error
 
     def _shift(self, n: int, x: Tensor) -> Tensor:
-        """Errors of the spike times of layer n; frozen ones are those of the neurons, whatever the batch."""
+        """Errors of spike times, in units of their std; frozen ones belong to the neurons, whatever the batch."""
         assert self.jitter is not None
         place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
         own = self.jitter.scope == "neuron"
@@ -199,15 +232,14 @@ class Constraints:
             if key not in self._frozen:
                 generator = torch.Generator().manual_seed(hash_of(self.seed, n))
                 drawn = torch.randn(place if own else (1,), generator=generator, dtype=torch.float64)
-                self._frozen[key] = (self.jitter.std * drawn).to(x)
+                self._frozen[key] = drawn.to(x)
             return self._frozen[key]
         device = str(x.device)
         if device not in self._trials:
             self._trials[device] = torch.Generator(x.device).manual_seed(hash_of(self._trial_seed, -2))
         trials = x.shape[: x.dim() - len(place)]
         shape = x.shape if own else (*trials, *([1] * len(place)))
-        drawn = torch.randn(shape, generator=self._trials[device], dtype=x.dtype, device=x.device)
-        return self.jitter.std * drawn
+        return torch.randn(shape, generator=self._trials[device], dtype=x.dtype, device=x.device)
 
 
 def hash_of(seed: int, n: int) -> int:

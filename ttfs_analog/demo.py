@@ -18,6 +18,7 @@ from circuits.technology import Technology
 from montecarlo.campaign import Campaign
 from montecarlo.schema import package_version
 from ttfs_analog import datasets, evaluation, ledger, summary, training, verification
+from ttfs_analog.architectures import build
 from ttfs_analog.chip import Chips
 from ttfs_analog.coding import encode
 from ttfs_analog.console import err, progress
@@ -51,9 +52,13 @@ def run_demo(
     technology = Technology.load("ideal")
     data = datasets.load("digits")
 
-    with progress("1 train: epochs") as tick:
-        relu = training.build(ARCH, data.features, data.classes, seed, torch.float64)
-        score = training.train(relu, data, seed=seed, progress=tick)
+    with progress("1 train: steps") as tick:
+        relu = build(ARCH, data.features, data.classes, seed, torch.float64)
+        recipe = training.Recipe(
+            epochs=training.least_epochs(training.Recipe(), len(data.x_train)), weight_decay=1e-4, seed=seed
+        )
+        training.train(relu, data, recipe, progress=tick)
+        score = training.accuracy(relu, data.x_test, data.y_test)
     _json(folder / "relu.json", {"accuracy": score, "arch": "64-32-10", "seed": seed})
     metadata = {"data": "digits", "arch": ARCH, "technology": "ideal", "reference_accuracy": score}
     net = convert(relu, data, technology=technology, metadata=metadata)
@@ -83,7 +88,7 @@ def run_demo(
         tick(1, 1)
     err.print(noise.summary(), markup=False)
 
-    with progress("4 fine-tune: epochs") as tick:
+    with progress("4 fine-tune: steps") as tick:
         tuned = finetune(net, data, noise, percentile=PERCENTILE, seed=seed, progress=tick)
     tuned.save(folder / "net_tuned.pt")
     target = max(score - 0.02, 0.0)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn.functional import hardtanh
 
@@ -66,23 +67,27 @@ def fire(u: Tensor, window: float, slope: Tensor | None = None) -> Tensor:
     return hardtanh(u if slope is None else u / slope, 0.0, window)
 
 
-def spike(
-    q: Tensor,
-    shift: Tensor,
+class Folded(NamedTuple):
+    """A layer's deviations as z = gain q + shift_gain D + offset, each broadcasting against the batch."""
+
+    gain: Tensor
+    shift_gain: Tensor
+    offset: Tensor
+    weight_gain: Tensor | None = None  #: gain (1 + e) of a single chip: no batched product is needed
+
+
+def fold(
     window: float,
     slope: Tensor,
     deviations: Deviations,
     alpha: Tensor | float = 0.0,
     lead: float = 0.0,
-) -> Tensor:
-    """Activation of neurons that deviate.
+    inside: tuple[int, ...] = (),
+) -> Folded:
+    """What frozen deviations make of spiking neurons; the same for every batch.
 
     Parameters
     ----------
-    q : Tensor, shape (..., batch, out)
-        Charge at t_min.
-    shift : Tensor, shape (out,)
-        D; theta = alpha T_in + B T - D.
     window : float
         T = t_max - t_min [tau_c].
     slope : Tensor, shape (out,)
@@ -91,21 +96,44 @@ def spike(
         Current of phase 1; 0 in the B1 form.
     lead : float
         T_in [tau_c] if the current that makes the slope is on in phase 1 too, else 0.
+    inside : tuple of int
+        (height, width) of a convolution's output; slope and alpha then broadcast to
+        (channel, height, width).
     """
-    beta, offset, c = (d.unsqueeze(-2) for d in deviations[1:])
-    z = q + (shift - offset) * (1.0 + c) + slope * window * (beta - c)
+    beta, offset, c = deviations[1:]
+    if inside:
+        beta, offset, c = (d.unflatten(-1, (-1, *inside)) for d in (beta, offset, c))
+    ramp = slope * (window + lead) * beta - slope * window * c - offset * (1.0 + c)
     if lead:
-        z = z + lead * (slope * beta - alpha * c)
-    return fire(z, window, slope * (1.0 + beta))
+        ramp = ramp - lead * alpha * c
+    total = slope + slope * beta
+    place = -2 - len(inside)  # of the batch
+    return Folded(*(v.unsqueeze(place) for v in (1.0 / total, (1.0 + c) / total, ramp / total)))
 
 
-def readout(q: Tensor, shift: Tensor, deviations: Deviations | None = None) -> Tensor:
-    """Potential of non-spiking neurons at the end of phase 1: the logits.
+def fold_readout(deviations: Deviations, inside: tuple[int, ...] = ()) -> Folded:
+    """The same of read-out neurons: a capacitor error scales the logit."""
+    c = deviations.capacitance
+    gain = 1.0 / (1.0 + (c.unflatten(-1, (-1, *inside)) if inside else c)).unsqueeze(-2 - len(inside))
+    return Folded(gain, gain, torch.zeros_like(gain))
 
-    Source: Stanojevic et al. 2024, Methods, "Output layer", with A = D / T_in.
+
+def combine(q: Tensor, shift: Tensor, folded: Folded) -> Tensor:
+    """z of neurons that deviate.
+
+    Parameters
+    ----------
+    q : Tensor, shape (..., batch, out), or (..., batch, channel, height, width)
+        Charge at t_min.
+    shift : Tensor, shape (out,), or what broadcasts to (channel, height, width)
+        D; theta = alpha T_in + B T - D.
     """
-    v = q + shift
-    return v if deviations is None else v / (1.0 + deviations.capacitance.unsqueeze(-2))
+    return torch.addcmul(torch.addcmul(folded.offset, shift, folded.shift_gain), q, folded.gain)
+
+
+def spike(q: Tensor, shift: Tensor, window: float, slope: Tensor, deviations: Deviations) -> Tensor:
+    """Activation of B1 neurons that deviate: `fold`, `combine` and `fire`."""
+    return fire(combine(q, shift, fold(window, slope, deviations)), window)
 
 
 def jacobian(x: Tensor, weight: Tensor, slope: Tensor) -> Tensor:

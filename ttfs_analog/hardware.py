@@ -45,7 +45,7 @@ def constrain(net: TTFSNetwork, x: Tensor, parts: Iterable[Constraint], seed: in
 
 
 def slope_noise(net: TTFSNetwork, std: float, generator: torch.Generator) -> list[Deviations]:
-    """One chip whose slopes B differ from neuron to neuron by N(0, std^2), in units of slope, and nothing else.
+    """One chip whose slopes B differ from neuron to neuron by N(0, std^2), and nothing else does.
 
     In the alpha forms the error is that of the current alpha, which is on in both phases. Read-out
     neurons have no slope.

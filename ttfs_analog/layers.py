@@ -21,12 +21,12 @@ from torch.nn import functional as F
 
 from circuits.errors import InputError
 from circuits.layer import Layer
-from ttfs_analog.functional import Deviations, charge, fire, readout, spike
+from ttfs_analog.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout
 
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
-"""b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive: the
-same, slope never negative. dynamic: alpha lowers the threshold instead. equal: alpha_i = 1 - sum w. single:
-alpha with slopes switched at t_min, so that silent neurons need no spike."""
+"""b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
+the same, slope never negative. dynamic: alpha lowers the threshold instead. equal: alpha_i = 1 - sum w.
+single: alpha with slopes switched at t_min, so that silent neurons need no spike."""
 TRACKED = ("alpha", "positive", "dynamic", "single")
 """Forms whose slope is alpha + sum_j W_ij."""
 FORCED = ("alpha", "positive", "dynamic", "equal")
@@ -89,12 +89,16 @@ class TTFSLayer(nn.Module):
         self.register_buffer("alpha", torch.zeros_like(bias) if alpha is None else alpha.clone())
         self.register_buffer("border", None if border is None else border.clone())
         self.inside: tuple[int, ...] = ()  # (height, width) of a convolution's output
+        self._folded: tuple[Any, Folded] | None = None
         self._refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_folded": None}
 
     def _refresh(self) -> None:
         """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
         self._window = float(self.window)
-        self._lead = float(self.input_window) if self.form in FORCED + ("single",) else 0.0
+        self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
         self._unit = not self.tracked and bool((self.slope == 1).all())
 
     def _load_from_state_dict(self, *args: Any) -> None:
@@ -105,9 +109,10 @@ class TTFSLayer(nn.Module):
         """Change the lengths of the two phases [tau_c]."""
         if input_window is not None:
             self.input_window.fill_(input_window)
+            self._lead = float(self.input_window) if self._lead else 0.0
         if window is not None:
             self.window.fill_(window)
-        self._refresh()
+            self._window = float(self.window)
 
     @property
     def window_length(self) -> float:
@@ -129,9 +134,9 @@ class TTFSLayer(nn.Module):
         if not bool((slopes > 0).all()):
             i = int(slopes.argmin())
             raise InputError(
-                f"{where}, neuron {i}: slope B = {float(slopes[i]):.3g}, it must be > 0; in form {self.form!r} "
-                "B = alpha + sum of the weights: rescale the network before mapping it (the default), or "
-                "train with a lower learning rate"
+                f"{where}, neuron {i}: slope B = {float(slopes[i]):.3g}, it must be > 0; in form "
+                f"{self.form!r} B = alpha + sum of the weights: rescale the network before mapping it (the "
+                "default), or train with a lower learning rate"
             )
 
     def alphas(self) -> Tensor:
@@ -178,18 +183,44 @@ class TTFSLayer(nn.Module):
             u = self.drive(x, weight)
             if not self.spiking:
                 return u
-            slope = None if self._unit else self.slopes()
-            if slope is not None and self.inside:
-                slope = slope[:, None, None]
-            return fire(u, self._window, slope)
-        q, shift = self.charge(x, weight, deviations.synapse), self.shift()
-        if not self.spiking:
-            return self._shaped(readout(q, shift, deviations))
-        slope, alpha = self.per_neuron(self.slopes()), self.per_neuron(self.alphas())
-        return self._shaped(spike(q, shift, self._window, slope, deviations, alpha, self._lead))
+            return fire(u, self._window, None if self._unit else self._broadcast(self.slopes()))
+        folded = self._fold(deviations)
+        shift = self._broadcast(self.bias)
+        if self.border is not None:
+            shift = shift + self.border
+        if folded.weight_gain is not None:  # z is one product: q and D, each with its gain
+            threshold = torch.addcmul(folded.offset, shift, folded.shift_gain).flatten()
+            z = F.linear(x, weight * folded.weight_gain, threshold)
+            return self._bounded(z if x.dim() > 2 else z.unsqueeze(0))
+        q = self.charge(x, weight, deviations.synapse)
+        return self._bounded(
+            combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
+        )
 
-    def _shaped(self, neurons: Tensor) -> Tensor:
-        return neurons.unflatten(-1, (-1, *self.inside)) if self.inside else neurons
+    def _bounded(self, z: Tensor) -> Tensor:
+        return fire(z, self._window) if self.spiking else z
+
+    def _fold(self, deviations: Deviations) -> Folded:
+        """What the deviations do, kept as long as nothing it depends on changes: chips are frozen."""
+        key = (deviations, self._window, self._lead)
+        if self._folded is not None and self._folded[0][0] is deviations and self._folded[0][1:] == key[1:]:
+            return self._folded[1]
+        if not self.spiking:
+            folded = fold_readout(deviations, self.inside)
+        else:
+            slope, alpha = self._broadcast(self.slopes()), self._broadcast(self.alphas())
+            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside)
+        if deviations.synapse is not None and len(deviations.synapse) == 1 and not self.inside:
+            folded = folded._replace(
+                weight_gain=(1.0 + deviations.synapse[0]) * folded.gain[0].transpose(0, 1)
+            )
+        if not self.tracked and self.form != "equal":  # else it depends on the weights
+            self._folded = (key, folded)
+        return folded
+
+    def _broadcast(self, value: Tensor) -> Tensor:
+        """A value per channel so that it broadcasts to (channel, height, width)."""
+        return value[:, None, None] if self.inside else value
 
     def neurons(self) -> Layer:
         """Every neuron with synapses of its own, (neuron, tap): what mismatch is drawn for."""
@@ -239,6 +270,7 @@ class TTFSConv2d(TTFSLayer):
     With deviations every neuron has synapses of its own: nothing is shared on a chip.
     """
 
+    geometry: dict[str, Any]
     SAMPLES = 100_000_000
     """Patches x taps x channels that are followed to find the swing."""
 
@@ -256,7 +288,11 @@ class TTFSConv2d(TTFSLayer):
     ) -> None:
         super().__init__(weight, bias, **options)
         self.inside = tuple(inside)
-        self.geometry = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
+        self.geometry: dict[str, Any] = {
+            "stride": tuple(stride),
+            "padding": tuple(padding),
+            "dilation": tuple(dilation),
+        }
         self.groups = groups
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:

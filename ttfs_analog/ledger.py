@@ -42,7 +42,7 @@ def layer_energies(
     k_synapse, k_slope = (noise.energy[p]["value"] if noise else 1.0 for p in PARTS)
     net.require_points()
     total = []
-    inputs, trace = net.inputs(x, deviations)
+    inputs, trace = net.inputs(x, deviations), net.trace(x, deviations)
     for layer, point, deviation, before, after in zip(
         net.layers, net.points, deviations, inputs, trace, strict=True
     ):
@@ -144,7 +144,7 @@ def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, fl
 
 def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
     total = x.new_zeros(len(x))
-    for layer, point, before, after in zip(net.layers, net.points, *net.inputs(x), strict=True):
+    for layer, point, before, after in zip(net.layers, net.points, net.inputs(x), net.trace(x), strict=True):
         q = layer.charge(before, layer.weight)
         if layer.spiking:
             top = q + layer.per_neuron(layer.slopes()) * layer.window

@@ -23,7 +23,7 @@ and eqs. 2.25-2.29.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -67,7 +67,7 @@ def convert(
         A chain of Linear, Conv2d, BatchNorm, ReLU, MaxPool2d, AvgPool2d, Dropout and Flatten; left
         untouched, and read as it is at inference.
     calibration : Data, loader, tensor, or (x, y)
-        Inputs as the model takes them, in `input_range`; they set the windows.
+        Inputs as the model takes them, in `input_range` (a Data: in [0, 1]); they set the windows.
     mapping : str
         A row of the table above.
     alpha : float
@@ -114,7 +114,8 @@ def convert(
         blocks += [*stage.before, layer, *stage.after]
     about = {**(metadata or {}), "mapping": mapping, "input_range": [low.tolist(), high.tolist()]}
     net = TTFSNetwork(blocks, about, shape)
-    x = _unit(net, x)
+    if not isinstance(calibration, Data):  # a Data is in [0, 1] by definition
+        x = _unit(net, x)
     if not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN is caught here too
         raise InputError(
             f"inputs must lie in [0, 1] after the input range is taken out, found {float(x.min()):.3g}.."
@@ -190,10 +191,10 @@ def to_relu(net: TTFSNetwork) -> nn.Sequential:
             continue
         weight, border = block.weight, block.border
         slope = block.slopes() if block.spiking else torch.ones_like(block.bias)
-        options = {"device": weight.device, "dtype": weight.dtype}
+        options: dict[str, Any] = {"device": weight.device, "dtype": weight.dtype}
         twin: nn.Linear | nn.Conv2d
         if isinstance(block, TTFSConv2d):
-            inputs, size = weight.shape[1] * block.groups, tuple(weight.shape[2:])
+            inputs, size = weight.shape[1] * block.groups, (weight.shape[2], weight.shape[3])
             geometry: dict[str, Any] = {**block.geometry, "groups": block.groups}
             twin = nn.Conv2d(inputs, len(weight), size, **geometry, **options)
         else:
@@ -210,6 +211,18 @@ def to_relu(net: TTFSNetwork) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
+def as_seen_by(model: nn.Module, net: TTFSNetwork) -> Callable[[Tensor], Tensor]:
+    """The model as a function of the network's inputs (image, in) in [0, 1]; gives (image, class)."""
+    flat = isinstance(chain(model)[0].module, nn.Unflatten)
+
+    def logits(x: Tensor) -> Tensor:
+        low, high = _ends(net, x)
+        given = low + (high - low) * net.shaped(x)
+        return model(given.flatten(1) if flat else given).flatten(1)
+
+    return logits
+
+
 @torch.no_grad()
 def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, float]:
     """Share of inputs with the same class, and the largest relative difference of the logits.
@@ -219,14 +232,10 @@ def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, flo
     x : Tensor, shape (image, in)
         Inputs of the network, in [0, 1]; the model gets them in its own range and shape.
     """
-    images = not isinstance(chain(model)[0].module, nn.Unflatten)
     same, difference, scale = 0, 0.0, 0.0
+    seen = as_seen_by(model, net)
     for part in x.split(BATCH):
-        given = part
-        if images:
-            low, high = _ends(net, part)
-            given = low + (high - low) * net.shaped(part)
-        a, b = net(part), model(given).flatten(1)
+        a, b = net(part), seen(part)
         same += int((a.argmax(-1) == b.argmax(-1)).sum())
         difference = max(difference, float((a - b).abs().max()))
         scale = max(scale, float(b.abs().max()))

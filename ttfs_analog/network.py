@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class TTFSNetwork(nn.Module):
         if not spiking or spiking[-1] or not all(spiking[:-1]):
             raise InputError("a network is spiking layers followed by one read-out layer")
         self.blocks = nn.ModuleList(blocks)
+        self._chain = tuple(blocks)  # the same modules: a ModuleList is slow to walk
+        self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.points: list[OperatingPoint] = []
         self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
@@ -58,7 +60,7 @@ class TTFSNetwork(nn.Module):
     @property
     def layers(self) -> list[TTFSLayer]:
         """The layers of neurons in order; the last is the read-out."""
-        return [block for block in self.blocks if isinstance(block, TTFSLayer)]
+        return list(self._layers)
 
     @property
     def like(self) -> Tensor:
@@ -100,45 +102,43 @@ class TTFSNetwork(nn.Module):
         -------
         Tensor, shape (batch, class), or (chip, batch, class) with chips
         """
-        for x in self._run(x, chips):
-            pass
-        return x if x.dim() < 4 else x.flatten(-3)
+        logits = self._run(x, chips)[-1][1]
+        return logits if logits.dim() < 4 else logits.flatten(-3)
 
     def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
         """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
-        return self.inputs(x, chips)[1]
+        return [
+            after.flatten(-3) if layer.inside and after.dim() > 3 else after
+            for layer, (_, after) in zip(self._layers, self._run(x, chips), strict=True)
+        ]
 
-    def inputs(
-        self, x: Tensor, chips: Sequence[Deviations] | None = None
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """What every layer of neurons takes in, as it takes it, and `trace`."""
-        before, after, given = [], [], self.shaped(x)
-        for found, block in zip(self._run(x, chips), self.blocks, strict=True):
-            if isinstance(block, TTFSLayer):
-                before.append(given)
-                after.append(found.flatten(-3) if block.inside else found)
-            given = found
-        return before, after
+    def inputs(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
+        """What every layer of neurons takes in, as it takes it."""
+        return [before for before, _ in self._run(x, chips)]
 
-    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> Iterator[Tensor]:
-        """What every block gives, one after the other."""
+    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[tuple[Tensor, Tensor]]:
+        """Input and output of every layer of neurons."""
         x = self.shaped(x)
         limits = self.constraints
         if limits is not None:
             x = limits.input(x)
-        n = 0
-        for block in self.blocks:
+        found: list[tuple[Tensor, Tensor]] = []
+        for block in self._chain:
             if isinstance(block, TTFSLayer):
+                n = len(found)
                 weight = None if limits is None else limits.weight(n, block)
-                x = block(x, None if chips is None else chips[n], weight)
+                before = x
+                x = block(before, None if chips is None else chips[n], weight)
                 if limits is not None and block.spiking:
                     x = limits.spikes(n, x, block)
-                n += 1
+                found.append((before, x))
             elif isinstance(block, nn.Flatten):
                 x = x.flatten(-3)
             else:
                 x = block(x)
-            yield x
+        if x is not found[-1][1]:  # a read-out that is flattened afterwards
+            found[-1] = (found[-1][0], x)
+        return found
 
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""
@@ -156,7 +156,7 @@ class TTFSNetwork(nn.Module):
     @property
     def windows(self) -> list[float]:
         """t_max - t_min of every spiking layer [tau_c]."""
-        return [float(layer.window) for layer in self.layers if layer.spiking]
+        return [layer.window_length for layer in self.layers if layer.spiking]
 
     def set_windows(self, windows: Sequence[float]) -> None:
         """Change the firing windows. The ideal function changes only where activations are clipped."""
@@ -186,7 +186,7 @@ class TTFSNetwork(nn.Module):
         for n, layer in enumerate(self.layers):
             if layer.inside:
                 raise InputError(
-                    f"layer {n} is a convolution: netlists and ngspice runs take fully connected layers only; "
+                    f"layer {n} is a convolution: netlists and ngspice runs take fully connected layers; "
                     "evaluate, finetune and energy take both"
                 )
             if layer.form != "b1":

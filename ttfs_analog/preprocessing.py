@@ -177,7 +177,9 @@ class Preprocessor:
         else:
             if module.return_indices:
                 raise InputError(f"{where} returns indices, which no spike carries; set return_indices=False")
-            geometry = {k: pair(getattr(module, k)) for k in ("stride", "padding", "dilation")}
+            geometry: dict[str, Any] = {
+                k: pair(getattr(module, k)) for k in ("stride", "padding", "dilation")
+            }
             pool = Pool(pair(module.kernel_size), ceil=module.ceil_mode, **geometry)
         shift = None
         if self.pending is not None:
@@ -212,7 +214,7 @@ class Preprocessor:
         self._require_channels(where, self.shape[0])
         if isinstance(module, nn.AdaptiveAvgPool2d):
             size = self._adapted(where, module.output_size)
-            module = nn.AvgPool2d(size, size)
+            module = nn.AvgPool2d((size[0], size[1]))
         if not isinstance(module, nn.AvgPool2d):
             raise InputError(f"{where} must come first: it only gives the images their shape")
         kernel, stride, padding = (pair(getattr(module, k)) for k in ("kernel_size", "stride", "padding"))

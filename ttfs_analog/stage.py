@@ -1,4 +1,4 @@
-"""One layer of the ReLU twin while it is being prepared: its weights, its place-dependent bias, its geometry."""
+"""One layer of the ReLU twin while it is being prepared: weights, place-dependent bias, geometry."""
 
 from __future__ import annotations
 

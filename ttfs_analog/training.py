@@ -1,131 +1,321 @@
-"""Train the ReLU network that becomes a chip."""
+r"""Gradient descent on ReLU and on TTFS networks: one loop, with checkpoints.
+
+A TTFS network is trained on its spike times: exact gradients, windows that grow with the activations (eq. 8),
+and in the alpha forms slopes B = alpha + \sum_j W_ij that move with the weights, the base threshold with
+them. In form b1 this is the training of the ReLU twin, step by step.
+
+Source: Stanojevic et al., Nat. Commun. 2024, "The identity mapping makes training equivalent" and Methods;
+activity regularization: thesis of A. Stanojevic, EPFL 2023, Table 2.1.
+"""
 
 from __future__ import annotations
 
-import re
+import math
+import time
 from collections.abc import Callable
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
 from ttfs_analog.datasets import Data
+from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.windows import widen
 
 Progress = Callable[[int, int], None]
 LEAST_STEPS = 1500
 SMALL = 200_000
 """Parameters below which more than one thread only costs time."""
+SAVE_EVERY = 60.0
+"""Seconds between two checkpoints."""
+SCHEDULES = ("cosine", "paper", "constant")
 
 
-def build(arch: str, features: int, classes: int, seed: int, dtype: torch.dtype) -> nn.Sequential:
-    """A fully connected ReLU network by name.
+class Diverged(InputError):
+    """The loss stopped being finite, or a slope stopped being positive."""
 
-    Parameters
-    ----------
-    arch : str
-        'fc-340': one hidden layer of 340; 'fc16-340': 16 layers, 15 of them hidden.
 
-    Raises
-    ------
-    InputError
-        On any other name.
-    """
-    found = re.fullmatch(r"fc(\d*)-(\d+)", arch)
-    depth = int(found[1] or 2) if found else 0
-    if not found or not 1 < depth <= 64 or not 0 < int(found[2]) <= 8192:
-        raise InputError(f"unknown architecture {arch!r}; use fc-WIDTH or fcDEPTH-WIDTH, such as fc-340")
-    sizes = [features, *[int(found[2])] * (depth - 1), classes]
-    generator = torch.Generator().manual_seed(seed)
-    modules: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        linear = nn.Linear(n_in, n_out, dtype=dtype)
-        nn.init.xavier_uniform_(linear.weight, generator=generator)
-        nn.init.zeros_(linear.bias)
-        modules += [linear, nn.ReLU()]
-    return nn.Sequential(*modules[:-1])
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; the default suits small data."""
+
+    epochs: int = 40
+    batch: int = 32
+    lr: float = 2e-3
+    optimizer: str = "adam"  #: or "sgd"
+    schedule: str = "cosine"  #: to zero; "paper": 0.9^(step / 5000); "constant"
+    eps: float = 1e-8  #: of Adam
+    weight_decay: float = 0.0
+    l1: float = 0.0  #: strength of the sum of hidden activations, mean over the batch
+    seed: int = 0  #: of the order of the images
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or not 0 < self.lr < math.inf:
+            raise InputError(
+                f"need epochs >= 1, batch >= 1 and lr > 0, got {self.epochs}, {self.batch}, {self.lr}"
+            )
+        if self.optimizer not in ("adam", "sgd") or self.schedule not in SCHEDULES:
+            raise InputError(
+                f"optimizer is 'adam' or 'sgd' and schedule one of {', '.join(SCHEDULES)}, got "
+                f"{self.optimizer!r}, {self.schedule!r}"
+            )
+        if not 0 <= self.l1 < math.inf or not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"l1 and weight decay must be >= 0, got {self.l1}, {self.weight_decay}")
+
+    @classmethod
+    def paper(cls, **changes: Any) -> Recipe:
+        """Adam at 5e-4 x 0.9^(step / 5000), batches of 8, 50 epochs, epsilon 1e-7 (that of Keras)."""
+        return replace(cls(50, 8, 5e-4, schedule="paper", eps=1e-7), **changes)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of one step."""
+        if self.schedule == "paper":
+            return self.lr * 0.9 ** (step / 5000)
+        if self.schedule == "cosine":
+            return self.lr * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+        return self.lr
+
+    def build(self, parameters: Any) -> torch.optim.Optimizer:
+        """The optimizer."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=self.lr, weight_decay=self.weight_decay)
+        return torch.optim.Adam(
+            parameters, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay, fused=True
+        )
+
+
+def least_epochs(recipe: Recipe, images: int) -> int:
+    """The recipe's epochs, or as many as make LEAST_STEPS steps."""
+    return max(recipe.epochs, LEAST_STEPS * recipe.batch // images)
 
 
 def train(
     model: nn.Module,
     data: Data,
+    recipe: Recipe | None = None,
     *,
-    epochs: int | None = None,
-    batch: int = 32,
-    lr: float = 2e-3,
-    weight_decay: float = 1e-4,
-    seed: int = 0,
+    adaptive: bool = True,
+    judge: bool = False,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
-) -> float:
-    """Minimize cross entropy with Adam and a cosine schedule; changes `model`.
+) -> list[dict[str, float]]:
+    """Minimize cross entropy; changes `model`.
 
     Parameters
     ----------
-    epochs : int, optional
-        Default: 40, or as many as make LEAST_STEPS steps.
+    model : nn.Module or TTFSNetwork
+    recipe : Recipe, optional
+        Default: Adam, 40 epochs or as many as make LEAST_STEPS steps.
+    adaptive : bool
+        TTFS networks: let windows grow with the activations. Constraints fix theirs.
+    judge : bool
+        Note the accuracy on the test part after every epoch.
+    checkpoint : path, optional
+        Written every minute and after every epoch.
+    resume : bool
+        Go on from the checkpoint, if it exists: the result is that of an uninterrupted run.
 
     Returns
     -------
-    float
-        Accuracy on the test part.
+    list of dict
+        For every epoch: `loss`, mean over its steps, and `accuracy`.
+
+    Raises
+    ------
+    Diverged
+        If the loss or a slope cannot be used any more.
     """
+    if recipe is None:
+        recipe = Recipe(weight_decay=1e-4)
+        recipe = replace(recipe, epochs=least_epochs(recipe, len(data.x_train)))
+    net = model if isinstance(model, TTFSNetwork) else None
+    if net is None and recipe.l1:
+        raise InputError("l1 counts spikes: train a TTFS network, or set l1 to 0")
+    adaptive = adaptive and net is not None and net.constraints is None
+    tracked = net is not None and any(layer.tracked for layer in net.layers)
+    seen: list[Tensor] = []
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(model(x), y)
+        if net is None:
+            return nn.functional.cross_entropy(model(x), y)
+        seen[:] = net.trace(x)
+        loss = nn.functional.cross_entropy(seen[-1], y)
+        if recipe.l1:
+            loss = loss + recipe.l1 * sum(h.sum() for h in seen[:-1]) / len(x)
+        return loss
 
-    pair = (data.x_train, data.y_train)
-    if epochs is None:
-        epochs = max(40, LEAST_STEPS * batch // len(data.x_train))
-    optimize(model, pair, loss_of, epochs, batch, lr, weight_decay, seed, progress)
-    return accuracy(model, data.x_test, data.y_test)
+    def after() -> None:
+        if net is not None and adaptive:
+            widen(net, seen)
+        if net is not None and tracked:
+            for n, layer in enumerate(net.layers):
+                try:
+                    layer.check_slopes(f"layer {n}")
+                except InputError as error:
+                    raise Diverged(str(error)) from None
+
+    place = next(model.parameters())
+    x, y = data.x_train.to(place), data.y_train.to(place.device)
+    score = (lambda: accuracy(model, data.x_test, data.y_test)) if judge else None
+    return optimize(
+        model,
+        (x, y),
+        loss_of,
+        recipe,
+        after=after if net is not None else None,
+        score=score,
+        checkpoint=checkpoint,
+        resume=resume,
+        progress=progress,
+    )
 
 
 def optimize(
     model: nn.Module,
     data: tuple[Tensor, Tensor],
     loss_of: Callable[[Tensor, Tensor], Tensor],
-    epochs: int,
-    batch: int,
-    lr: float,
-    weight_decay: float,
-    seed: int,
-    progress: Progress | None,
-) -> None:
-    """The training loop: shuffled batches, Adam, cosine decay to zero.
+    recipe: Recipe,
+    *,
+    after: Callable[[], None] | None = None,
+    score: Callable[[], float] | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[dict[str, float]]:
+    """The training loop over shuffled batches; see `train`.
 
-    Raises
-    ------
-    InputError
-        If the loss stops being finite.
+    Parameters
+    ----------
+    after : callable, optional
+        Called after every step.
     """
-    if epochs < 1 or batch < 1 or not lr > 0:
-        raise InputError(f"need epochs >= 1, batch >= 1 and lr > 0, got {epochs}, {batch}, {lr}")
     x, y = data
-    generator = torch.Generator().manual_seed(seed)
-    steps = epochs * -(-len(x) // batch)
-    adam = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    file = None if checkpoint is None else Path(checkpoint)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    per_epoch = -(-len(x) // recipe.batch)
+    steps = recipe.epochs * per_epoch
+    optimizer = recipe.build(model.parameters())
+    history: list[dict[str, float]] = []
+    first, skip, total = 0, 0, 0.0
+    if resume and file is not None and file.exists():
+        state = _read(file, recipe, len(x))
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["rng"])
+        if isinstance(model, TTFSNetwork) and model.constraints:
+            model.constraints.set_trial_state(state["jitter"])
+        first, skip, total, history = state["epoch"], state["step"], state["total"], state["history"]
+    saved = time.monotonic()
     threads = torch.get_num_threads()
     if sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(1)
+    step, start = skip, generator.get_state()
+
+    def keep(epoch: int, step: int, start: Tensor, total: float) -> None:
+        if file is not None:
+            _write(file, recipe, len(x), model, optimizer, start, epoch, step, total, history)
+
     try:
-        for epoch in range(epochs):
-            order = torch.randperm(len(x), generator=generator)
-            for pick in order.split(batch):
+        for epoch in range(first, recipe.epochs):
+            model.train()
+            start = generator.get_state()
+            order = torch.randperm(len(x), generator=generator).to(x.device)
+            for step, pick in enumerate(order.split(recipe.batch)):
+                if step < skip:
+                    continue
+                for group in optimizer.param_groups:
+                    group["lr"] = recipe.rate(epoch * per_epoch + step, steps)
                 loss = loss_of(x[pick], y[pick])
-                adam.zero_grad()
+                optimizer.zero_grad()
                 loss.backward()
-                adam.step()
-                schedule.step()
-            if not torch.isfinite(loss):
-                raise InputError(f"training diverged in epoch {epoch + 1}: lower the learning rate ({lr:g})")
-            if progress:
-                progress(epoch + 1, epochs)
+                optimizer.step()
+                if after is not None:
+                    after()
+                total += float(loss.detach())
+                if not math.isfinite(total):
+                    raise Diverged(
+                        f"training diverged in epoch {epoch + 1}: lower the learning rate ({recipe.lr:g})"
+                    )
+                done = epoch * per_epoch + step + 1
+                if progress and (done % 20 == 0 or done == steps):
+                    progress(done, steps)
+                if file is not None and time.monotonic() - saved > SAVE_EVERY:
+                    keep(epoch, step + 1, start, total)
+                    saved = time.monotonic()
+            history.append({"loss": total / per_epoch})
+            total, skip, step = 0.0, 0, -1
+            if score is not None:
+                history[-1]["accuracy"] = score()
+            start = generator.get_state()
+            keep(epoch + 1, 0, start, total)
     finally:
+        model.eval()
         torch.set_num_threads(threads)
+    return history
+
+
+def _write(
+    file: Path,
+    recipe: Recipe,
+    images: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    start: Tensor,
+    epoch: int,
+    step: int,
+    total: float,
+    history: list[dict[str, float]],
+) -> None:
+    """One file, replaced whole: a death while writing leaves the one before."""
+    limits = model.constraints if isinstance(model, TTFSNetwork) else None
+    state = {
+        "recipe": asdict(recipe),
+        "images": images,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": start,
+        "rng": torch.get_rng_state(),
+        "jitter": limits.trial_state() if limits else {},
+        "epoch": epoch,
+        "step": step,
+        "total": total,
+        "history": history,
+    }
+    part = file.with_name(file.name + ".part")
+    with open(part, "wb") as out:
+        torch.save(state, out)
+    part.replace(file)
+
+
+def _read(file: Path, recipe: Recipe, images: int) -> dict[str, Any]:
+    try:
+        state = torch.load(file, weights_only=True)
+        given = state["recipe"]
+    except Exception:  # torch, zipfile and pickle raise many kinds
+        raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
+    other = [k for k, v in asdict(recipe).items() if given.get(k) != v and k != "epochs"]
+    if (
+        other
+        or state["images"] != images
+        or (given["epochs"] != recipe.epochs and recipe.schedule == "cosine")
+    ):
+        raise InputError(
+            f"{file} belongs to another training ({', '.join(other) or 'epochs or images'} differ); remove "
+            "it to start anew"
+        )
+    return state
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
+def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int = 1000) -> float:
     """Share of right classes."""
-    return float((model(x).argmax(-1) == y).double().mean())
+    place = next(model.parameters()) if isinstance(model, nn.Module) else x
+    right = 0
+    for part, label in zip(x.split(batch), y.split(batch), strict=True):
+        right += int((model(part.to(place)).argmax(-1) == label.to(place.device)).sum())
+    return right / len(x)

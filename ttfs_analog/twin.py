@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -37,6 +39,7 @@ class Pool(nn.Module):
     """
 
     sign: Tensor | None
+    geometry: dict[str, Any]
 
     def __init__(
         self,
@@ -49,7 +52,11 @@ class Pool(nn.Module):
     ) -> None:
         super().__init__()
         self.kernel, self.ceil = tuple(kernel), bool(ceil)
-        self.geometry = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
+        self.geometry: dict[str, Any] = {
+            "stride": tuple(stride),
+            "padding": tuple(padding),
+            "dilation": tuple(dilation),
+        }
         sign = None if last is None else torch.where(last, -1, 1).to(torch.int8)[:, None, None]
         self.register_buffer("sign", sign)
 

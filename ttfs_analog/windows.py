@@ -78,9 +78,9 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
         Whether a window changed.
     """
     windows = net.windows
-    wanted = [
-        max(old, gamma * float(h.detach().max())) for old, h in zip(windows, activations[:-1], strict=True)
-    ]
+    # one call and one wait for all layers: this runs after every step
+    largest = torch.stack(torch._foreach_max([h.detach() for h in activations[:-1]])).tolist()
+    wanted = [max(old, gamma * top) for old, top in zip(windows, largest, strict=True)]
     if wanted == windows:
         return False
     net.set_windows(wanted)

@@ -16,9 +16,10 @@ from montecarlo.campaign import Campaign
 from montecarlo.runner import draw_samples
 from montecarlo.schema import empty
 from ttfs_analog import datasets
+from ttfs_analog.architectures import build
 from ttfs_analog.mapping import convert
 from ttfs_analog.noise_model import NoiseModel
-from ttfs_analog.training import build, train
+from ttfs_analog.training import Recipe, train
 
 
 def random_relu(sizes, seed=0, dtype=torch.float64):
@@ -125,7 +126,7 @@ def digits():
 def trained(digits):
     """A small trained network: (relu, ttfs). Not to be changed; clone it."""
     relu = build("fc-16", digits.features, digits.classes, 0, torch.float64)
-    train(relu, digits, epochs=10)
+    train(relu, digits, Recipe(epochs=10))
     return relu, convert(relu, digits, metadata={"data": "digits"})
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from circuits.closed_form import respond
 from circuits.layer import Layer, LayerMismatch
 from circuits.operating_point import OperatingPoint
-from ttfs_analog.functional import Deviations, charge, readout, spike
+from ttfs_analog.functional import Deviations, charge, fire, gradients, jacobian, readout, spike
 
 T = 2.5
 
@@ -27,7 +27,7 @@ def deviations(rng, chips, n_out, n_in, sigma=0.1):
 
 
 def problem(rng, batch=4, n_out=5, n_in=3):
-    """x, weight, bias, slope in float64."""
+    """x, weight, shift D, slope in float64."""
     x = torch.tensor(rng.uniform(0.1, 1.0, (batch, n_in)))
     weight = torch.tensor(rng.normal(size=(n_out, n_in)) * 2)
     bias = torch.tensor(rng.normal(size=n_out))
@@ -53,8 +53,8 @@ def test_charge_of_each_chip_uses_its_own_synapses(rng):
 def test_spike_without_deviations_is_a_clipped_relu(rng):
     x, weight, bias, slope = problem(rng)
     q = charge(x, weight)
-    expected = torch.relu(q / slope + bias).clamp(max=T)
-    assert torch.equal(spike(q, bias, T, slope), expected)
+    expected = torch.relu((q + bias) / slope).clamp(max=T)
+    assert torch.equal(fire(q + bias, T, slope), expected)
     assert (expected == 0).any()
     assert (expected == T).any()
 
@@ -65,7 +65,7 @@ def test_zero_deviations_are_the_ideal_neuron_bit_for_bit(rng):
     none = Deviations(*(torch.zeros(s, dtype=q.dtype) for s in ((1, 5, 3), (1, 5), (1, 5), (1, 5))))
     one = torch.ones(5, dtype=q.dtype)
     assert torch.equal(charge(x, weight, none.synapse)[0], q)
-    assert torch.equal(spike(q, bias, T, one, none)[0], spike(q, bias, T, one))
+    assert torch.equal(spike(q, bias, T, one, none)[0], fire(q + bias, T))
     assert torch.equal(readout(q, bias, none)[0], readout(q, bias))
 
 
@@ -86,7 +86,8 @@ def test_spike_with_deviations_is_the_closed_form_of_the_circuit(seed):
     rng = np.random.default_rng(seed)
     x, weight, bias, slope = problem(rng, batch=1)
     d = deviations(rng, 2, 5, 3)
-    layer = Layer(weight.numpy(), bias.numpy(), t_min=1.0, t_max=1.0 + T, slope=slope.numpy())
+    relu_bias = (bias / slope).numpy()
+    layer = Layer(weight.numpy(), relu_bias, t_min=1.0, t_max=1.0 + T, slope=slope.numpy())
     mismatch = LayerMismatch(*(v.numpy() for v in d))
     circuit = respond(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).activation(layer.window)
     found = spike(charge(x, weight, d.synapse), bias, T, slope, d)[:, 0].numpy()
@@ -146,7 +147,7 @@ def test_gradcheck_of_ideal_spike_and_readout(rng):
     leaf = [v.clone().requires_grad_() for v in (x, weight, bias, slope)]
     # tolerances as in the test above
     assert torch.autograd.gradcheck(
-        lambda x, w, b, s: spike(charge(x, w), b, T, s), leaf, eps=1e-6, atol=1e-6, rtol=1e-6
+        lambda x, w, b, s: fire(charge(x, w) + b, T, s), leaf, eps=1e-6, atol=1e-6, rtol=1e-6
     )
     more = [*leaf[:3], d.synapse.clone().requires_grad_(), d.capacitance.clone().requires_grad_()]
     assert torch.autograd.gradcheck(
@@ -161,8 +162,7 @@ def test_gradcheck_of_ideal_spike_and_readout(rng):
 def slope_at(z):
     """d spike / d q of one neuron with bias 0 and slope 2, where q / 2 = z."""
     q = torch.tensor([[2.0 * z]], dtype=torch.float64, requires_grad=True)
-    zero, two = torch.zeros(1, dtype=torch.float64), torch.full((1,), 2.0, dtype=torch.float64)
-    spike(q, zero, T, two).sum().backward()
+    fire(q, T, torch.full((1,), 2.0, dtype=torch.float64)).sum().backward()
     return float(q.grad)
 
 
@@ -179,9 +179,8 @@ def test_gradient_of_a_neuron_clipped_at_t_min_is_zero():
     assert slope_at(T + 0.1) == 0.0
 
 
-def test_gradient_exactly_at_the_window_is_that_of_the_inside():
-    # the corner belongs to the inside, as in clamp: an activation that just reaches T still learns
-    assert slope_at(T) == 0.5
+def test_gradient_exactly_at_the_window_is_that_of_a_clipped_neuron():
+    assert slope_at(T) == 0.0
 
 
 def test_the_tie_of_a_dead_neuron_stays_without_gradient_when_deviations_are_zero():
@@ -190,3 +189,40 @@ def test_the_tie_of_a_dead_neuron_stays_without_gradient_when_deviations_are_zer
     d = Deviations(*(torch.zeros(s, dtype=torch.float64) for s in ((1, 1, 1), (1, 1), (1, 1), (1, 1))))
     spike(q, zero, T, zero + 1, d).sum().backward()
     assert float(q.grad) == 0.0
+
+
+def clear_of_corners(rng):
+    """A problem whose drives stay away from both ends of the window, some of them outside of it."""
+    x, weight, shift, slope = problem(rng, batch=6)
+    z = (x @ weight.T + shift) / slope
+    assert float(torch.minimum(z.abs(), (z - T).abs()).min()) > 1e-3
+    assert (z < 0).any()
+    assert (z > T).any()
+    return x, weight, shift, slope
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_gradients_in_closed_form_are_autograds(rng, tracked):
+    x, weight, shift, slope = clear_of_corners(rng)
+    grad = torch.tensor(rng.normal(size=(6, 5)))
+    leaf = [v.clone().requires_grad_() for v in (x, weight, shift)]
+    # tracked: B = alpha + sum W with the alpha that gives the same slopes
+    b = slope - weight.sum(1) + leaf[1].sum(1) if tracked else slope
+    fire(leaf[0] @ leaf[1].T + leaf[2], T, b).backward(grad)
+    found = gradients(grad, x, weight, shift, slope, T, tracked)
+    for ours, theirs in zip(found, leaf, strict=True):
+        # sums of a few products in another order
+        torch.testing.assert_close(ours, theirs.grad, rtol=1e-12, atol=1e-13)
+
+
+def test_the_jacobian_in_closed_form_is_autograds(rng):
+    x, weight, shift, slope = problem(rng)
+
+    def layer(v):
+        return fire(weight @ v + shift, 100.0, slope)
+
+    for row in x:
+        after = layer(row)
+        assert (after == 0).any()
+        expected = torch.autograd.functional.jacobian(layer, row)
+        torch.testing.assert_close(jacobian(after, weight, slope), expected, rtol=1e-14, atol=0)

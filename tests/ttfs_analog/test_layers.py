@@ -69,12 +69,12 @@ def test_windows_and_slope_are_saved_but_not_trained(linear):
     assert {name for name, _ in layer.named_parameters()} == {"weight", "bias"}
 
 
-def test_a_slope_scales_the_charge(linear, x):
+def test_a_slope_scales_charge_and_threshold_shift(linear, x):
     slope = torch.full((6,), 2.0, dtype=torch.float64)
     found = ttfs(linear, slope=slope)(x)
     # two roundings of float64
     torch.testing.assert_close(
-        found, torch.relu(x @ linear.weight.T / 2 + linear.bias), rtol=1e-14, atol=1e-14
+        found, torch.relu((x @ linear.weight.T + linear.bias) / 2), rtol=1e-14, atol=1e-14
     )
 
 
@@ -91,5 +91,5 @@ def test_dtype_follows_the_weights(linear, x):
 
 
 def test_the_text_names_sizes_and_kind(linear):
-    assert "in=4, out=6, window=50" in repr(ttfs(linear))
+    assert "TTFSLinear(4x6, window=50, form=b1)" in repr(ttfs(linear))
     assert "readout" in repr(ttfs(linear, spiking=False))

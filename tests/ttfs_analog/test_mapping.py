@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import pytest
 import torch
@@ -14,8 +13,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from circuits.errors import InputError
 from circuits.technology import Technology
+from ttfs_analog.graph import chain
 from ttfs_analog.layers import TTFSLinear
-from ttfs_analog.mapping import agreement, choose_windows, convert, linear_layers, to_relu
+from ttfs_analog.mapping import agreement, convert, to_relu
 from ttfs_analog.network import TTFSNetwork
 
 RELATIVE = {torch.float64: 1e-12, torch.float32: 1e-5}
@@ -26,6 +26,10 @@ def inputs(seed, images, features, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(images, features, generator=generator, dtype=torch.float64)
     return torch.where(x < 0.2, 0.0, x).to(dtype)
+
+
+def linear_layers(model):
+    return [step.module for step in chain(model) if isinstance(step.module, nn.Linear)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -137,16 +141,25 @@ def test_layers_without_bias_and_pass_through_layers_are_mapped():
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        ([nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Linear(2, 2)], r"layer 0 \(Conv2d\) is not supported"),
+        (
+            [nn.Conv1d(1, 1, 3), nn.ReLU(), nn.Linear(2, 2)],
+            r"layer 0 \(Conv1d\) is not supported; write it",
+        ),
         ([nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU(), nn.Linear(2, 2)], r"layer 1 \(LayerNorm\)"),
         ([nn.Linear(2, 2), nn.ReLU6(), nn.Linear(2, 2)], r"layer 1 \(ReLU6\)"),
         ([nn.Linear(2, 2), nn.Sigmoid(), nn.Linear(2, 2)], r"layer 1 \(Sigmoid\)"),
-        ([nn.Linear(2, 2), nn.Linear(2, 2)], r"layer 1 \(Linear\) follows a Linear without ReLU"),
+        (
+            [nn.Linear(2, 2), nn.Linear(2, 2)],
+            r"layer 1 \(Linear\) follows layer 0 \(Linear\) without ReLU; merge",
+        ),
         ([nn.ReLU(), nn.Linear(2, 2)], r"layer 0 \(ReLU\) does not follow a Linear"),
-        ([nn.Linear(2, 2), nn.ReLU(), nn.ReLU(), nn.Linear(2, 2)], r"layer 2 \(ReLU\)"),
-        ([nn.Linear(2, 2), nn.ReLU()], "must end with a Linear layer"),
-        ([nn.Flatten()], "must end with a Linear layer"),
-        ([], "must end with a Linear layer"),
+        (
+            [nn.Linear(2, 2), nn.ReLU(), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2)],
+            r"layer 3 \(ReLU\) does not follow a Linear",
+        ),
+        ([nn.Linear(2, 2), nn.ReLU()], "must end with a Linear or Conv2d layer"),
+        ([nn.Flatten()], "must end with a Linear or Conv2d layer"),
+        ([], "must end with a Linear or Conv2d layer"),
         ([nn.Sequential(nn.Linear(2, 2), nn.Tanh()), nn.Linear(2, 2)], r"layer 0\.1 \(Tanh\)"),
     ],
 )
@@ -155,9 +168,21 @@ def test_what_cannot_be_mapped_is_refused_by_name(modules, message):
         convert(nn.Sequential(*modules), torch.rand(4, 2))
 
 
-def test_only_a_sequential_is_converted():
-    with pytest.raises(InputError, match=r"Linear cannot be converted: give an nn\.Sequential"):
-        convert(nn.Linear(2, 2), torch.rand(4, 2))
+def test_a_single_layer_is_a_network_of_its_own():
+    model, x = nn.Linear(3, 2).double(), inputs(0, 20, 3)
+    net = convert(model, x)
+    assert [layer.spiking for layer in net.layers] == [False]
+    same, error = agreement(net, model, x)
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+
+
+def test_a_second_rectification_changes_nothing():
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.ReLU(), nn.Linear(5, 2)).double()
+    net = convert(model, inputs(0, 20, 3))
+    assert len(net.layers) == 2
+    same, error = agreement(net, model, inputs(0, 20, 3))
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -178,7 +203,7 @@ def test_inputs_outside_zero_to_one_are_refused(make_relu, bad):
 
 
 def test_calibration_of_another_width_is_refused(make_relu):
-    with pytest.raises(InputError, match="takes 3 inputs, the calibration data have 5"):
+    with pytest.raises(InputError, match=r"layer 0 \(Linear\) takes 3 inputs and meets 5"):
         convert(make_relu((3, 4, 2)), inputs(0, 10, 5))
 
 
@@ -195,43 +220,6 @@ def test_calibration_takes_tensors_pairs_and_loaders(make_relu, form):
     assert convert(relu, data).windows == convert(relu, x).windows
 
 
-@torch.no_grad()
-def test_the_window_is_the_largest_activation_with_its_margin(make_relu):
-    relu, x = make_relu((4, 9, 7, 2), seed=4), inputs(4, 30, 4)
-    first = torch.relu(relu[0](x))
-    second = torch.relu(relu[2](first))
-    found = choose_windows(relu, x, zeta=0.25)
-    assert found == pytest.approx([1.25 * float(first.max()), 1.25 * float(second.max())], rel=1e-15)
-
-
-@torch.no_grad()
-def test_a_percentile_clips_the_share_above_it(make_relu):
-    relu, x = make_relu((4, 30, 2), seed=4), inputs(4, 300, 4)
-    net = convert(relu, x, percentile=90.0)
-    active = torch.relu(relu[0](x))
-    active = active[active > 0]
-    above = float((active > net.windows[0]).double().mean())
-    assert above == pytest.approx(0.10, abs=1 / len(active))  # a quantile is exact to one value
-    assert choose_windows(relu, x, percentile=100.0)[0] == pytest.approx(float(active.max()), rel=1e-15)
-
-
-@pytest.mark.parametrize("options", [{"zeta": -1.0}, {"percentile": 0.0}, {"percentile": 101.0}])
-def test_margins_and_percentiles_out_of_range_are_refused(make_relu, options):
-    with pytest.raises(InputError, match=next(iter(options))):
-        choose_windows(make_relu((3, 4, 2)), inputs(0, 10, 3), **options)
-
-
-def test_a_layer_that_never_fires_still_gets_a_window():
-    relu = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)).double()
-    with torch.no_grad():
-        relu[0].weight.fill_(-1)
-        relu[0].bias.fill_(-1)
-    for options in ({}, {"percentile": 99.0}):
-        net = convert(relu, inputs(0, 10, 2), **options)
-        assert net.windows == [1.0]
-        assert agreement(net, relu, inputs(0, 10, 2))[1] <= 1e-12  # float64 rounding
-
-
 def test_operating_points_come_from_the_technology(make_relu):
     net = convert(make_relu((3, 4, 2)), inputs(0, 10, 3))
     point = Technology.load("ideal").operating_point
@@ -241,7 +229,7 @@ def test_operating_points_come_from_the_technology(make_relu):
 
 def test_agreement_sees_a_wrong_network(make_relu):
     x = inputs(0, 200, 3)
-    same, error = agreement(make_relu((3, 8, 4), seed=0), make_relu((3, 8, 4), seed=1), x)
+    same, error = agreement(convert(make_relu((3, 8, 4), seed=0), x), make_relu((3, 8, 4), seed=1), x)
     assert same < 1
     assert error > 0.1
 
@@ -270,15 +258,15 @@ def test_a_linear_layer_that_is_used_twice_is_two_layers():
 
 def test_repeats_inside_and_outside_a_nested_sequential_are_kept():
     block = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-    chain = linear_layers(nn.Sequential(block, block, nn.Linear(4, 2)))
-    assert chain[:2] == [block[0], block[0]]
-    assert len(chain) == 3
+    found = linear_layers(nn.Sequential(block, block, nn.Linear(4, 2)))
+    assert found[:2] == [block[0], block[0]]
+    assert len(found) == 3
 
 
 def test_a_repeated_linear_without_relu_between_is_refused():
     square = nn.Linear(4, 4)
-    with pytest.raises(InputError, match=r"layer 1 \(Linear\) follows a Linear without ReLU"):
-        linear_layers(nn.Sequential(square, square))
+    with pytest.raises(InputError, match=r"layer 0 \(Linear\) follows layer 0 \(Linear\) without"):
+        convert(nn.Sequential(square, square), torch.rand(5, 4))
 
 
 @pytest.mark.parametrize("where", [(0, 0), (9, 2), slice(None)])
@@ -293,9 +281,3 @@ def test_calibration_without_inputs_is_refused(make_relu, digits):
     empty = dataclasses.replace(digits, x_train=digits.x_train[:0], y_train=digits.y_train[:0])
     with pytest.raises(InputError, match="the calibration data hold no inputs"):
         convert(make_relu((64, 4, 10)), empty)
-
-
-@pytest.mark.parametrize("options", [{"zeta": math.nan}, {"zeta": math.inf}, {"percentile": math.nan}])
-def test_margins_that_are_no_numbers_are_refused(make_relu, options):
-    with pytest.raises(InputError, match=next(iter(options))):
-        convert(make_relu((3, 4, 2)), inputs(0, 10, 3), **options)

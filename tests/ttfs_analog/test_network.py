@@ -154,7 +154,7 @@ def test_a_clone_is_independent(deep, x):
         copy.layers[0].weight.zero_()
     copy.metadata["note"] = "changed"
     assert torch.equal(deep(x).detach(), before)
-    assert deep.metadata == {"note": "deep"}
+    assert deep.metadata == {"note": "deep", "mapping": "b1", "input_range": [0.0, 1.0]}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -173,7 +173,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(make_relu, x, tmp_path, dtype):
 def test_a_checkpoint_holds_no_code(deep, tmp_path):
     content = torch.load(deep.save(tmp_path / "net.pt"), weights_only=True)
     assert set(content) == {"state_dict", "metadata"}
-    assert json.loads(content["metadata"])["schema"] == "ttfs-analog/network/1"
+    assert json.loads(content["metadata"])["schema"] == "ttfs-analog/network/2"
 
 
 def test_a_missing_checkpoint_says_how_to_make_one(tmp_path):
@@ -217,7 +217,7 @@ def change(path, key=None, value=None, **metadata):
 
 def test_a_checkpoint_of_another_schema_is_refused(deep, tmp_path):
     path = change(deep.save(tmp_path / "net.pt"), schema="ttfs-analog/network/99")
-    with pytest.raises(InputError, match=r"net\.pt does not have schema 'ttfs-analog/network/1'"):
+    with pytest.raises(InputError, match=r"net\.pt does not have schema 'ttfs-analog/network/2'"):
         TTFSNetwork.load(path)
 
 
@@ -252,12 +252,15 @@ def test_the_circuit_has_the_same_numbers(deep):
 def test_a_checkpoint_whose_slope_or_window_is_not_positive_is_refused(deep, tmp_path, name, value):
     key = f"blocks.1.{name}"
     path = change(deep.save(tmp_path / "net.pt"), key, torch.full_like(deep.state_dict()[key], value))
-    said = {"slope": "slope must be > 0", "window": "t_max must be later than t_min"}[name]
+    said = {
+        "slope": r"layer 1, neuron 0: slope B = .* must be > 0",
+        "window": "layer 1: windows must be > 0",
+    }[name]
     with pytest.raises(InputError, match=rf"net\.pt: {said}"):
         TTFSNetwork.load(path)
 
 
-@pytest.mark.parametrize("key", ["dtype", "layers", "operating_points"])
+@pytest.mark.parametrize("key", ["dtype", "blocks", "input_shape", "constraints", "operating_points"])
 def test_a_checkpoint_that_lacks_a_key_is_refused(deep, tmp_path, key):
     path = deep.save(tmp_path / "net.pt")
     content = torch.load(path, weights_only=True)
@@ -274,12 +277,15 @@ def test_a_checkpoint_that_lacks_a_key_is_refused(deep, tmp_path, key):
         {"dtype": "float99"},
         {"dtype": "nn"},
         {"dtype": 64},
-        {"layers": 3},
-        {"layers": [{}]},
-        {"layers": []},
+        {"blocks": 3},
+        {"blocks": [{}]},
+        {"blocks": []},
         {"operating_points": [{}]},
         {"operating_points": [{"voltage": 1}]},
         {"operating_points": 3},
+        {"input_shape": 3},
+        {"constraints": 3},
+        {"blocks": [{"kind": "linear"}]},
     ],
 )
 def test_a_checkpoint_whose_description_is_nonsense_is_refused(deep, tmp_path, changes):

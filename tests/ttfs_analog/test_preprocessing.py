@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from circuits.errors import InputError
-from ttfs_analog.mapping import agreement, convert, linear_layers
+from ttfs_analog.mapping import agreement, convert
 
 F64 = torch.float64
 
@@ -64,9 +64,12 @@ def test_converted_network_has_the_function_of_the_normalized_one(name):
 def test_normalization_without_statistics_is_refused():
     model = nn.Sequential(linear(6, 9, 0), norm(9, 1, track_running_stats=False), nn.ReLU(), linear(9, 4, 2))
     with pytest.raises(InputError, match="running statistics"):
-        linear_layers(model)
+        convert(model, torch.rand(5, 6, dtype=F64))
 
 
 def test_normalization_of_another_size_is_refused():
-    with pytest.raises(InputError, match="8 features meets a layer of 9"):
-        linear_layers(nn.Sequential(linear(6, 9, 0), norm(8, 1), nn.ReLU(), linear(9, 4, 2)))
+    with pytest.raises(InputError, match=r"8 features meets a layer of shape \(9,\)"):
+        convert(
+            nn.Sequential(linear(6, 9, 0), norm(8, 1), nn.ReLU(), linear(9, 4, 2)),
+            torch.rand(5, 6, dtype=F64),
+        )

@@ -113,9 +113,8 @@ def train_in_lockstep(what: str, out: Path, epochs: int | None, seeds: int | Non
             found.to_netcdf(stem.with_name(f"{stem.name}.nc"))
             for suffix in ("png", "svg"):
                 save(diagnostic_plots.trajectories(found), stem.with_name(f"{stem.name}.{suffix}"))
-            print(
-                f"{what}: {plan.arch} on {plan.data}, lr {own.lr:g}, seed {seed}: {steps} steps, {spent:.0f} s"
-            )
+            about = f"{plan.arch} on {plan.data}, lr {own.lr:g}, seed {seed}"
+            print(f"{what}: {about}: {steps} steps, {spent:.0f} s")
             describe(found, plan.bar)
             for name in ("relu", "b1"):
                 ends[name].append(float(found.test_accuracy.sel(network=name)[-1]))

@@ -83,7 +83,8 @@ def trajectories(found: xr.Dataset) -> Figure:
         ax.set_xlim(0, float(found.step.max()))
         if step >= 0:
             if step < 0.05 * float(found.step.max()):
-                ax.set_xscale("symlog", linthresh=1, subs=[])
+                ax.set_xscale("symlog", linthresh=1)
+                ax.xaxis.set_minor_locator(NullLocator())
             ax.axvline(step, color=RED, lw=1, ls=":")
             last = found.cosine.sel(snn="alpha1").dropna("step").step[-1]
             y = found.cosine.sel(snn="alpha1") if ax is right else 100 * found.accuracy.sel(network="alpha1")

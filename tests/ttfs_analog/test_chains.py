@@ -110,3 +110,11 @@ def test_inputs_out_of_the_range_are_refused():
     model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.Flatten())
     with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
         convert(model, torch.rand(3, 2, 4, 4), input_range=([0.0, 0.9], [1.0, 1.0]))
+
+
+@pytest.mark.parametrize("rest", [[], [nn.ReLU(), nn.Linear(72, 3)]])
+def test_a_normalization_of_every_place_of_an_open_convolution_is_refused(rest):
+    """It would scale the places of one channel differently: no shared weights do that."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.BatchNorm1d(72), *rest)
+    with pytest.raises(InputError, match=r"layer 2 \(BatchNorm1d\)"):
+        convert(model, images(0, 5, 1, 8, 8))

@@ -15,7 +15,7 @@ from montecarlo.mismatch import MismatchLaw
 from ttfs_analog.chip import Chips
 from ttfs_analog.evaluation import evaluate
 from ttfs_analog.finetuning import finetune
-from ttfs_analog.functional import Deviations, readout, spike
+from ttfs_analog.functional import Deviations, combine, fire, fold, fold_readout
 from ttfs_analog.layers import FORMS
 from ttfs_analog.ledger import energy, layer_energies
 from ttfs_analog.mapping import convert
@@ -68,7 +68,8 @@ def test_a_convolution_with_deviations_is_its_dense_layer(options, mapping):
     torch.testing.assert_close(layer.charge(x, layer.weight, deviations.synapse), q, rtol=1e-12, atol=1e-12)
     slope, alpha = (layer.per_neuron(v) for v in (layer.slopes(), layer.alphas()))
     lead = 0.0 if mapping == "b1" else 1.0
-    expected = spike(q, layer.shift(), layer.window_length, slope, deviations, alpha, lead)
+    folded = fold(layer.window_length, slope, deviations, alpha, lead)
+    expected = fire(combine(q, layer.shift(), folded), layer.window_length)
     torch.testing.assert_close(layer(x, deviations).flatten(2), expected, rtol=1e-11, atol=1e-11)
     # every chip may also get images of its own: what the layer before gave it
     each = layer(x.expand(3, *x.shape), deviations)
@@ -104,7 +105,8 @@ def test_a_convolution_as_read_out_with_deviations():
     chips = Chips.draw(LAW, net, range(3), 1).deviations(x)
     before = net.trace(x, chips)[0].unflatten(-1, (3, 5, 5))
     out = net.layers[1]
-    expected = readout(out.charge(before, out.weight, chips[1].synapse), out.shift(), chips[1])
+    q = out.charge(before, out.weight, chips[1].synapse)
+    expected = combine(q, out.shift(), fold_readout(chips[1]))
     assert net(x, chips).shape == (3, 6, 5)
     torch.testing.assert_close(net(x, chips), expected)
 
@@ -140,7 +142,7 @@ def test_energy_of_a_convolution_is_that_of_its_neurons(net):
 
 
 def test_netlists_of_convolutions_and_other_forms_are_refused(net, make_relu):
-    with pytest.raises(InputError, match="layer 0 is a convolution: netlists and ngspice runs take fully"):
+    with pytest.raises(InputError, match="layer 0 is a convolution: netlists and ngspice"):
         net.to_circuit()
     dense = convert(make_relu((4, 5, 2)), images(0, 5, 4), mapping="alpha")
     with pytest.raises(
@@ -154,8 +156,7 @@ def test_operating_points_hold_the_swing_of_convolutions():
     x = images(0, 30, 1, 20, 20)
     net = convert(lenet5(), x)
     assert len(net.points) == len(net.layers)
-    inputs, _ = net.inputs(x)
-    for layer, given, point in zip(net.layers, inputs, net.points, strict=True):
+    for layer, given, point in zip(net.layers, net.inputs(x), net.points, strict=True):
         q = layer.charge(given, layer.weight)
         q = top = q if layer.spiking else q + layer.shift()
         if layer.spiking:  # a ramp ends at the threshold, or at t_max below it
@@ -163,3 +164,27 @@ def test_operating_points_hold_the_swing_of_convolutions():
             top = torch.maximum(q, torch.minimum(ramp, layer.thresholds()))
         swing = max(float(top.max()), 0.0) - min(float(q.min()), 0.0)
         assert 0 < point.v_unit * swing <= point.v_high - point.v_low
+
+
+@pytest.mark.parametrize("mapping", ["b1", "alpha"])
+@torch.no_grad()
+def test_deviations_that_were_met_before_follow_windows_weights_and_slopes(make_relu, mapping):
+    """What frozen chips do is kept between batches: it must not outlive what it was worked out from."""
+    x = images(0, 9, 6)
+    net = convert(make_relu((6, 8, 3)), x, mapping=mapping)
+    for count in (1, 3):
+        chips = Chips.draw(LAW, net, range(count), 5).deviations(x)
+        changed = net.clone()
+        changed(x, chips)
+        changed.set_windows([2.0 * w for w in net.windows])
+        changed.layers[0].weight.mul_(0.5)
+        fresh = changed.clone()
+        assert torch.equal(changed(x, chips), fresh(x, chips))
+        assert not torch.equal(changed(x, chips), net(x, chips))
+        other = net.clone()
+        state = other.state_dict()
+        state["blocks.0.slope"] = 2.0 * state["blocks.0.slope"]
+        other(x, chips)
+        other.load_state_dict(state)
+        fresh = other.clone()
+        assert torch.equal(other(x, chips), fresh(x, chips))

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from circuits.closed_form import respond
 from circuits.layer import Layer, LayerMismatch
 from circuits.operating_point import OperatingPoint
-from ttfs_analog.functional import Deviations, charge, fire, gradients, jacobian, readout, spike
+from ttfs_analog.functional import (
+    Deviations,
+    charge,
+    combine,
+    fire,
+    fold,
+    fold_readout,
+    gradients,
+    jacobian,
+    spike,
+)
 
 T = 2.5
 
@@ -24,6 +34,11 @@ def deviations(rng, chips, n_out, n_in, sigma=0.1):
         torch.tensor(sigma * normal(size=(chips, n_out))),
         torch.tensor(np.expm1(sigma * normal(size=(chips, n_out)))),
     )
+
+
+def readout(q, shift, d):
+    """Logits of neurons that deviate."""
+    return combine(q, shift, fold_readout(d))
 
 
 def problem(rng, batch=4, n_out=5, n_in=3):
@@ -66,7 +81,7 @@ def test_zero_deviations_are_the_ideal_neuron_bit_for_bit(rng):
     one = torch.ones(5, dtype=q.dtype)
     assert torch.equal(charge(x, weight, none.synapse)[0], q)
     assert torch.equal(spike(q, bias, T, one, none)[0], fire(q + bias, T))
-    assert torch.equal(readout(q, bias, none)[0], readout(q, bias))
+    assert torch.equal(readout(q, bias, none)[0], q + bias)
 
 
 @settings(max_examples=40, deadline=None)
@@ -226,3 +241,16 @@ def test_the_jacobian_in_closed_form_is_autograds(rng):
         assert (after == 0).any()
         expected = torch.autograd.functional.jacobian(layer, row)
         torch.testing.assert_close(jacobian(after, weight, slope), expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("lead", [0.0, 1.5])
+def test_folded_deviations_are_the_formula_of_the_module(rng, lead):
+    """The equation at the head of `ttfs_analog.functional`, written out."""
+    x, weight, shift, slope = problem(rng)
+    d, alpha = deviations(rng, 2, 5, 3), torch.tensor(rng.uniform(0.5, 1.0, 5))
+    q = charge(x, weight, d.synapse)
+    beta, o, c = (v[:, None] for v in d[1:])
+    expected = q + (shift - o) * (1 + c) + slope * T * (beta - c) + lead * (slope * beta - alpha * c)
+    found = combine(q, shift, fold(T, slope, d, alpha, lead))
+    # products in another order
+    torch.testing.assert_close(found, expected / (slope * (1 + beta)), rtol=1e-12, atol=1e-13)

@@ -156,3 +156,12 @@ def test_tight_windows_are_a_copy_for_inference(images_and_model):
     assert latency(tight) == pytest.approx(1.0 + sum(tight.windows), rel=1e-14)
     loose = tighten(net, x, zeta=1.0)
     assert loose.windows == pytest.approx([2 * t for t in tight.windows], rel=1e-12)
+
+
+def test_a_network_without_hidden_layers_has_no_windows(make_relu):
+    x = images(0, 5, 6)
+    net = convert(make_relu((6, 3)), x)
+    assert net.windows == []
+    assert not widen(net, net.trace(x))
+    assert tighten(net, x).windows == []
+    assert latency(net) == 1.0

@@ -93,9 +93,13 @@ def describe(found: xr.Dataset, bar: float) -> None:
     print(f"  alpha1  {f'diverges in step {step}: {reason}' if step >= 0 else 'does not diverge'}")
 
 
-def train_in_lockstep(what: str, out: Path, epochs: int | None, seeds: int | None, limit: int | None) -> None:
+def train_in_lockstep(
+    what: str, out: Path, epochs: int | None, seeds: int | None, lr: float | None, limit: int | None
+) -> None:
     """Run one plan, print its figures, save plots and datasets."""
     plan = PLANS[what]
+    if lr is not None:
+        plan = replace(plan, recipes=(replace(plan.recipes[0], lr=lr),))
     data = images(plan.data, limit)
     if plan.steps and limit is None and epochs is None:  # less than an epoch: the images it would take
         used = plan.steps * plan.recipes[0].batch
@@ -155,6 +159,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for plots and netCDF")
     parser.add_argument("--epochs", type=int, help="instead of the plan's")
     parser.add_argument("--seeds", type=int, help="number of seeds, from 0")
+    parser.add_argument("--lr", type=float, help="instead of the plan's learning rates")
     parser.add_argument("--images", type=int, help="only the first images: a quick run")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -162,7 +167,7 @@ def main() -> None:
     if given.what == "spectrum":
         spectrum(given.out, given.seeds)
     else:
-        train_in_lockstep(given.what, given.out, given.epochs, given.seeds, given.images)
+        train_in_lockstep(given.what, given.out, given.epochs, given.seeds, given.lr, given.images)
 
 
 if __name__ == "__main__":

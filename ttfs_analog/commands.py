@@ -25,15 +25,16 @@ from ttfs_analog.training import Progress, Recipe, accuracy, least_epochs, train
 from ttfs_analog.windows import latency, tighten
 
 
-def describe(net: TTFSNetwork, data: Data, out: str, **metadata: Any) -> Result:
-    """Save a network and say how good it is."""
+def describe(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
+    """Save a network and say how good it is; `same` is its agreement with the ReLU network if known."""
     x = data.x_test
     if net.constraints is not None:
         net.constraints.restart(net.constraints.seed)
     score = accuracy(net, x, data.y_test)
     net.metadata |= {"data": data.name, "accuracy": score, **metadata}
     net.save(out)
-    same, _ = agreement(net, to_relu(net), x)
+    if same is None:
+        same, _ = agreement(net, to_relu(net), x)
     result = {
         "path": out,
         "accuracy": score,
@@ -159,8 +160,8 @@ def _map(
     same, error = agreement(net, model, data.x_test)
     reference = accuracy(as_seen_by(model, net), data.x_test, data.y_test)
     extra = {"technology": technology.name, "reference_accuracy": reference}
-    result, text = describe(net, data, out, **extra)
-    result |= {"agreement": same, "logits_relative_error": error}
+    result, text = describe(net, data, out, same=same, **extra)
+    result |= {"logits_relative_error": error}
     return result, (
         f"TTFS network = ReLU network on {100 * same:.2f} % of the test images "
         f"(logits differ by {error:.1e})\n{text}"

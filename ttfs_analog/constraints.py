@@ -223,7 +223,7 @@ class Constraints:
         return x + error
 
     def _shift(self, n: int, x: Tensor) -> Tensor:
-        """Errors of spike times, in units of their std; frozen ones belong to the neurons, whatever the batch."""
+        """Errors of spike times, in units of their std; frozen ones are those of the neurons."""
         assert self.jitter is not None
         place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
         own = self.jitter.scope == "neuron"

@@ -42,23 +42,27 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     x = x.to(net.like)
     if x.shape[1] != net.n_in:
         raise InputError(f"the network takes {net.n_in} inputs, the data have {x.shape[1]}")
-    widest = max(layer.weight.shape[0] for layer in net.layers)
-    step = max(1, ELEMENTS // max(widest * len(x), net.like.numel()))
+    widest = max(layer.n_out for layer in net.layers)
+    some = max(1, min(len(x), ELEMENTS // widest))  # images at a time
+    synapses = max(layer.n_out * layer.weight[0].numel() for layer in net.layers)
+    step = max(1, ELEMENTS // max(widest * some, synapses))
     predicted = np.empty((len(chips), len(x)), np.int16)
-    early, silent = np.zeros(len(chips)), np.zeros(len(chips))
+    count = len(x) * sum(layer.n_out for layer in net.layers if layer.spiking) or 1
+    early, silent = np.zeros(len(chips), np.int64), np.zeros(len(chips), np.int64)
     for k in range(0, len(chips), step):
         part = slice(k, k + step)
-        trace = net.trace(x, chips[part].deviations(x))
-        predicted[part] = trace[-1].argmax(-1).cpu().numpy()
-        hidden, windows = trace[:-1], net.windows
-        count = sum(h[0].numel() for h in hidden) or 1
-        for h, window in zip(hidden, windows, strict=True):
-            early[part] += (h >= window).sum((1, 2)).cpu().numpy() / count
-            silent[part] += (h <= 0).sum((1, 2)).cpu().numpy() / count
+        deviations = chips[part].deviations(x)
+        for first in range(0, len(x), some):
+            images = slice(first, first + some)
+            *hidden, logits = net.trace(x[images], deviations)
+            predicted[part, images] = logits.argmax(-1).cpu().numpy()
+            for h, window in zip(hidden, net.windows, strict=True):
+                early[part] += (h >= window).sum((1, 2)).cpu().numpy()
+                silent[part] += (h <= 0).sum((1, 2)).cpu().numpy()
         if progress:
             progress(min(k + step, len(chips)), len(chips))
     label = y.cpu().numpy()
-    nominal = net(x).argmax(-1).cpu().numpy()
+    nominal = torch.cat([net(part).argmax(-1) for part in x.split(some)]).cpu().numpy()
     mean, low, high = mean_interval((predicted == label).mean(1))
     data_vars = {
         "accuracy": ("chip", (predicted == label).mean(1), "share of right classes"),
@@ -67,9 +71,13 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         "predicted": (("chip", "image"), predicted, "class"),
         "label": ("image", label, "true class"),
         "nominal": ("image", nominal, "class without deviations"),
-        "spikes_per_neuron": ("chip", (1.0 - silent) * bool(hidden), "spikes per hidden neuron and image"),
-        "early": ("chip", early, "share of hidden neurons that fired at t_min"),
-        "silent": ("chip", silent, "share of hidden neurons that did not fire"),
+        "spikes_per_neuron": (
+            "chip",
+            (1.0 - silent / count) * (len(net.layers) > 1),
+            "spikes per hidden neuron and image",
+        ),
+        "early": ("chip", early / count, "share of hidden neurons that fired at t_min"),
+        "silent": ("chip", silent / count, "share of hidden neurons that did not fire"),
     }
     attrs = {"schema": SCHEMA, "entropy": chips.entropy, "law": chips.law, **net.provenance()}
     return with_units(

@@ -19,6 +19,7 @@ Source: Stanojevic et al., Nat. Commun. 2024, eqs. 1-2 and 4-7.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -83,6 +84,7 @@ def fold(
     alpha: Tensor | float = 0.0,
     lead: float = 0.0,
     inside: tuple[int, ...] = (),
+    held: Tensor | None = None,
 ) -> Folded:
     """What frozen deviations make of spiking neurons; the same for every batch.
 
@@ -99,13 +101,20 @@ def fold(
     inside : tuple of int
         (height, width) of a convolution's output; slope and alpha then broadcast to
         (channel, height, width).
+    held : Tensor, shape (chip, neuron), optional
+        Error of the slope from synapses that stay on in phase 2: sum_j W_ij e_ij.
     """
     beta, offset, c = deviations[1:]
+    if held is not None:
+        beta = beta + held / (slope.flatten() if not inside else slope.expand(-1, *inside).flatten())
+        held = held.unflatten(-1, (-1, *inside)) if inside else held
     if inside:
         beta, offset, c = (d.unflatten(-1, (-1, *inside)) for d in (beta, offset, c))
     ramp = slope * (window + lead) * beta - slope * window * c - offset * (1.0 + c)
     if lead:
         ramp = ramp - lead * alpha * c
+    if held is not None:  # it acts from t_min on only
+        ramp = ramp - lead * held
     total = slope + slope * beta
     place = -2 - len(inside)  # of the batch
     return Folded(*(v.unsqueeze(place) for v in (1.0 / total, (1.0 + c) / total, ramp / total)))
@@ -136,7 +145,7 @@ def spike(q: Tensor, shift: Tensor, window: float, slope: Tensor, deviations: De
     return fire(combine(q, shift, fold(window, slope, deviations)), window)
 
 
-def jacobian(x: Tensor, weight: Tensor, slope: Tensor) -> Tensor:
+def jacobian(x: Tensor, weight: Tensor, slope: Tensor, window: float = math.inf) -> Tensor:
     """dx(n)/dx(n-1) = dt(n)/dt(n-1) of a layer in closed form: M W / B.
 
     Parameters
@@ -153,7 +162,7 @@ def jacobian(x: Tensor, weight: Tensor, slope: Tensor) -> Tensor:
     Source: Stanojevic et al. 2024, eq. 4, with the mask of the layer that the derivative is of (thesis,
     eq. 3.12).
     """
-    return (x > 0).to(weight).unsqueeze(-1) * (weight / slope.unsqueeze(-1))
+    return ((x > 0) & (x < window)).to(weight).unsqueeze(-1) * (weight / slope.unsqueeze(-1))
 
 
 class Gradients(NamedTuple):

@@ -6,6 +6,7 @@ skip connection or an unknown layer is refused by name.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple, NoReturn
 
 import torch
@@ -71,8 +72,18 @@ def chain(model: nn.Module) -> list[Step]:
     """
     if isinstance(model, SUPPORTED):  # a single layer is its own chain
         model = nn.Sequential(model)
+    hooked = [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
+    if hooked:
+        raise InputError(
+            f"layer {hooked[0] or type(model).__name__} has forward hooks, which no map can see; remove them"
+        )
     try:
-        graph = _Tracer().trace(model)
+        defaults = {
+            name: p.default
+            for name, p in list(inspect.signature(model.forward).parameters.items())[1:]
+            if p.default is not p.empty
+        }
+        graph = _Tracer().trace(model, concrete_args=defaults or None)
     except Exception as error:  # whatever the user's forward raises on a symbolic input
         reason = " ".join(str(error).split())[:200]
         raise InputError(
@@ -81,18 +92,21 @@ def chain(model: nn.Module) -> list[Step]:
         ) from None
     modules = dict(model.named_modules(remove_duplicate=False))
     steps: list[Step] = []
-    shapes: set[fx.Node] = set()  # sizes and what is computed from them
+    shapes: set[fx.Node] = set()  # sizes, optional arguments, and what is computed from them
     last: fx.Node | None = None
     for node in graph.nodes:
         if node.op == "placeholder":
             if last is not None:
-                if node.args or node.name not in _used(graph):
-                    continue  # an optional argument that is not used
+                if str(node.target).rpartition("_")[0] in defaults or node.name not in _used(graph):
+                    shapes.add(node)  # an optional argument at its default, or one that is not used
+                    continue
                 raise InputError(f"the model takes more than one input ({node.name}); give it one")
             last = node
             continue
         if _is_shape(node, shapes):
             shapes.add(node)
+            continue
+        if _is_assertion(node):
             continue
         inputs = [n for n in node.all_input_nodes if n not in shapes]
         if inputs != [last]:
@@ -107,7 +121,12 @@ def chain(model: nn.Module) -> list[Step]:
 
 
 def _used(graph: fx.Graph) -> set[str]:
-    return {n.name for node in graph.nodes for n in node.all_input_nodes}
+    return {n.name for node in graph.nodes if not _is_assertion(node) for n in node.all_input_nodes}
+
+
+def _is_assertion(node: fx.Node) -> bool:
+    """What fx leaves of arguments that keep their default."""
+    return node.op == "call_function" and "_assert" in getattr(node.target, "__name__", "")
 
 
 def _is_shape(node: fx.Node, shapes: set[fx.Node]) -> bool:
@@ -144,7 +163,10 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step | None:
     made = _functional(node)
     if made is None:
         name = getattr(node.target, "__name__", str(node.target))
-        raise InputError(f"{where} ({name}) is not supported; {REMEDY}")
+        advice = next(
+            (a for kind, a in ADVICE.items() if kind.__name__.lower() == name.replace("_", "")), REMEDY
+        )
+        raise InputError(f"{where} ({name}) is not supported; {advice}")
     return None if isinstance(made, nn.Identity) else Step(where, made)
 
 

@@ -89,7 +89,6 @@ class TTFSLayer(nn.Module):
         self.register_buffer("alpha", torch.zeros_like(bias) if alpha is None else alpha.clone())
         self.register_buffer("border", None if border is None else border.clone())
         self.inside: tuple[int, ...] = ()  # (height, width) of a convolution's output
-        self._folded: tuple[Any, Folded] | None = None
         self._refresh()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -97,6 +96,7 @@ class TTFSLayer(nn.Module):
 
     def _refresh(self) -> None:
         """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
+        self._folded: tuple[Any, Folded] | None = None
         self._window = float(self.window)
         self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
         self._unit = not self.tracked and bool((self.slope == 1).all())
@@ -124,13 +124,14 @@ class TTFSLayer(nn.Module):
         """Neurons."""
         return self.weight.shape[0] * math.prod(self.inside)
 
-    def slopes(self) -> Tensor:
-        """B, shape (out,)."""
-        return self.alpha + self.weight.flatten(1).sum(1) if self.tracked else self.slope
+    def slopes(self, weight: Tensor | None = None) -> Tensor:
+        """B, shape (out,), with the layer's own weights or others."""
+        weight = self.weight if weight is None else weight
+        return self.alpha + weight.flatten(1).sum(1) if self.tracked else self.slope
 
     def check_slopes(self, where: str) -> None:
         """Refuse a neuron that could never fire: B <= 0."""
-        slopes = self.slopes()
+        slopes = self.slopes().detach()
         if not bool((slopes > 0).all()):
             i = int(slopes.argmin())
             raise InputError(
@@ -183,8 +184,8 @@ class TTFSLayer(nn.Module):
             u = self.drive(x, weight)
             if not self.spiking:
                 return u
-            return fire(u, self._window, None if self._unit else self._broadcast(self.slopes()))
-        folded = self._fold(deviations)
+            return fire(u, self._window, None if self._unit else self._broadcast(self.slopes(weight)))
+        folded = self._fold(deviations, weight)
         shift = self._broadcast(self.bias)
         if self.border is not None:
             shift = shift + self.border
@@ -200,21 +201,25 @@ class TTFSLayer(nn.Module):
     def _bounded(self, z: Tensor) -> Tensor:
         return fire(z, self._window) if self.spiking else z
 
-    def _fold(self, deviations: Deviations) -> Folded:
+    def _fold(self, deviations: Deviations, weight: Tensor) -> Folded:
         """What the deviations do, kept as long as nothing it depends on changes: chips are frozen."""
-        key = (deviations, self._window, self._lead)
-        if self._folded is not None and self._folded[0][0] is deviations and self._folded[0][1:] == key[1:]:
+        key = (deviations, self._window)
+        if self._folded is not None and self._folded[0][0] is deviations and self._folded[0][1] == key[1]:
             return self._folded[1]
         if not self.spiking:
             folded = fold_readout(deviations, self.inside)
         else:
-            slope, alpha = self._broadcast(self.slopes()), self._broadcast(self.alphas())
-            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside)
+            slope, alpha = self._broadcast(self.slopes(weight)), self._broadcast(self.alphas())
+            held = None
+            if self.form in FORCED and deviations.synapse is not None:  # synapses stay on in phase 2
+                every = weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
+                held = (every * deviations.synapse).sum(-1)
+            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside, held)
         if deviations.synapse is not None and len(deviations.synapse) == 1 and not self.inside:
             folded = folded._replace(
                 weight_gain=(1.0 + deviations.synapse[0]) * folded.gain[0].transpose(0, 1)
             )
-        if not self.tracked and self.form != "equal":  # else it depends on the weights
+        if self.form == "b1" and not torch.is_inference_mode_enabled():  # else it depends on the weights
             self._folded = (key, folded)
         return folded
 

@@ -104,7 +104,9 @@ def convert(
         raise InputError("the calibration data hold no inputs")
     shape = _input_shape(steps, calibration, x)
     low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in input_range)
-    twin = stages([s for s in steps if not isinstance(s.module, nn.Unflatten)], shape, (low, high), like)
+    if isinstance(steps[0].module, nn.Unflatten):
+        steps = steps[1:]
+    twin = stages(steps, shape, (low, high), like)
     if mapping != "b1":
         rescale(twin, delta=delta, b_low=b_low, positive=mapping == "positive")
     blocks: list[nn.Module] = []
@@ -131,7 +133,7 @@ def _input_shape(steps: list[Step], calibration: Any, x: Tensor) -> tuple[int, .
     first = next(s for s in steps if not isinstance(s.module, nn.ReLU | nn.BatchNorm1d))
     if isinstance(first.module, nn.Unflatten):
         shape = tuple(first.module.unflattened_size)
-    elif isinstance(first.module, nn.Linear | nn.Flatten):
+    elif isinstance(first.module, nn.Linear):
         shape = (x.shape[1],)
     elif isinstance(calibration, Data):
         shape = calibration.shape

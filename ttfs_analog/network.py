@@ -85,6 +85,10 @@ class TTFSNetwork(nn.Module):
 
     def require_points(self) -> None:
         """Refuse a network whose layers have no operating points."""
+        if any(layer.form != "b1" for layer in self._layers):
+            raise InputError(
+                "operating points and energies are those of form b1; convert with mapping b1 for them"
+            )
         if len(self.points) != len(self.layers):
             raise InputError("the network has no operating points; make it with 'train' or 'convert'")
 
@@ -143,6 +147,8 @@ class TTFSNetwork(nn.Module):
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""
         shape = self.input_shape
+        if len(shape) == 1 and x.dim() == 4 and x.shape[-1] != shape[0]:
+            return x.flatten(1)
         if len(shape) == 1 or tuple(x.shape[-len(shape) :]) == shape:
             return x
         return x.unflatten(-1, shape)
@@ -170,10 +176,17 @@ class TTFSNetwork(nn.Module):
     @torch.no_grad()
     def spikes_per_neuron(self, x: Tensor) -> float:
         """Mean number of spikes per hidden neuron and input."""
-        hidden = self.trace(x)[:-1]
-        if not hidden:
-            return 0.0
-        return float(sum((h > 0).sum() for h in hidden)) / sum(h.numel() for h in hidden)
+        spikes = neurons = 0
+        for part in x.split(CALIBRATION):
+            for h in self.trace(part.to(self.like))[:-1]:
+                spikes += int((h > 0).sum())
+                neurons += h.numel()
+        return spikes / (neurons or 1)
+
+    @property
+    def products(self) -> int:
+        """Multiply-accumulates of one input: what a forward pass costs."""
+        return sum(layer.n_out * layer.weight[0].numel() for layer in self._layers)
 
     def to_circuit(self) -> list[Layer]:
         """The layers as circuits.
@@ -202,7 +215,7 @@ class TTFSNetwork(nn.Module):
 
     @torch.no_grad()
     def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:
-        """Choose each layer's operating point so that every trajectory stays in the swing.
+        """Choose each layer's operating point so that every trajectory stays in the swing (form b1 only).
 
         Parameters
         ----------
@@ -211,7 +224,9 @@ class TTFSNetwork(nn.Module):
             many places as time allows).
         """
         self.points = []
-        x = self.shaped(x[:CALIBRATION])
+        if any(layer.form != "b1" for layer in self._layers):
+            return
+        x = self.shaped(x[:CALIBRATION].to(self.like))
         for block in self.blocks:
             if isinstance(block, TTFSLayer):
                 low, high = 0.0, 0.0

@@ -102,9 +102,11 @@ class Preprocessor:
         out = self._shape_after(where, stage)
         if self.pending is not None:
             extra = stage.drive(self.pending.shift[None], None)[0]
-            if geometry is None or bool((extra == extra.flatten(1)[:, 0][:, None, None]).all()):
-                stage.bias = stage.bias + (extra if geometry is None else extra[:, 0, 0])
-            else:  # the bias of a place with all its inputs stays; the map holds the rest
+            if geometry is None:
+                stage.bias = stage.bias + extra
+            elif self.pending.constant() and not any(geometry["padding"]):
+                stage.bias = stage.bias + extra[:, 0, 0]
+            else:
                 stage.border = extra
             stage.scale_inputs(self.pending.kappa)
             self.pending = None
@@ -134,6 +136,11 @@ class Preprocessor:
             )
         kappa, shift = scale_and_shift(norm, where)
         stage = self.open
+        if stage is not None and len(kappa) != len(stage.bias):
+            raise InputError(
+                f"{where} scales every place of {stage.where} on its own, which shared weights cannot; use "
+                "BatchNorm2d before Flatten"
+            )
         if stage is None:
             old = self.pending or Affine(torch.ones_like(kappa), self._everywhere(torch.zeros_like(shift)))
             moved = self._everywhere(kappa) * old.shift + self._everywhere(shift)

@@ -21,6 +21,8 @@ from ttfs_analog.network import TTFSNetwork
 BATCH = 250
 SAMPLE = 2_000_000
 """Activations of a layer that a percentile is taken from."""
+BUDGET = 500_000_000_000
+"""Multiply-accumulates spent on calibration; larger data are sampled evenly."""
 GAMMA = 10.0
 
 
@@ -43,13 +45,14 @@ def choose_windows(
     if percentile is not None and not 0 < percentile <= 100:
         raise InputError(f"percentile must lie in (0, 100], got {percentile}")
     free = net.constrained(None)
+    x = x[:: max(1, math.ceil(len(x) * net.products / BUDGET))]
     spiking = [layer for layer in free.layers if layer.spiking]
     for layer in spiking:
         layer.set_windows(window=math.inf)
     largest = [0.0] * len(spiking)
     kept: list[list[Tensor]] = [[] for _ in spiking]
     batches = x.split(BATCH)
-    for part in batches:
+    for part in (b.to(net.like) for b in batches):
         for n, h in enumerate(free.trace(part)[:-1]):
             largest[n] = max(largest[n], float(h.max()))
             if percentile is not None:
@@ -78,6 +81,8 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
         Whether a window changed.
     """
     windows = net.windows
+    if not windows:
+        return False
     # one call and one wait for all layers: this runs after every step
     largest = torch.stack(torch._foreach_max([h.detach() for h in activations[:-1]])).tolist()
     wanted = [max(old, gamma * top) for old, top in zip(windows, largest, strict=True)]
@@ -94,7 +99,7 @@ def tighten(
 
     Source: thesis, section 3.6.2, remark (ii).
     """
-    tight, x = net.clone(), x.to(net.like)
+    tight = net.clone()
     tight.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile))
     tight.rescale(x)
     return tight

@@ -96,7 +96,10 @@ def train_network(
     if form == "relu":
         history = train(model, sets, recipe, **options)
         metadata["history"] = history
-        return _map(model.cpu(), sets, out, metadata, zeta=zeta, percentile=percentile, technology=technology)
+        windows: dict[str, Any] = {"zeta": zeta, "percentile": percentile}
+        found = _map(model.cpu(), sets, out, metadata, technology=technology, **windows)
+        Path(file).unlink(missing_ok=True)
+        return found
     net = convert(model, sets, mapping=form, zeta=zeta, technology=technology, metadata=metadata)
     net.metadata["history"] = train(net, sets, recipe, **options)
     trained = net.windows
@@ -110,8 +113,8 @@ def place_of(device: str) -> torch.device:
     """A torch device that is there."""
     try:
         place = torch.device(device)
-        torch.zeros(1, device=place)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=place).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(
             f"device {device!r} cannot be used ({' '.join(str(error).split())[:100]}); use --device cpu"
         ) from None

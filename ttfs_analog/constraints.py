@@ -113,6 +113,8 @@ class WeightBits:
 
     def quantize(self, n: int, weight: Tensor) -> Tensor:
         """Weights of layer n on their grid."""
+        if n >= len(self.units):
+            raise InputError("weight bits have no units yet: apply them with ttfs_analog.hardware.constrain")
         return _Rounded.apply(weight, self.units[n], 2 ** (self.bits - 1))
 
 
@@ -182,15 +184,15 @@ class Constraints:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serialisable."""
-        return {"seed": self.seed, "parts": [{"kind": type(p).__name__, **asdict(p)} for p in self.parts]}
+        return {"seed": self.seed, "parts": [{"part": type(p).__name__, **asdict(p)} for p in self.parts]}
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Constraints:
         """The inverse of `to_dict`."""
         parts = []
         for about in found["parts"]:
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items() if k != "kind"}
-            parts.append(KINDS[about["kind"]](**values))
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items() if k != "part"}
+            parts.append(KINDS[about["part"]](**values))
         return cls(parts, int(found["seed"]))
 
     def input(self, x: Tensor) -> Tensor:

@@ -82,7 +82,14 @@ def finetune(
 
     recipe = Recipe(epochs, batch, lr, seed=seed)
     optimize(
-        tuned, (x_train, y_train), loss_of, recipe, checkpoint=checkpoint, resume=resume, progress=progress
+        tuned,
+        (x_train, y_train),
+        loss_of,
+        recipe,
+        checkpoint=checkpoint,
+        resume=resume,
+        chances=generator,
+        progress=progress,
     )
     tuned.rescale(x_train)
     return tuned

@@ -116,8 +116,11 @@ def fold(
     if held is not None:  # it acts from t_min on only
         ramp = ramp - lead * held
     total = slope + slope * beta
+    dead = total <= 0  # such a potential never rises to its threshold
+    inverse = torch.where(dead, 0.0, 1.0 / total)
     place = -2 - len(inside)  # of the batch
-    return Folded(*(v.unsqueeze(place) for v in (1.0 / total, (1.0 + c) / total, ramp / total)))
+    offset = torch.where(dead, -1.0, ramp * inverse)
+    return Folded(*(v.unsqueeze(place) for v in (inverse, (1.0 + c) * inverse, offset)))
 
 
 def fold_readout(deviations: Deviations, inside: tuple[int, ...] = ()) -> Folded:

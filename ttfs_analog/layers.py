@@ -227,13 +227,14 @@ class TTFSLayer(nn.Module):
         """A value per channel so that it broadcasts to (channel, height, width)."""
         return value[:, None, None] if self.inside else value
 
-    def neurons(self) -> Layer:
+    def neurons(self, weight: Tensor | None = None) -> Layer:
         """Every neuron with synapses of its own, (neuron, tap): what mismatch is drawn for."""
-        return self._circuit(self.synapses(), self.shift(), self.per_neuron(self.slopes()))
+        return self._circuit(self.synapses(weight), self.shift(), self.per_neuron(self.slopes(weight)))
 
-    def synapses(self) -> Tensor:
+    def synapses(self, weight: Tensor | None = None) -> Tensor:
         """Weights of every neuron, shape (neuron, tap)."""
-        return self.weight.detach().flatten(1).repeat_interleave(math.prod(self.inside), 0)
+        weight = self.weight if weight is None else weight
+        return weight.detach().flatten(1).repeat_interleave(math.prod(self.inside), 0)
 
     def _circuit(self, weights: Tensor, shift: Tensor, slope: Tensor) -> Layer:
         def array(value: Tensor) -> np.ndarray:
@@ -243,9 +244,9 @@ class TTFSLayer(nn.Module):
         bias = array(shift) / (array(slope) if self.spiking else 1.0)
         return Layer(array(weights), bias, start, start + float(self.window), array(slope), self.spiking)
 
-    def swing_samples(self, x: Tensor) -> list[tuple[Layer, np.ndarray]]:
+    def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
         """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing."""
-        return [(self.neurons(), x.detach().double().cpu().numpy())]
+        return [(self.neurons(weight), x.detach().double().cpu().numpy())]
 
     def extra_repr(self) -> str:
         kind = f"window={self._window:.4g}" if self.spiking else "readout"
@@ -276,7 +277,7 @@ class TTFSConv2d(TTFSLayer):
     """
 
     geometry: dict[str, Any]
-    SAMPLES = 100_000_000
+    SAMPLES = 20_000_000
     """Patches x taps x channels that are followed to find the swing."""
 
     def __init__(
@@ -328,7 +329,7 @@ class TTFSConv2d(TTFSLayer):
         inputs = "ngtl" if x.dim() == 4 else "cngtl"  # the same images for all chips, or each its own
         return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), own).flatten(2)
 
-    def swing_samples(self, x: Tensor) -> list[tuple[Layer, np.ndarray]]:
+    def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
         patches = self._patches(x)  # (image, group, tap, place)
         share = self.weight.shape[0] // self.groups
         result = []
@@ -337,6 +338,6 @@ class TTFSConv2d(TTFSLayer):
             rows = patches[:, g].transpose(1, 2).flatten(0, 1)
             budget = max(64, self.SAMPLES // (self.weight[pick].numel() * self.groups))
             rows = rows[:: -(-len(rows) // budget)]
-            channel = self._circuit(self.weight[pick].flatten(1), self.bias[pick], self.slopes()[pick])
+            channel = self._circuit(weight[pick].flatten(1), self.bias[pick], self.slopes()[pick])
             result.append((channel, rows.detach().double().cpu().numpy()))
         return result

@@ -43,10 +43,10 @@ def layer_energies(
     net.require_points()
     total = []
     inputs, trace = net.inputs(x, deviations), net.trace(x, deviations)
-    for layer, point, deviation, before, after in zip(
-        net.layers, net.points, deviations, inputs, trace, strict=True
+    for layer, point, deviation, before, after, weight in zip(
+        net.layers, net.points, deviations, inputs, trace, net.weights(), strict=True
     ):
-        q = layer.charge(before, layer.weight.clamp(min=0), deviation.synapse).sum(-1)
+        q = layer.charge(before, weight.clamp(min=0), deviation.synapse).sum(-1)
         if not layer.spiking:
             q = q + layer.shift().clamp(min=0).sum()
         unit = point.unit_energy
@@ -144,8 +144,10 @@ def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, fl
 
 def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
     total = x.new_zeros(len(x))
-    for layer, point, before, after in zip(net.layers, net.points, net.inputs(x), net.trace(x), strict=True):
-        q = layer.charge(before, layer.weight)
+    for layer, point, before, after, weight in zip(
+        net.layers, net.points, net.inputs(x), net.trace(x), net.weights(), strict=True
+    ):
+        q = layer.charge(before, weight)
         if layer.spiking:
             top = q + layer.per_neuron(layer.slopes()) * layer.window
             v = torch.where(after > 0, layer.thresholds(), top)

@@ -104,6 +104,8 @@ def convert(
         raise InputError("the calibration data hold no inputs")
     shape = _input_shape(steps, calibration, x)
     low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in input_range)
+    if not bool((high > low).all()):  # NaN is caught here too
+        raise InputError(f"the input range must have p < q, got {low.tolist()} and {high.tolist()}")
     if isinstance(steps[0].module, nn.Unflatten):
         steps = steps[1:]
     twin = stages(steps, shape, (low, high), like)
@@ -151,8 +153,6 @@ def _input_shape(steps: list[Step], calibration: Any, x: Tensor) -> tuple[int, .
 def _unit(net: TTFSNetwork, x: Tensor) -> Tensor:
     """Inputs of the model (image, in) as those of the network, in [0, 1]."""
     low, high = _ends(net, x)
-    if not bool((high > low).all()):
-        raise InputError("the input range must have p < q")
     return ((net.shaped(x) - low) / (high - low)).flatten(1)
 
 

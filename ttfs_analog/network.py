@@ -202,6 +202,11 @@ class TTFSNetwork(nn.Module):
                     f"layer {n} is a convolution: netlists and ngspice runs take fully connected layers; "
                     "evaluate, finetune and energy take both"
                 )
+            if self.constraints and (self.constraints.jitter or self.constraints.steps):
+                raise InputError(
+                    "netlists and ngspice runs know no jitter and no clock: take a network without these "
+                    "constraints (weight bits and latency are kept)"
+                )
             if layer.form != "b1":
                 raise InputError(
                     f"layer {n} has form {layer.form!r}: whole networks run in ngspice in form b1; "
@@ -211,7 +216,14 @@ class TTFSNetwork(nn.Module):
 
     def neurons(self) -> list[Layer]:
         """Every neuron of every layer with synapses of its own: what mismatch is drawn for."""
-        return [layer.neurons() for layer in self.layers]
+        return [layer.neurons(weight) for layer, weight in zip(self._layers, self.weights(), strict=True)]
+
+    def weights(self) -> list[Tensor]:
+        """Weights as the hardware holds them: on their grid under WeightBits."""
+        limits = self.constraints
+        if limits is None or limits.bits is None:
+            return [layer.weight for layer in self._layers]
+        return [limits.bits.quantize(n, layer.weight) for n, layer in enumerate(self._layers)]
 
     @torch.no_grad()
     def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:
@@ -226,15 +238,17 @@ class TTFSNetwork(nn.Module):
         self.points = []
         if any(layer.form != "b1" for layer in self._layers):
             return
-        x = self.shaped(x[:CALIBRATION].to(self.like))
+        x, held = self.shaped(x[:CALIBRATION].to(self.like)), self.weights()
         for block in self.blocks:
             if isinstance(block, TTFSLayer):
                 low, high = 0.0, 0.0
-                for layer, inputs in block.swing_samples(x):
+                for layer, inputs in block.swing_samples(x, held[len(self.points)]):
                     lowest, highest = trajectory_range(layer, inputs)
                     low, high = min(low, float(lowest.min())), max(high, float(highest.max()))
                 self.points.append(technology_point.fit_swing(low, high, SWING_MARGIN))
-            x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
+                x = block(x, None, held[len(self.points) - 1])
+            else:
+                x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
 
     def rescale(self, x: Tensor) -> None:
         """Choose the operating points again after weights or windows have changed."""

@@ -10,6 +10,8 @@ activity regularization: thesis of A. Stanojevic, EPFL 2023, Table 2.1.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable
@@ -184,6 +186,7 @@ def optimize(
     score: Callable[[], float] | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    chances: torch.Generator | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """The training loop over shuffled batches; see `train`.
@@ -192,21 +195,26 @@ def optimize(
     ----------
     after : callable, optional
         Called after every step.
+    chances : torch.Generator, optional
+        What `loss_of` draws from; kept in the checkpoint.
     """
     x, y = data
     file = None if checkpoint is None else Path(checkpoint)
     generator = torch.Generator().manual_seed(recipe.seed)
     per_epoch = -(-len(x) // recipe.batch)
     steps = recipe.epochs * per_epoch
+    fingerprint = "" if file is None else _fingerprint(model, x, y)
     optimizer = recipe.build(model.parameters())
     history: list[dict[str, float]] = []
     first, skip, total = 0, 0, 0.0
     if resume and file is not None and file.exists():
-        state = _read(file, recipe, len(x))
+        state = _read(file, recipe, fingerprint)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
         torch.set_rng_state(state["rng"])
+        if chances is not None:
+            chances.set_state(state["chances"])
         if isinstance(model, TTFSNetwork) and model.constraints:
             model.constraints.set_trial_state(state["jitter"])
         first, skip, total, history = state["epoch"], state["step"], state["total"], state["history"]
@@ -218,7 +226,10 @@ def optimize(
 
     def keep(epoch: int, step: int, start: Tensor, total: float) -> None:
         if file is not None:
-            _write(file, recipe, len(x), model, optimizer, start, epoch, step, total, history)
+            state = {"epoch": epoch, "step": step, "total": total, "history": history, "generator": start}
+            if chances is not None:
+                state["chances"] = chances.get_state()
+            _write(file, recipe, fingerprint, model, optimizer, state)
 
     try:
         for epoch in range(first, recipe.epochs):
@@ -259,32 +270,36 @@ def optimize(
     return history
 
 
+def _fingerprint(model: nn.Module, x: Tensor, y: Tensor) -> str:
+    """What a checkpoint belongs to: layers, forms, constraints, and a sample of the data."""
+    about: list[Any] = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
+    if isinstance(model, TTFSNetwork):
+        about += [layer.form for layer in model.layers]
+        about.append(model.constraints.to_dict() if model.constraints else None)
+    digest = hashlib.sha256(json.dumps([type(model).__name__, about]).encode())
+    for part in (x[:: max(1, len(x) // 200)], y):
+        digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def _write(
     file: Path,
     recipe: Recipe,
-    images: int,
+    fingerprint: str,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    start: Tensor,
-    epoch: int,
-    step: int,
-    total: float,
-    history: list[dict[str, float]],
+    state: dict[str, Any],
 ) -> None:
     """One file, replaced whole: a death while writing leaves the one before."""
     limits = model.constraints if isinstance(model, TTFSNetwork) else None
     state = {
+        **state,
         "recipe": asdict(recipe),
-        "images": images,
+        "fingerprint": fingerprint,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "generator": start,
         "rng": torch.get_rng_state(),
         "jitter": limits.trial_state() if limits else {},
-        "epoch": epoch,
-        "step": step,
-        "total": total,
-        "history": history,
     }
     part = file.with_name(file.name + ".part")
     with open(part, "wb") as out:
@@ -292,29 +307,26 @@ def _write(
     part.replace(file)
 
 
-def _read(file: Path, recipe: Recipe, images: int) -> dict[str, Any]:
+def _read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     try:
         state = torch.load(file, weights_only=True)
         given = state["recipe"]
+        same = state["fingerprint"] == fingerprint
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
-    other = [k for k, v in asdict(recipe).items() if given.get(k) != v and k != "epochs"]
-    if (
-        other
-        or state["images"] != images
-        or (given["epochs"] != recipe.epochs and recipe.schedule == "cosine")
-    ):
-        raise InputError(
-            f"{file} belongs to another training ({', '.join(other) or 'epochs or images'} differ); remove "
-            "it to start anew"
-        )
+    other = [k for k, v in asdict(recipe).items() if given.get(k) != v]
+    if recipe.schedule != "cosine":  # its rates do not depend on the end
+        other = [k for k in other if k != "epochs"]
+    if other or not same:
+        what = ", ".join(other + ["network or data"] * (not same))
+        raise InputError(f"{file} belongs to another training ({what} differ); remove it to start anew")
     return state
 
 
 @torch.no_grad()
 def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int = 1000) -> float:
     """Share of right classes."""
-    place = next(model.parameters()) if isinstance(model, nn.Module) else x
+    place = next(model.parameters(), x) if isinstance(model, nn.Module) else x
     right = 0
     for part, label in zip(x.split(batch), y.split(batch), strict=True):
         right += int((model(part.to(place)).argmax(-1) == label.to(place.device)).sum())

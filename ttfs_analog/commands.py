@@ -114,7 +114,7 @@ def place_of(device: str) -> torch.device:
     try:
         place = torch.device(device)
         torch.zeros(1, device=place).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError) as error:
         raise InputError(
             f"device {device!r} cannot be used ({' '.join(str(error).split())[:100]}); use --device cpu"
         ) from None
@@ -172,11 +172,17 @@ def _map(
 
 
 def constrain_network(
-    net: TTFSNetwork, data: Data, parts: list[Constraint], *, out: str, seed: int
+    net: TTFSNetwork,
+    data: Data,
+    parts: list[Constraint],
+    *,
+    out: str,
+    seed: int,
+    progress: Progress | None = None,
 ) -> Result:
     """Put a network under hardware constraints and say what they cost."""
     before = accuracy(net, data.x_test, data.y_test)
-    made = constrain(net, data.x_train, parts, seed)
+    made = constrain(net, data.x_train, parts, seed, progress)
     result, text = describe(made, data, out)
     return {**result, "accuracy_before": before}, f"accuracy before: {100 * before:.2f} %\n{text}"
 

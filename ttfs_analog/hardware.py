@@ -14,10 +14,16 @@ from circuits.errors import InputError
 from ttfs_analog.constraints import Constraint, Constraints
 from ttfs_analog.functional import Deviations
 from ttfs_analog.network import TTFSNetwork
-from ttfs_analog.windows import choose_windows
+from ttfs_analog.windows import Progress, choose_windows
 
 
-def constrain(net: TTFSNetwork, x: Tensor, parts: Iterable[Constraint], seed: int = 0) -> TTFSNetwork:
+def constrain(
+    net: TTFSNetwork,
+    x: Tensor,
+    parts: Iterable[Constraint],
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TTFSNetwork:
     """A copy of a network under constraints, its windows and weight units fixed from calibration inputs.
 
     Parameters
@@ -38,7 +44,7 @@ def constrain(net: TTFSNetwork, x: Tensor, parts: Iterable[Constraint], seed: in
         limits = Constraints([fitted if p is limits.bits else p for p in limits.parts], seed)
     made = net.constrained(None)
     if limits.percentile is not None:
-        made.set_windows(choose_windows(made, x, percentile=limits.percentile))
+        made.set_windows(choose_windows(made, x, percentile=limits.percentile, progress=progress))
         made.rescale(x)
     made.constraints = limits
     return made

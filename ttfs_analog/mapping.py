@@ -39,7 +39,7 @@ from ttfs_analog.preprocessing import stages
 from ttfs_analog.rescaling import B_LOW, DELTA, rescale
 from ttfs_analog.stage import Stage
 from ttfs_analog.twin import Border
-from ttfs_analog.windows import choose_windows
+from ttfs_analog.windows import Progress, choose_windows
 
 Range = tuple[float | Sequence[float], float | Sequence[float]]
 BATCH = 500
@@ -58,6 +58,7 @@ def convert(
     input_range: Range = (0.0, 1.0),
     technology: Technology | None = None,
     metadata: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> TTFSNetwork:
     """Map a ReLU network to a TTFS network with the same function.
 
@@ -125,7 +126,7 @@ def convert(
             f"inputs must lie in [0, 1] after the input range is taken out, found {float(x.min()):.3g}.."
             f"{float(x.max()):.3g}; scale them, or give their range (input_range)"
         )
-    net.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile))
+    net.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile, progress=progress))
     net.choose_points(x, (technology or Technology.load("ideal")).operating_point)
     return net
 

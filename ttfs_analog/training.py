@@ -25,9 +25,8 @@ from torch import Tensor, nn
 from circuits.errors import InputError
 from ttfs_analog.datasets import Data
 from ttfs_analog.network import TTFSNetwork
-from ttfs_analog.windows import widen
+from ttfs_analog.windows import Progress, widen
 
-Progress = Callable[[int, int], None]
 LEAST_STEPS = 1500
 SMALL = 200_000
 """Parameters below which more than one thread only costs time."""

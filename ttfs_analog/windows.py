@@ -11,6 +11,7 @@ Nat. Commun. 2024, Methods (ii) and (iv); adaptive windows: ibid., eq. 8.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from circuits.errors import InputError
 from ttfs_analog.network import TTFSNetwork
 
+Progress = Callable[[int, int], None]
 BATCH = 250
 SAMPLE = 2_000_000
 """Activations of a layer that a percentile is taken from."""
@@ -28,7 +30,12 @@ GAMMA = 10.0
 
 @torch.no_grad()
 def choose_windows(
-    net: TTFSNetwork, x: Tensor, *, zeta: float = 0.5, percentile: float | None = None
+    net: TTFSNetwork,
+    x: Tensor,
+    *,
+    zeta: float = 0.5,
+    percentile: float | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
     """Firing windows of the hidden layers, from activations that no window clips.
 
@@ -52,13 +59,15 @@ def choose_windows(
     largest = [0.0] * len(spiking)
     kept: list[list[Tensor]] = [[] for _ in spiking]
     batches = x.split(BATCH)
-    for part in (b.to(net.like) for b in batches):
+    for k, part in enumerate(b.to(net.like) for b in batches):
         for n, h in enumerate(free.trace(part)[:-1]):
             largest[n] = max(largest[n], float(h.max()))
             if percentile is not None:
                 fired = h[h > 0]
                 share = max(1, SAMPLE // len(batches))
                 kept[n].append(fired[:: max(1, -(-len(fired) // share))])
+        if progress:
+            progress(k + 1, len(batches))
     windows = []
     for top, parts in zip(largest, kept, strict=True):
         fired = torch.cat(parts) if parts else x.new_empty(0)

@@ -31,6 +31,7 @@ class Campaign(Plan):
         *,
         synapses: int = 8,
         sigma: dict[str, float] | None = None,
+        design: str = "plain",
     ) -> Campaign:
         """The standard protocol for neurons of a technology.
 
@@ -44,10 +45,12 @@ class Campaign(Plan):
             Synapses per neuron.
         sigma : dict, optional
             Sigmas by term that replace the technology's own.
+        design : {"plain", "latin", "sobol"}
+            How the samples fill the space of deviations.
         """
         law = MismatchLaw.of({**technology.mismatch, **(sigma or {})})
         point = technology.operating_point.fit_swing(*V_RANGE)
-        return cls(technology.name, law, point, samples, synapses, entropy)
+        return cls(technology.name, law, point, samples, synapses, entropy, design=design)
 
     def run(
         self,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from circuits.errors import InputError
 from circuits.operating_point import OperatingPoint
-from montecarlo.mismatch import MismatchLaw
+from montecarlo.designs import check_design
+from montecarlo.mismatch import NEURON, MismatchLaw
 from montecarlo.protocol import Stimuli, stimuli
 
 
@@ -26,19 +27,24 @@ class Plan:
     patterns: int = 5  #: weight patterns; the last is held out of the fit
     random: int = 8  #: held-out random stimuli
     batch: int = 256  #: samples written at a time: what an interruption can lose
+    design: str = "plain"  #: how samples fill the space of deviations, see `montecarlo.designs`
 
     def __post_init__(self) -> None:
         for item, least in (("samples", 1), ("synapses", 1), ("entropy", 0), ("batch", 1)):
             value = getattr(self, item)
             if not isinstance(value, int) or value < least:
                 raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")
+        check_design(self.design, self.samples, self.synapses + len(NEURON))
 
     @property
     def stimuli(self) -> Stimuli:
         return stimuli(self.synapses, self.patterns, self.random, self.entropy)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        fields = dataclasses.asdict(self) | {"law": self.law.to_dict()}
+        if self.design == "plain":  # plans from before there were designs keep their hashes
+            del fields["design"]
+        return json.dumps(fields, sort_keys=True)
 
     @property
     def hash(self) -> str:

@@ -23,6 +23,8 @@ from circuits.netlist import build
 from circuits.network import simulate
 from circuits.ngspice import Ngspice, parallel
 from circuits.stimulus import stimulus
+from montecarlo.designs import normals
+from montecarlo.mismatch import NEURON, TERMS
 from montecarlo.plan import Plan
 from montecarlo.schema import (
     CHARACTERIZATION,
@@ -32,13 +34,19 @@ from montecarlo.schema import (
     open_dataset,
     package_version,
 )
-from montecarlo.seeds import generator
+from montecarlo.seeds import COMMON, generator
 
 
 def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
     """Deviations of the given samples, as one layer whose neurons are the samples."""
     weights = plan.stimuli.weights
-    drawn = [plan.law.draw(weights[[k % len(weights)]], generator(plan.entropy, int(k))) for k in samples]
+    z = normals(plan.design, plan.entropy, samples, plan.samples, len(NEURON) + plan.synapses)
+    drawn = []
+    for k, own in zip(samples.tolist(), z, strict=True):
+        # one by one: a sample's bits do not depend on its neighbors. Every sample is from a chip of its own
+        common = generator(plan.entropy, COMMON, k).standard_normal(len(TERMS)) if plan.law.common else None
+        neuron, synapse = own[: len(NEURON), None], own[None, len(NEURON) :]
+        drawn.append(plan.law.deviations(weights[[k % len(weights)]], neuron, synapse, common))
     fields = [f.name for f in dataclasses.fields(LayerMismatch)]
     return LayerMismatch(**{f: np.concatenate([d[f] for d in drawn])[None] for f in fields})
 
@@ -99,7 +107,8 @@ def _open_store(plan: Plan, path: Path, simulator: Ngspice) -> None:
         held = open_dataset(path, CHARACTERIZATION).attrs
         if held.get("plan_hash") != plan.hash:
             old, new = json.loads(held.get("plan", "{}")), json.loads(plan.to_json())
-            differs = [f"{k} {old.get(k)!r} there, {v!r} here" for k, v in new.items() if old.get(k) != v]
+            keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
+            differs = [f"{k} {old.get(k)!r} there, {new.get(k)!r} here" for k in keys]
             raise InputError(
                 f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
                 "or remove it"

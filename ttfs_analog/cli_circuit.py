@@ -83,6 +83,13 @@ def netlist(source: str, data: str | None, **options: Any) -> Result:
     metavar="S or TERM=S",
     help="Sigma of all terms, or of one (repeatable); default: the technology's.",
 )
+@click.option(
+    "--design",
+    type=click.Choice(["plain", "latin", "sobol"]),
+    default="plain",
+    show_default=True,
+    help="How samples fill the space of deviations; sobol is best with a power of 2.",
+)
 @workers_option
 @common(out="characterization.zarr", folder=True)
 def characterize(
@@ -90,6 +97,7 @@ def characterize(
     samples: int,
     synapses: int,
     sigmas: tuple[str, ...],
+    design: str,
     workers: int,
     out: str,
     seed: int,
@@ -99,7 +107,12 @@ def characterize(
     from ttfs_analog.layer_commands import parse_sigmas
 
     plan = Campaign.characterize(
-        Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)
+        Technology.load(technology),
+        samples,
+        seed,
+        synapses=synapses,
+        sigma=parse_sigmas(sigmas),
+        design=design,
     )
     with progress("characterize: samples") as tick:
         dataset = plan.run(out, workers=workers, progress=tick)

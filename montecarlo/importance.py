@@ -58,7 +58,8 @@ class Estimate:
     @property
     def plain_evaluations(self) -> float:
         """Samples that plain Monte Carlo needs for the same relative standard error."""
-        return (1 - self.probability) * self.probability / self.se**2
+        variance = (1 - self.probability) * self.probability
+        return variance / self.se**2 if self.se > 0 else math.inf
 
 
 def plain(fails: Fails, dimensions: int, samples: int, rng: np.random.Generator) -> Estimate:

@@ -601,6 +601,8 @@ MISTAKES = [
     ("characterize --sigma color=0.1", "unknown mismatch term.*color"),
     ("characterize --sigma slope=-1", "sigma of slope"),
     ("characterize --sigma nan", "sigma of"),
+    ("characterize --design halton", "--design.*'halton' is not one of"),
+    ("characterize --samples 9999999 --design latin", "Latin hypercube.*use sobol"),
     ("characterize --seed 99999999999999999999", "--seed"),
     ("fit none.zarr", "none.zarr does not exist"),
     ("fit {files}/characterization.zarr --seed 99999999999999999999", "--seed"),

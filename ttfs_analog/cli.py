@@ -29,6 +29,7 @@ def cli() -> None:
     train or convert    a ReLU network becomes an exact TTFS network
     constrain           jitter, time steps, weight bits, latency
     characterize, fit   Monte Carlo in ngspice becomes a noise model
+    describe, attribute statistics of a campaign; which device makes a neuron vary
     evaluate, finetune  accuracy and yield over chips, and training for them
     energy              joules per inference
     verify              the model against ngspice on chips never seen
@@ -36,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in ("technologies", "simulate", "netlist", "characterize", "fit"):
+for command in ("technologies", "simulate", "netlist", "attribute", "characterize", "describe", "fit"):
     cli.add_command(getattr(cli_circuit, command))
 
 

@@ -21,6 +21,8 @@ DESCRIPTION = "ttfs-analog/description/1"
 
 def describe_campaign(dataset: str, plot: str | None, out: str, seed: int) -> Result:
     """Statistics of the extracted deviations, and of every measured quantity by pattern and stimulus."""
+    if plot and Path(plot).exists() and not Path(plot).is_dir():
+        raise InputError(f"--plot {plot} is a file; name a folder")
     stored = open_dataset(dataset, CHARACTERIZATION).load()
     status = stored["status"].values
     run = stored.isel(sample=status != -1)
@@ -30,7 +32,7 @@ def describe_campaign(dataset: str, plot: str | None, out: str, seed: int) -> Re
     rows = {name: describe(values, heavy_tails=True) for name, values in terms.items()}
     described = [v.rename({k: f"deviation_{name}_{k}" for k in v.data_vars}) for name, v in rows.items()]
     described += [_by_pattern(run, name) for name in MEASURED]
-    whole = xr.merge(described, combine_attrs="drop", compat="equals", join="exact")
+    whole = xr.merge(described, combine_attrs="override", compat="equals", join="exact")
     keep = ("technology", "operating_point", "entropy", "plan_hash", "ngspice_version", "deck_hash")
     whole.attrs = {"schema": DESCRIPTION, "package_version": package_version()}
     whole.attrs |= {key: stored.attrs[key] for key in keep if key in stored.attrs}
@@ -111,8 +113,6 @@ def _plot_campaign(path: str, folder: str) -> list[str]:
     from montecarlo.distribution_plots import distribution, save_both, strips
 
     target = Path(folder)
-    if target.exists() and not target.is_dir():
-        raise InputError(f"--plot {folder} is a file; name a folder")
     target.mkdir(parents=True, exist_ok=True)
     with open_dataset(path, CHARACTERIZATION) as stored:
         run = stored.load().isel(sample=stored["status"].values != -1)

@@ -121,7 +121,16 @@ def test_every_command_has_help_and_json(call, name):
 
 def test_the_commands_are_those_of_the_loop():
     wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert", "constrain"}
-    assert wanted | {"finetune", "evaluate", "energy", "verify", "report", "demo"} == set(COMMANDS)
+    assert wanted | {
+        "attribute",
+        "describe",
+        "finetune",
+        "evaluate",
+        "energy",
+        "verify",
+        "report",
+        "demo",
+    } == set(COMMANDS)
 
 
 def test_help_and_version(call):

@@ -101,9 +101,12 @@ def _areas(items: tuple[str, ...]) -> dict[str, float]:
 def _table(dataset: xr.Dataset, quantity: str) -> dict[str, Any]:
     row = dataset.sel(quantity=quantity)
     shares = zip(dataset["device"].values.astype(str).tolist(), row["share"].values.tolist(), strict=True)
+    terms = row["share"].groupby(row["term"]).sum(skipna=False)
+    by_term = zip(terms["term"].values.astype(str).tolist(), terms.values.tolist(), strict=True)
     keys = ("sum_of_parts_ratio", "sum_of_parts_ratio_se", "remainder", "interactions")
     return {
         "parts": dict(shares),
+        "terms": dict(by_term),
         "nominal": float(dataset[f"{quantity}_nominal"]),
         "total_variance": float(dataset[f"{quantity}_total_variance"]),
         "total_variance_se": float(dataset[f"{quantity}_total_variance_se"]),
@@ -130,6 +133,10 @@ def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]
         rows.append(f"{name:<22} {float(device['sigma']):>8.4g} {sensitivity:>12.4g} {share:>9.2%}")
     if rest := ranked[ROWS:]:
         rows.append(f"{f'{len(rest)} others':<44} {sum(s for _, s in rest):>9.2%}")
+    if math.isnan(result["sum_of_parts_ratio"]):
+        return f"{rows[0]}\n{quantity} does not vary under these sigmas: there are no shares"
+    by_term = sorted(result["terms"].items(), key=lambda item: -item[1])
+    rows.append("by term: " + ", ".join(f"{name} {share:.2%}" for name, share in by_term if share > 1e-9))
     rows.append(
         f"sum of parts / Monte Carlo variance {result['sum_of_parts_ratio']:.3f} "
         f"+- {result['sum_of_parts_ratio_se']:.2g}; interactions {result['interactions']:.2%}"

@@ -63,6 +63,8 @@ def test_attribute_gives_shares_that_close(succeed, tmp_path):
     }
     assert sum(found["parts"].values()) == pytest.approx(found["sum_of_parts_ratio"], rel=1e-9)
     assert abs(found["sum_of_parts_ratio"] - 1) < 0.1
+    assert sum(found["terms"].values()) == pytest.approx(found["sum_of_parts_ratio"], rel=1e-9)
+    assert found["terms"]["synapse_sink"] == pytest.approx(found["parts"]["synapse_sink_1"], rel=1e-9)
     assert found["plot"] == ["shares.png", "shares.svg"]
     assert all((tmp_path / name).stat().st_size > 1000 for name in found["plot"])
     with open_dataset("attribution.nc", ATTRIBUTION) as stored:
@@ -81,6 +83,14 @@ def test_attribute_takes_quantity_sigma_and_seed(succeed):
     assert small["quantities"]["spike_time"]["nominal"] == plain["nominal"]
     alone = succeed(*line, "--sigma", 0, "--sigma", "slope=0.05")
     assert alone["quantities"]["threshold"]["sum_of_parts_ratio"] is None
+
+
+def test_what_does_not_vary_has_no_shares(call):
+    line = ("attribute", "layer.json", *FAST, "--sigma", 0, "--sigma", "slope=0.05")
+    code, out, _ = call(*line, "--quantity", "threshold")
+    assert code == 0
+    assert "threshold does not vary under these sigmas" in out
+    assert "nan" not in out
 
 
 def test_attribute_answers_what_a_larger_device_buys(succeed, call):

@@ -6,9 +6,10 @@
     fig5       jitter, time steps, weight bits, latency; before and after fine-tuning (P Fig. 5)
     together   the constraints combined, which the papers leave open
     fig25      zeta, jitter, slope noise in forms alpha and b1                  (T Fig. 2.5)
+    curves     base, fig5, together and fig25, one after the other
 
 P: Stanojevic et al., Nat. Commun. 2024. T: thesis of A. Stanojevic, EPFL 2023. The same on VGG16 and
-CIFAR-10, on a GPU: add --arch vgg16-bn --data cifar10 --device cuda.
+CIFAR-10, on a GPU: curves --arch vgg16-bn --data cifar10 --device cuda --epochs 10 (of fine-tuning).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from circuits.errors import InputError
 from ttfs_analog.architectures import build
@@ -56,6 +58,14 @@ def score(net: TTFSNetwork, data: Data) -> float:
     return 100 * accuracy(net, data.x_test, data.y_test)
 
 
+def images(o: argparse.Namespace) -> Data:
+    """The data, or the first of them: a quick run."""
+    data, n = load(o.data, torch.float32), o.images
+    if n is None:
+        return data
+    return Data(data.name, data.x_train[:n], data.y_train[:n], data.x_test[:n], data.y_test[:n], data.shape)
+
+
 def on_chip(net: TTFSNetwork, chip: list[Deviations], data: Data) -> float:
     """Accuracy in percent of one chip."""
     return 100 * accuracy(lambda x: net(x.to(net.like), chip)[0], data.x_test, data.y_test)
@@ -63,7 +73,7 @@ def on_chip(net: TTFSNetwork, chip: list[Deviations], data: Data) -> float:
 
 def trained(o: argparse.Namespace, arch: str, seed: int, recipe: Recipe) -> tuple[TTFSNetwork, Data]:
     """A network trained on spike times in form b1 (with batch normalization: its ReLU twin, then mapped)."""
-    data = load(o.data, torch.float32)
+    data = images(o)
     relu = build(arch, data.shape, data.classes, seed, torch.float32).to(o.device)
     file = o.out / f"{arch}_{o.data}_{seed}_l1_{recipe.l1:g}_{recipe.epochs}.checkpoint"
     options: dict[str, Any] = {"judge": True, "checkpoint": file, "resume": True}
@@ -83,6 +93,8 @@ def table1(o: argparse.Namespace) -> dict[str, Any]:
     for seed in range(o.trials or 1):
         start = time.perf_counter()
         recipe = Recipe.paper(epochs=o.epochs or 50, seed=seed)
+        if (o.arch or "").endswith("-bn"):  # the papers start from a network that others have trained
+            recipe = Recipe(o.epochs or 50, 128, 1e-3, weight_decay=5e-4, seed=seed)
         net, data = trained(o, o.arch or "fc-340", seed, recipe)
         net.save(o.out / f"{net.metadata['arch']}_{o.data}_{seed}.pt")
         spikes = net.spikes_per_neuron(data.x_test.to(net.like))
@@ -101,7 +113,7 @@ def start_from(o: argparse.Namespace) -> tuple[TTFSNetwork, Data]:
     file = o.out / f"{o.arch or 'lenet5'}_{o.data}_0.pt"
     if not file.exists():
         raise SystemExit(f"{file} is missing: run 'base' first")
-    return TTFSNetwork.load(file).to(o.device), load(o.data, torch.float32)
+    return TTFSNetwork.load(file).to(o.device), images(o)
 
 
 def sparsity(o: argparse.Namespace) -> dict[str, Any]:
@@ -157,23 +169,7 @@ def fig5(o: argparse.Namespace) -> dict[str, Any]:
             curve["points"].append({"value": value, **tuned(o, net, data, [make(value)])})
             say(kind, curve["points"][-1])
         keep(o, "fig5", found)
-    plot(
-        o,
-        "fig5",
-        [
-            (
-                k,
-                c["label"],
-                [p["value"] for p in c["points"]],
-                {
-                    "before": [p["before"] for p in c["points"]],
-                    "fine-tuned": [p["after"] for p in c["points"]],
-                },
-            )
-            for k, c in found["curves"].items()
-        ],
-        reference,
-    )
+    draw_fig5(o, found)
     return found
 
 
@@ -235,6 +231,40 @@ def fig25(o: argparse.Namespace) -> dict[str, Any]:
             curve.append({"value": std, **spread(values)})
             say(f"slope noise, {form}", curve[-1])
         keep(o, "fig25", found)
+    draw_fig25(o, found)
+    return found
+
+
+def curves(o: argparse.Namespace) -> dict[str, Any]:
+    epochs, o.epochs = o.epochs, o.base_epochs
+    found = {"base": base(o)}
+    o.epochs = epochs
+    for task in (fig5, together, fig25):
+        found[task.__name__] = task(o)
+    return found
+
+
+def draw_fig5(o: argparse.Namespace, found: dict[str, Any]) -> None:
+    plot(
+        o,
+        "fig5",
+        [
+            (
+                k,
+                c["label"],
+                [p["value"] for p in c["points"]],
+                {
+                    "before": [p["before"] for p in c["points"]],
+                    "fine-tuned": [p["after"] for p in c["points"]],
+                },
+            )
+            for k, c in found["curves"].items()
+        ],
+        found["reference"],
+    )
+
+
+def draw_fig25(o: argparse.Namespace, found: dict[str, Any]) -> None:
     plot(
         o,
         "fig25",
@@ -253,9 +283,8 @@ def fig25(o: argparse.Namespace) -> dict[str, Any]:
                 {f"form {f}": [p["mean"] for p in found[f"slope_{f}"]] for f in ("alpha", "b1")},
             ),
         ],
-        reference,
+        found["reference"],
     )
-    return found
 
 
 def plot(
@@ -273,6 +302,7 @@ def plot(
             axes.plot(values, points, marker="o" if color == "C0" else "s", color=color, label=what)
         if title in ("jitter", "steps", "slope"):
             axes.set_xscale("log", base=2 if title == "steps" else 10)
+            axes.xaxis.set_minor_formatter(NullFormatter())
         if title == "latency":
             axes.invert_xaxis()
         axes.set(xlabel=label, ylabel="test accuracy [%]" if k == 0 else None, title=title)
@@ -286,7 +316,7 @@ def keep(o: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    tasks = {f.__name__: f for f in (table1, base, sparsity, fig5, together, fig25)}
+    tasks = {f.__name__: f for f in (table1, base, sparsity, fig5, together, fig25, curves)}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -295,16 +325,22 @@ def main() -> None:
     parser.add_argument("--arch", default=None)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--epochs", type=int, default=None, help="of training 50, of fine-tuning 5")
+    parser.add_argument("--base-epochs", type=int, default=None, help="of the first training in curves")
+    parser.add_argument("--images", type=int, default=None, help="so many only: a quick run")
     parser.add_argument("--trials", type=int, default=None)
     parser.add_argument("--l1", type=float, nargs="+", default=[4.5e-4])
     parser.add_argument("--lr", type=float, default=5e-4, help="of fine-tuning")
     parser.add_argument("--batch", type=int, default=64, help="of fine-tuning")
     parser.add_argument("--only", choices=KINDS, nargs="+", default=None, help="curves of fig5")
     parser.add_argument("--out", type=Path, default=Path("reproduction"))
+    parser.add_argument("--redraw", type=Path, default=None, help="JSON of fig5 or fig25: draw it again")
     parser.add_argument("--threads", type=int, default=1)
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     o.out.mkdir(parents=True, exist_ok=True)
+    if o.redraw:
+        found = json.loads(o.redraw.read_text())
+        return draw_fig5(o, found) if o.what == "fig5" else draw_fig25(o, found)
     try:
         keep(o, o.what, tasks[o.what](o))
     except InputError as error:

@@ -11,7 +11,8 @@ import torch
 import ttfs_analog as ta
 from circuits import Technology
 from montecarlo import Campaign
-from ttfs_analog.training import build, train
+from ttfs_analog.architectures import build
+from ttfs_analog.training import train
 from ttfs_analog.verification import summarize
 
 

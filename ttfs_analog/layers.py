@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from circuits.errors import InputError
 from circuits.layer import Layer
-from ttfs_analog.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout
+from ttfs_analog.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout, scaled
 
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 """b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
@@ -191,7 +191,7 @@ class TTFSLayer(nn.Module):
             shift = shift + self.border
         if folded.weight_gain is not None:  # z is one product: q and D, each with its gain
             threshold = torch.addcmul(folded.offset, shift, folded.shift_gain).flatten()
-            z = F.linear(x, weight * folded.weight_gain, threshold)
+            z = F.linear(x, scaled(weight, folded.weight_gain), threshold)
             return self._bounded(z if x.dim() > 2 else z.unsqueeze(0))
         q = self.charge(x, weight, deviations.synapse)
         return self._bounded(

@@ -54,7 +54,8 @@ class Campaign(Plan):
         path: str | Path,
         *,
         workers: int = 1,
+        scheduler: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> xr.Dataset:
         """Simulate what is not there yet into a zarr store; see `montecarlo.runner.run`."""
-        return runner.run(self, path, workers=workers, progress=progress)
+        return runner.run(self, path, workers=workers, scheduler=scheduler, progress=progress)

@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from circuits.technology import Technology
-from ttfs_analog.console import Result, common, load_network, progress, technology_option, workers_option
+from ttfs_analog.console import (
+    Result,
+    common,
+    load_network,
+    progress,
+    scheduler_option,
+    technology_option,
+    workers_option,
+)
 
 
 @click.command()
@@ -84,6 +92,7 @@ def netlist(source: str, data: str | None, **options: Any) -> Result:
     help="Sigma of all terms, or of one (repeatable); default: the technology's.",
 )
 @workers_option
+@scheduler_option
 @common(out="characterization.zarr", folder=True)
 def characterize(
     technology: str,
@@ -91,10 +100,11 @@ def characterize(
     synapses: int,
     sigmas: tuple[str, ...],
     workers: int,
+    scheduler: str | None,
     out: str,
     seed: int,
 ) -> Result:
-    """Monte Carlo campaign in ngspice; the same command again resumes it."""
+    """Monte Carlo campaign in ngspice; the same command again resumes it (CPU time: this machine's)."""
     from montecarlo.campaign import Campaign
     from ttfs_analog.layer_commands import parse_sigmas
 
@@ -102,7 +112,7 @@ def characterize(
         Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)
     )
     with progress("characterize: samples") as tick:
-        dataset = plan.run(out, workers=workers, progress=tick)
+        dataset = plan.run(out, workers=workers, scheduler=scheduler, progress=tick)
     failed = int((dataset["status"] != 0).sum())
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(u.ru_utime + u.ru_stime for u in used)

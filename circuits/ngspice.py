@@ -35,7 +35,7 @@ PROGRAM = "TTFS_ANALOG_NGSPICE"
 """Environment variable with the path of the ngspice program, if it is not on PATH."""
 MEMORY, ROOM = "/dev/shm", 1 << 30
 """A file system in memory, and the free bytes it must have."""
-PAUSE = 0.2
+PAUSE = 0.1
 """Before the last attempt of a run that failed [s]; half of it before the one but last."""
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ import numpy as np
 from circuits.errors import SimulatorError
 from circuits.layer import LayerMismatch, LayerResponse
 from circuits.network import simulate
-from circuits.ngspice import HostError, Ngspice, parallel
+from circuits.ngspice import Canceled, HostError, Ngspice, parallel
 from montecarlo.plan import Plan
 from montecarlo.schema import FILL, MEASURED, VARIABLES
 from montecarlo.seeds import generator
@@ -100,7 +100,7 @@ def _ask(
     layer, times = stim.layer(s, samples), stim.input_time[s]
     try:
         return simulate(layer, times, plan.point, mismatch, simulator=simulator, form=form)
-    except HostError:
+    except (HostError, Canceled):
         raise
     except SimulatorError as error:
         return error

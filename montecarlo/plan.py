@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from circuits.errors import InputError
 from circuits.operating_point import OperatingPoint
 from montecarlo.mismatch import MismatchLaw
-from montecarlo.protocol import Stimuli, stimuli
+from montecarlo.protocol import LEAST, MOST, THETA_HIGH, Stimuli, stimuli
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Plan:
     entropy: int = 0
     patterns: int = 5  #: weight patterns; the last is held out of the fit
     random: int = 8  #: held-out random stimuli
+    threshold: float = THETA_HIGH  #: in units of potential: the firing time of the protocol [tau_c]
     batch: int = 256  #: samples written at a time: what an interruption can lose
 
     def __post_init__(self) -> None:
@@ -32,10 +33,15 @@ class Plan:
             value = getattr(self, item)
             if not isinstance(value, int) or value < least:
                 raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")
+        if not LEAST <= self.threshold <= MOST:
+            raise InputError(
+                f"campaign: the threshold (window) must lie in [{LEAST:g}, {MOST:g}] tau_c, got "
+                f"{self.threshold!r}"
+            )
 
     @property
     def stimuli(self) -> Stimuli:
-        return stimuli(self.synapses, self.patterns, self.random, self.entropy)
+        return stimuli(self.synapses, self.patterns, self.random, self.entropy, self.threshold)
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)

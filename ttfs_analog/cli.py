@@ -29,6 +29,7 @@ def cli() -> None:
     train or convert    a ReLU network becomes an exact TTFS network
     constrain           jitter, time steps, weight bits, latency
     characterize, fit   Monte Carlo in ngspice becomes a noise model
+    sweep               neurons, or chips of a network, over a grid of conditions
     evaluate, finetune  accuracy and yield over chips, and training for them
     energy              joules per inference
     verify              the model against ngspice on chips never seen
@@ -36,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in ("technologies", "simulate", "netlist", "characterize", "fit"):
+for command in ("technologies", "simulate", "netlist", "characterize", "sweep", "fit"):
     cli.add_command(getattr(cli_circuit, command))
 
 

@@ -1,4 +1,4 @@
-"""The commands about circuits: technologies, simulate, netlist, characterize, fit."""
+"""The commands about circuits: technologies, simulate, netlist, characterize, sweep, fit."""
 
 from __future__ import annotations
 
@@ -120,6 +120,19 @@ def characterize(
     if failed:
         result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
     return result, f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
+
+
+@click.command()
+@click.argument("toml", metavar="SWEEP.toml", type=click.Path())
+@workers_option
+@scheduler_option
+@common(out="sweep", folder=True)
+def sweep(**options: Any) -> Result:
+    """Neurons, or chips of a network, over a grid of conditions; the same command again resumes it."""
+    from ttfs_analog.sweeping import run_sweep
+
+    with progress("sweep: samples") as tick:
+        return run_sweep(progress=tick, **options)
 
 
 @click.command()

@@ -28,6 +28,7 @@ OTHER = {
     "entropy": 4,
     "patterns": 4,
     "random": 7,
+    "threshold": 5.0,
     "batch": 128,
 }
 

@@ -11,9 +11,10 @@ import pytest
 
 from circuits.errors import InputError, SimulatorError
 from circuits.technology import Technology
-from montecarlo import cluster
+from montecarlo import cluster, neuron_sweep
 from montecarlo.campaign import Campaign
 from montecarlo.schema import CHARACTERIZATION, open_dataset
+from montecarlo.sweep import Sweep
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -80,6 +81,13 @@ def test_a_campaign_begun_here_is_finished_there(tmp_path, scheduler):
         PLAN.run(tmp_path / "both", progress=interrupt)
     both = PLAN.run(tmp_path / "both", scheduler=scheduler.scheduler_address).load()
     assert both.identical(PLAN.run(tmp_path / "here").load())
+
+
+@pytest.mark.ngspice
+def test_a_sweep_on_a_scheduler_is_the_sweep_of_this_machine(tmp_path, scheduler):
+    plan = Sweep("ideal", (("size", (1.0, 4.0)),), samples=4, synapses=2)
+    there = neuron_sweep.run(plan, tmp_path / "there", scheduler=scheduler.scheduler_address).load()
+    assert there.identical(neuron_sweep.run(plan, tmp_path / "here").load())
 
 
 def fails(batch: int) -> int:

@@ -121,7 +121,9 @@ def test_every_command_has_help_and_json(call, name):
 
 def test_the_commands_are_those_of_the_loop():
     wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert", "constrain"}
-    assert wanted | {"finetune", "evaluate", "energy", "verify", "report", "demo"} == set(COMMANDS)
+    assert wanted | {"finetune", "chip", "sweep", "evaluate", "energy", "verify", "report", "demo"} == set(
+        COMMANDS
+    )
 
 
 def test_help_and_version(call):
@@ -665,7 +667,7 @@ MISTAKES = [
     ("convert model.py:good --seed 99999999999999999999", "--seed"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
     (f"evaluate text --noise {NOISE}", "text"),
-    (f"evaluate {NET}", "Missing option '--noise'"),
+    (f"evaluate {NET}", "give --noise, or --chips-from"),
     (f"evaluate {NET} --noise none.json", "none.json does not exist; 'fit'"),
     (f"evaluate {NET} --noise text", "text is not a noise model"),
     (f"evaluate {NET} --noise layer.json", "layer.json has schema None"),

@@ -65,7 +65,7 @@ def trained(o: argparse.Namespace, arch: str, seed: int, recipe: Recipe) -> tupl
     """A network trained on spike times in form b1 (with batch normalization: its ReLU twin, then mapped)."""
     data = load(o.data, torch.float32)
     relu = build(arch, data.shape, data.classes, seed, torch.float32).to(o.device)
-    file = o.out / f"{arch}_{o.data}_{seed}_l1_{recipe.l1:g}.checkpoint"
+    file = o.out / f"{arch}_{o.data}_{seed}_l1_{recipe.l1:g}_{recipe.epochs}.checkpoint"
     options: dict[str, Any] = {"judge": True, "checkpoint": file, "resume": True}
     if arch.endswith("-bn"):
         history = train(relu, data, recipe, **options)
@@ -282,7 +282,7 @@ def plot(
 
 
 def keep(o: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
-    (o.out / f"{name}_{o.data}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (o.out / f"{name}_{o.arch or ''}_{o.data}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def main() -> None:

@@ -17,9 +17,11 @@ from circuits.errors import SimulatorError
 from circuits.layer import LayerMismatch, LayerResponse
 from circuits.network import simulate
 from circuits.ngspice import Canceled, HostError, Ngspice, parallel
+from montecarlo.designs import normals
+from montecarlo.mismatch import NEURON, TERMS
 from montecarlo.plan import Plan
 from montecarlo.schema import FILL, MEASURED, VARIABLES
-from montecarlo.seeds import generator
+from montecarlo.seeds import COMMON, generator
 
 RETRIES = 2
 """How often a simulation that failed is tried again before its failure is kept as data."""
@@ -31,7 +33,13 @@ Values = dict[str, np.ndarray]
 def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
     """Deviations of the given samples, as one layer whose neurons are the samples."""
     weights = plan.stimuli.weights
-    drawn = [plan.law.draw(weights[[k % len(weights)]], generator(plan.entropy, int(k))) for k in samples]
+    z = normals(plan.design, plan.entropy, samples, plan.samples, len(NEURON) + plan.synapses)
+    drawn = []
+    for k, own in zip(samples.tolist(), z, strict=True):
+        # one by one: a sample's bits do not depend on its neighbors. Every sample is from a chip of its own
+        common = generator(plan.entropy, COMMON, k).standard_normal(len(TERMS)) if plan.law.common else None
+        neuron, synapse = own[: len(NEURON), None], own[None, len(NEURON) :]
+        drawn.append(plan.law.deviations(weights[[k % len(weights)]], neuron, synapse, common))
     fields = [f.name for f in dataclasses.fields(LayerMismatch)]
     return LayerMismatch(**{f: np.concatenate([d[f] for d in drawn])[None] for f in fields})
 

@@ -33,6 +33,7 @@ class Campaign(Plan):
         synapses: int = 8,
         sigma: dict[str, float] | None = None,
         settings: Settings | None = None,
+        design: str = "plain",
     ) -> Campaign:
         """The standard protocol for neurons of a technology.
 
@@ -48,13 +49,17 @@ class Campaign(Plan):
             Sigmas by term that replace the technology's own.
         settings : dict, optional
             Conditions by axis of a sweep, see `montecarlo.sweep`.
+        design : {"plain", "latin", "sobol"}
+            How the samples fill the space of deviations.
         """
         settings = settings or {}
         law = law_at(settings, MismatchLaw.of({**technology.mismatch, **(sigma or {})}))
         threshold = settings.get("window", THETA_HIGH)
         low, high = V_RANGE
         point = point_at(settings, technology.operating_point, low, high * threshold / THETA_HIGH)
-        return cls(technology.name, law, point, samples, synapses, entropy, threshold=float(threshold))
+        return cls(
+            technology.name, law, point, samples, synapses, entropy, threshold=float(threshold), design=design
+        )
 
     def run(
         self,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from circuits.errors import InputError
 from circuits.operating_point import OperatingPoint
-from montecarlo.mismatch import MismatchLaw
+from montecarlo.designs import check_design
+from montecarlo.mismatch import NEURON, MismatchLaw
 from montecarlo.protocol import LEAST, MOST, THETA_HIGH, Stimuli, stimuli
 
 
@@ -27,6 +28,7 @@ class Plan:
     random: int = 8  #: held-out random stimuli
     threshold: float = THETA_HIGH  #: in units of potential: the firing time of the protocol [tau_c]
     batch: int = 256  #: samples written at a time: what an interruption can lose
+    design: str = "plain"  #: how samples fill the space of deviations, see `montecarlo.designs`
 
     def __post_init__(self) -> None:
         for item, least in (("samples", 1), ("synapses", 1), ("entropy", 0), ("batch", 1)):
@@ -38,13 +40,19 @@ class Plan:
                 f"campaign: the threshold (window) must lie in [{LEAST:g}, {MOST:g}] tau_c, got "
                 f"{self.threshold!r}"
             )
+        check_design(self.design, self.samples, self.synapses + len(NEURON))
 
     @property
     def stimuli(self) -> Stimuli:
         return stimuli(self.synapses, self.patterns, self.random, self.entropy, self.threshold)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        fields = dataclasses.asdict(self) | {"law": self.law.to_dict()}
+        if self.design == "plain":  # plans from before there were designs and thresholds keep their hashes
+            del fields["design"]
+        if self.threshold == THETA_HIGH:
+            del fields["threshold"]
+        return json.dumps(fields, sort_keys=True)
 
     @property
     def hash(self) -> str:

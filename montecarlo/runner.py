@@ -119,7 +119,8 @@ def _check_held(plan: Plan, path: Path, simulator: Ngspice, form: str) -> None:
     held = open_dataset(path, CHARACTERIZATION)
     if held.attrs.get("plan_hash") != plan.hash:
         old, new = json.loads(held.attrs.get("plan", "{}")), json.loads(plan.to_json())
-        differs = [f"{k} {old.get(k)!r} there, {v!r} here" for k, v in new.items() if old.get(k) != v]
+        keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
+        differs = [f"{k} {old.get(k)!r} there, {new.get(k)!r} here" for k in keys]
         raise InputError(
             f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
             "or remove it"

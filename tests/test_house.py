@@ -21,6 +21,7 @@ ONLY_IN = {
         "ttfs_analog/report.py",
         "ttfs_analog/diagnostic_plots.py",
         "montecarlo/plotting.py",
+        "montecarlo/distribution_plots.py",
     },
     "click": {"ttfs_analog/cli.py", "ttfs_analog/cli_circuit.py", "ttfs_analog/console.py"},
 }
@@ -112,6 +113,8 @@ def test_nothing_is_left_unfinished():
         ("circuits", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("montecarlo", ["torch", "matplotlib", "distributed", "dask"]),
         ("ttfs_analog.layer_commands", ["torch", "matplotlib", "distributed"]),
+        ("ttfs_analog.attribution_commands", ["torch", "matplotlib"]),
+        ("ttfs_analog.description_commands", ["torch", "matplotlib"]),
         ("ttfs_analog.noise_model", ["torch", "matplotlib"]),
     ],
 )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import xarray as xr
 
 from circuits.errors import InputError
 from circuits.layer import LayerMismatch
-from montecarlo.mismatch import OFFSETS, MismatchLaw, draw_chips
+from montecarlo.mismatch import OFFSETS, TERMS, MismatchLaw, draw_chips
 from montecarlo.schema import open_dataset, package_version
 from ttfs_analog.functional import Deviations
 
@@ -38,7 +38,7 @@ class Chips:
         if len(numbers) < 1:
             raise InputError("at least one chip is needed")
         drawn = draw_chips(law, net.neurons(), numbers, entropy)
-        return cls(entropy, tuple(numbers), tuple(drawn), json.dumps(asdict(law), sort_keys=True))
+        return cls(entropy, tuple(numbers), tuple(drawn), law.to_json())
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -95,6 +95,8 @@ class Chips:
 
 def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
     """Fresh chips for training, drawn on the network's own device; not meant to be kept."""
+    if law.asked:
+        return _draw_any(law, net, chips, generator)
     mean = dict(law.mean)
     result = []
     for layer in net.layers:
@@ -112,4 +114,23 @@ def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.G
             value = mean.get(term, 0.0) + getattr(law, term) * normal(n_out)
             drawn[term] = value if term in OFFSETS else torch.expm1(value)
         result.append(Deviations(**drawn))
+    return result
+
+
+def _draw_any(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
+    """The same for a law with tails, correlations or a common part: normals here, their meaning there."""
+
+    def normal(*shape: int) -> np.ndarray:
+        drawn = torch.randn(*shape, generator=generator, dtype=torch.float64, device=generator.device)
+        return drawn.cpu().numpy()
+
+    common = normal(chips, len(TERMS))
+    result = []
+    for layer in net.layers:
+        weight = layer.synapses().detach()
+        neuron, synapse = normal(chips, 3, layer.n_out), normal(chips, *weight.shape)
+        signs = weight.cpu().numpy()
+        drawn = [law.deviations(signs, *z) for z in zip(neuron, synapse, common, strict=True)]
+        arrays = ([d[f] for d in drawn] for f in Deviations._fields)
+        result.append(Deviations(*(torch.as_tensor(np.stack(a)).to(weight) for a in arrays)))
     return result

@@ -34,6 +34,7 @@ def cli() -> None:
     characterize, fit   Monte Carlo in ngspice becomes a noise model
     sweep               neurons, or chips of a network, over a grid of conditions
     chip                one chip of a network as a file
+    describe, attribute statistics of a campaign; which device makes a neuron vary
     evaluate, finetune  accuracy and yield over chips, and training for them
     energy              joules per inference
     verify              the model against ngspice on chips never seen
@@ -41,7 +42,16 @@ def cli() -> None:
     """
 
 
-for command in ("technologies", "simulate", "netlist", "characterize", "sweep", "fit"):
+for command in (
+    "technologies",
+    "simulate",
+    "netlist",
+    "attribute",
+    "characterize",
+    "describe",
+    "sweep",
+    "fit",
+):
     cli.add_command(getattr(cli_circuit, command))
 
 
@@ -60,6 +70,15 @@ def _noise(path: str, extrapolate: bool = False):
 zeta_option = click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
 percentile_option = click.option(
     "--percentile", type=float, default=None, help="Window percentile instead of --zeta."
+)
+alpha_option = click.option(
+    "--alpha", type=float, default=1.0, show_default=True, help="Current of phase 1 in the alpha forms."
+)
+delta_option = click.option(
+    "--delta", type=float, default=0.1, show_default=True, help="Weights of a neuron sum to <= 1 - delta."
+)
+b_low_option = click.option(
+    "--b-low", type=float, default=10.0, show_default=True, help="... and to >= -b_low (not in form b1)."
 )
 resume_option = click.option("--resume", is_flag=True, help="Go on from OUT.checkpoint.")
 
@@ -92,6 +111,9 @@ resume_option = click.option("--resume", is_flag=True, help="Go on from OUT.chec
 @click.option("--l1", type=float, default=0.0, show_default=True, help="Strength of sparse activity.")
 @click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
 @click.option("--device", default="cpu", show_default=True)
+@alpha_option
+@delta_option
+@b_low_option
 @zeta_option
 @percentile_option
 @resume_option
@@ -121,6 +143,9 @@ def train(technology: str, recipe: str, dtype: str, **options: Any) -> Result:
     show_default=True,
     help="What the model sees for data of 0 and 1.",
 )
+@alpha_option
+@delta_option
+@b_low_option
 @zeta_option
 @percentile_option
 @technology_option
@@ -195,6 +220,8 @@ def finetune(
     model, sets = load_network(net, data)
     law = _noise(noise, extrapolate) if noise else None
     checkpoint = f"{out}.checkpoint"
+    if options["resume"] and not Path(checkpoint).exists():
+        raise InputError(f"{checkpoint} does not exist: nothing to resume; leave out --resume")
     with progress("finetune: steps") as tick:
         tuned = tune(
             model,

@@ -1,4 +1,4 @@
-"""The commands about circuits: technologies, simulate, netlist, characterize, sweep, fit."""
+"""About circuits: technologies, simulate, netlist, attribute, characterize, describe, sweep, fit."""
 
 from __future__ import annotations
 
@@ -80,16 +80,70 @@ def netlist(source: str, data: str | None, **options: Any) -> Result:
     return write_netlists(source, pair, **options)
 
 
-@click.command()
-@technology_option
-@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
-@click.option(
+sigma_option = click.option(
     "--sigma",
     "sigmas",
     multiple=True,
     metavar="S or TERM=S",
     help="Sigma of all terms, or of one (repeatable); default: the technology's.",
+)
+
+
+@click.command()
+@click.argument("layer_file", metavar="LAYER.json", type=click.Path())
+@technology_option
+@click.option("--neuron", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--samples", type=click.IntRange(1), default=4000, show_default=True, help="Monte Carlo samples."
+)
+@sigma_option
+@click.option(
+    "--quantity",
+    type=click.Choice(["spike_time", "slope", "threshold", "energy"]),
+    default="spike_time",
+    show_default=True,
+    help="What the table and the shares are about.",
+)
+@click.option(
+    "--enlarge",
+    multiple=True,
+    metavar="DEVICE=X",
+    help="Make a device (or all of a term, or 'all') X times larger; repeatable.",
+)
+@click.option("--target", type=float, default=None, help="Sigma to reach: how much larger must devices be?")
+@click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
+@click.option("--plot", type=click.Path(), default=None, help="Also draw the shares; no suffix: PNG and SVG.")
+@workers_option
+@common(out="attribution.nc")
+def attribute(**options: Any) -> Result:
+    """Which device of a neuron makes it vary, and what a larger one buys."""
+    from ttfs_analog.attribution_commands import attribute_neuron
+
+    return attribute_neuron(**options)
+
+
+@click.command()
+@click.argument("dataset", type=click.Path())
+@click.option("--plot", type=click.Path(), default=None, help="Folder for figures (PNG and SVG).")
+@common(out="description.nc")
+def describe(**options: Any) -> Result:
+    """Statistics of a characterization: moments, quantiles, tolerance limits, tests, figures."""
+    from ttfs_analog.description_commands import describe_campaign
+
+    return describe_campaign(**options)
+
+
+@click.command()
+@technology_option
+@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
+@click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
+@sigma_option
+@click.option(
+    "--design",
+    type=click.Choice(["plain", "latin", "sobol"]),
+    default="plain",
+    show_default=True,
+    help="How samples fill the space of deviations; sobol is best with a power of 2.",
 )
 @workers_option
 @scheduler_option
@@ -99,6 +153,7 @@ def characterize(
     samples: int,
     synapses: int,
     sigmas: tuple[str, ...],
+    design: str,
     workers: int,
     scheduler: str | None,
     out: str,
@@ -109,7 +164,12 @@ def characterize(
     from ttfs_analog.layer_commands import parse_sigmas
 
     plan = Campaign.characterize(
-        Technology.load(technology), samples, seed, synapses=synapses, sigma=parse_sigmas(sigmas)
+        Technology.load(technology),
+        samples,
+        seed,
+        synapses=synapses,
+        sigma=parse_sigmas(sigmas),
+        design=design,
     )
     with progress("characterize: samples") as tick:
         dataset = plan.run(out, workers=workers, scheduler=scheduler, progress=tick)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from ttfs_analog.mapping import agreement, as_seen_by, convert, to_relu
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Progress, Recipe, accuracy, least_epochs, train
-from ttfs_analog.windows import latency, tighten
+from ttfs_analog.windows import check_margin, latency, tighten
 
 
 def describe(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
@@ -48,6 +50,11 @@ def describe(net: TTFSNetwork, data: Data, out: str, *, same: float | None = Non
         f"accuracy {100 * score:.2f} % on {len(x)} test images, spikes per neuron "
         f"{result['spikes_per_neuron']:.3f}, windows {[round(w, 3) for w in net.windows]} tau_c "
         f"(latency {latency(net):.3g})\n{out}"
+        + (
+            "\nwarning: no hidden neuron ever fires"
+            if result["spikes_per_neuron"] == 0 and net.windows
+            else ""
+        )
     )
 
 
@@ -67,6 +74,9 @@ def train_network(
     arch: str,
     data: str,
     form: str,
+    alpha: float,
+    delta: float,
+    b_low: float,
     recipe: Recipe,
     dtype: str,
     device: str,
@@ -79,6 +89,9 @@ def train_network(
     progress: Progress,
 ) -> Result:
     """Train a TTFS network, or a ReLU network that is mapped afterwards."""
+    check_margin(zeta, percentile)
+    if resume and not Path(f"{out}.checkpoint").exists():
+        raise InputError(f"{out}.checkpoint does not exist: nothing to resume; leave out --resume")
     kind = getattr(torch, dtype)
     sets = load(data, kind)
     model = build(arch, sets.shape, sets.classes, seed, kind).to(place_of(device))
@@ -101,7 +114,8 @@ def train_network(
         found = _map(model.cpu(), sets, out, metadata, technology=technology, **windows)
         Path(file).unlink(missing_ok=True)
         return found
-    net = convert(model, sets, mapping=form, zeta=zeta, technology=technology, metadata=metadata)
+    limits: dict[str, Any] = {"alpha": alpha, "delta": delta, "b_low": b_low}
+    net = convert(model, sets, mapping=form, zeta=zeta, technology=technology, metadata=metadata, **limits)
     net.metadata["history"] = train(net, sets, recipe, **options)
     trained = net.windows
     net = tighten(net.cpu(), sets.x_train, percentile, zeta=zeta)
@@ -142,8 +156,8 @@ def convert_network(
         except FileNotFoundError:
             raise InputError(f"{weights} does not exist") from None
         except Exception as error:
-            first = str(error).strip().splitlines()[0]
-            raise InputError(f"{weights} does not fit the model of {function}: {first}") from None
+            reason = " ".join(str(error).split())[:240]
+            raise InputError(f"{weights} does not fit the model of {function}: {reason}") from None
     sets = load(data)
     metadata = {"arch": function}
     result, text = _map(model.double().eval(), sets, out, metadata, input_range=input_range, **options)
@@ -198,15 +212,20 @@ def _build_from(function: str) -> nn.Module:
     if spec is None or spec.loader is None:
         raise InputError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(Path(file).resolve().parent))  # its neighbors, as for a script
     try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, name):
-            raise InputError(f"{file} has no function {name!r}")
-        model = getattr(module, name)()
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result
+            spec.loader.exec_module(module)
+            if not hasattr(module, name):
+                raise InputError(f"{file} has no function {name!r}")
+            model = getattr(module, name)()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{function} failed with {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.pop(0)
     if not isinstance(model, nn.Module):
         raise InputError(f"{function} returned {type(model).__name__}, an nn.Module was expected")
     return model
@@ -240,7 +259,8 @@ def evaluate_chips(
     found.to_netcdf(out)
     figures = evaluation.summarize(found, target)
     with torch.no_grad():
-        relu = to_relu(net)(data.x_test).argmax(-1).cpu().numpy()
+        twin = to_relu(net)
+        relu = torch.cat([twin(x).argmax(-1) for x in data.x_test.split(500)]).cpu().numpy()
     same = float((found["predicted"].values == relu).mean())
     result = {"path": out, **figures, "nominal_accuracy": nominal, "agreement_with_relu": same}
     a, y = figures["accuracy"], figures["yield"]

@@ -152,7 +152,7 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
         return fail(str(error), 3)
     except (KeyboardInterrupt, click.Abort):
         return fail(
-            "interrupted; finished parts of a campaign are kept, the same command goes on with it", 130
+            "interrupted; a campaign goes on with the same command, train and finetune with --resume", 130
         )
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,8 +2,8 @@
 
 Weights are quantized before they meet the spikes; a spike leaves its neuron with jitter, then meets the
 clock, then the window: early spikes count from t_min, late ones are lost. The order is the circuit's, not
-that of the list. Gradients pass through a rounding or a
-jitter as if it were not there, and are zero where a weight or a spike is clipped.
+that of the list. Gradients pass through a rounding or a jitter as if it were not there; they are zero for
+weights that are clipped, and for activations that the window clips before any jitter.
 
 Source: Stanojevic et al., Nat. Commun. 2024, Methods, "Simulation details for fine-tuning for hardware",
 (i) to (iv); scopes and kinds of jitter: ibid., Discussion. There they are used one at a time.
@@ -61,6 +61,8 @@ class TimeSteps:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"time steps must be >= 1, got {self.steps}")
+        if not 0 < self.percentile <= 100:
+            raise InputError(f"the percentile of time steps must lie in (0, 100], got {self.percentile}")
 
 
 class _Rounded(torch.autograd.Function):

@@ -17,7 +17,7 @@ from ttfs_analog.chip import draw_like
 from ttfs_analog.datasets import training_pair
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
-from ttfs_analog.training import Progress, Recipe, optimize
+from ttfs_analog.training import Progress, Recipe, optimize, require_slopes
 from ttfs_analog.windows import tighten
 
 MODES = ("agnostic",)
@@ -88,6 +88,7 @@ def finetune(
         recipe,
         checkpoint=checkpoint,
         resume=resume,
+        after=(lambda: require_slopes(tuned)) if any(k.form != "b1" for k in tuned.layers) else None,
         chances=generator,
         progress=progress,
     )

@@ -85,6 +85,7 @@ def fold(
     lead: float = 0.0,
     inside: tuple[int, ...] = (),
     held: Tensor | None = None,
+    form: str = "alpha",
 ) -> Folded:
     """What frozen deviations make of spiking neurons; the same for every batch.
 
@@ -103,19 +104,25 @@ def fold(
         (channel, height, width).
     held : Tensor, shape (chip, neuron), optional
         Error of the slope from synapses that stay on in phase 2: sum_j W_ij e_ij.
+    form : str
+        "dynamic": alpha is a slope of the threshold, which the capacitor does not scale. "single": B is a
+        source of its own, on from t_min only. All others: alpha is on throughout and carries B's error.
     """
     beta, offset, c = deviations[1:]
-    if held is not None:
-        beta = beta + held / (slope.flatten() if not inside else slope.expand(-1, *inside).flatten())
-        held = held.unflatten(-1, (-1, *inside)) if inside else held
     if inside:
         beta, offset, c = (d.unflatten(-1, (-1, *inside)) for d in (beta, offset, c))
-    ramp = slope * (window + lead) * beta - slope * window * c - offset * (1.0 + c)
-    if lead:
-        ramp = ramp - lead * alpha * c
-    if held is not None:  # it acts from t_min on only
-        ramp = ramp - lead * held
-    total = slope + slope * beta
+        held = None if held is None else held.unflatten(-1, (-1, *inside))
+    slow = 0.0 if held is None else held
+    if form == "dynamic":  # sum W + held meet (1 + c) times what the threshold does
+        fall = alpha + slope * beta
+        total = slope - alpha + slow + (1.0 + c) * fall
+        ramp = window * total - (1.0 + c) * (slope * window + offset - lead * slope * beta)
+    else:
+        early = 0.0 if form == "single" else lead  # how long B's error is on before t_min
+        total = slope + slope * beta + slow
+        ramp = slope * (window + early) * beta + window * slow - slope * window * c - offset * (1.0 + c)
+        if lead:
+            ramp = ramp - lead * alpha * c
     dead = total <= 0  # such a potential never rises to its threshold
     inverse = torch.where(dead, 0.0, 1.0 / total)
     place = -2 - len(inside)  # of the batch

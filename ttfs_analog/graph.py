@@ -33,15 +33,13 @@ SUPPORTED = (
 )
 PASS_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity)
 """Layers that do nothing at inference."""
-REMEDY = (
-    "use Linear, Conv2d, BatchNorm, ReLU, MaxPool2d, AvgPool2d, Dropout and Flatten, or fuse it into one of "
-    "them before"
-)
+REMEDY = "use Linear, Conv2d, BatchNorm, ReLU, MaxPool2d, AvgPool2d, Dropout and Flatten"
 ADVICE = {
     nn.Softmax: "remove it: the read-out gives logits",
     nn.LogSoftmax: "remove it: the read-out gives logits",
     nn.GELU: "train with ReLU: a spike time is a rectified sum",
     nn.Sigmoid: "train with ReLU: a spike time is a rectified sum",
+    nn.ReLU6: "train with ReLU, and see the latency constraint for clipping",
     nn.Tanh: "train with ReLU: a spike time is a rectified sum",
     nn.LeakyReLU: "train with ReLU: a silent neuron sends nothing",
     nn.Conv1d: "write it as a Conv2d of height 1",
@@ -88,7 +86,8 @@ def chain(model: nn.Module) -> list[Step]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{type(model).__name__} cannot be traced with torch.fx ({reason}): forward must be a plain "
-            "sequence of layers, without decisions that depend on values"
+            "sequence of layers, without decisions that depend on values; of a compiled or parallel model "
+            "give the one inside"
         ) from None
     modules = dict(model.named_modules(remove_duplicate=False))
     steps: list[Step] = []

@@ -37,8 +37,11 @@ def constrain(
         If weights are to be quantized in a form whose slopes depend on them.
     """
     limits = Constraints(parts, seed)
-    if limits.bits and any(layer.tracked for layer in net.layers):
-        raise InputError("weight bits need form b1: in the alpha forms the slopes depend on the weights")
+    if limits.bits and any(layer.form != "b1" for layer in net.layers):
+        raise InputError(
+            "weight bits need form b1, because in the other forms slopes or currents depend on the weights: "
+            "convert with mapping b1"
+        )
     if limits.bits:
         fitted = limits.bits.fitted(layer.weight for layer in net.layers)
         limits = Constraints([fitted if p is limits.bits else p for p in limits.parts], seed)
@@ -53,8 +56,8 @@ def constrain(
 def slope_noise(net: TTFSNetwork, std: float, generator: torch.Generator) -> list[Deviations]:
     """One chip whose slopes B differ from neuron to neuron by N(0, std^2), and nothing else does.
 
-    In the alpha forms the error is that of the current alpha, which is on in both phases. Read-out
-    neurons have no slope.
+    In the alpha forms the error is that of the current alpha, which is on in both phases (single: that
+    of B). Read-out neurons have no slope.
     """
     if not 0 <= std < float("inf"):
         raise InputError(f"slope noise must be >= 0, got {std}")

@@ -41,7 +41,7 @@ def parse_sigmas(items: tuple[str, ...]) -> dict[str, float]:
     return sigma
 
 
-def _scale(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:
+def scale_of(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:
     """An operating point in which this layer's trajectory stays within the swing."""
     low, high = trajectory_range(layer, x[None, :])
     return technology.operating_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN)
@@ -65,7 +65,7 @@ def simulate_layer(
     """One layer, one input."""
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
-    point = _scale(layer, decode(times, layer.t_min), tech)
+    point = scale_of(layer, decode(times, layer.t_min), tech)
     (mismatch,) = _chip([layer], tech, chip, seed)
     found = simulate(layer, times, point, mismatch, level=level)
     spikes = found.spike_times(layer.t_min)[0]
@@ -120,7 +120,7 @@ def write_netlists(
     if pair is None:
         layer, times = read_layer(source)
         layers, inputs = [layer], [times]
-        points = [_scale(layer, decode(times, layer.t_min), tech)]
+        points = [scale_of(layer, decode(times, layer.t_min), tech)]
         mismatch = _chip(layers, tech, chip, seed)
     else:
         net, data = pair

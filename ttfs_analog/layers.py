@@ -136,12 +136,12 @@ class TTFSLayer(nn.Module):
             i = int(slopes.argmin())
             raise InputError(
                 f"{where}, neuron {i}: slope B = {float(slopes[i]):.3g}, it must be > 0; in form "
-                f"{self.form!r} B = alpha + sum of the weights: rescale the network before mapping it (the "
-                "default), or train with a lower learning rate"
+                f"{self.form!r} B = alpha + sum of the weights: map with a lower b_low, or train with a "
+                "lower learning rate"
             )
 
     def alphas(self) -> Tensor:
-        """Current of phase 1, shape (out,)."""
+        """Current of phase 1, shape (out,); training in form equal may turn it into a sink, B stays 1."""
         return 1.0 - self.weight.flatten(1).sum(1) if self.form == "equal" and self.spiking else self.alpha
 
     def per_neuron(self, value: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ class TTFSLayer(nn.Module):
             if self.form in FORCED and deviations.synapse is not None:  # synapses stay on in phase 2
                 every = weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
                 held = (every * deviations.synapse).sum(-1)
-            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside, held)
+            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside, held, self.form)
         if deviations.synapse is not None and len(deviations.synapse) == 1 and not self.inside:
             folded = folded._replace(
                 weight_gain=(1.0 + deviations.synapse[0]) * folded.gain[0].transpose(0, 1)

@@ -42,9 +42,9 @@ def layer_energies(
     k_synapse, k_slope = (noise.energy[p]["value"] if noise else 1.0 for p in PARTS)
     net.require_points()
     total = []
-    inputs, trace = net.inputs(x, deviations), net.trace(x, deviations)
-    for layer, point, deviation, before, after, weight in zip(
-        net.layers, net.points, deviations, inputs, trace, net.weights(), strict=True
+    flow = net.signals(x, deviations)
+    for layer, point, deviation, (before, after), weight in zip(
+        net.layers, net.points, deviations, flow, net.weights(), strict=True
     ):
         q = layer.charge(before, weight.clamp(min=0), deviation.synapse).sum(-1)
         if not layer.spiking:
@@ -144,8 +144,8 @@ def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, fl
 
 def _capacitor_estimate(net: TTFSNetwork, x: torch.Tensor) -> np.ndarray:
     total = x.new_zeros(len(x))
-    for layer, point, before, after, weight in zip(
-        net.layers, net.points, net.inputs(x), net.trace(x), net.weights(), strict=True
+    for layer, point, (before, after), weight in zip(
+        net.layers, net.points, net.signals(x), net.weights(), strict=True
     ):
         q = layer.charge(before, weight)
         if layer.spiking:

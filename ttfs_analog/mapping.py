@@ -93,6 +93,10 @@ def convert(
     if not 0 < alpha < math.inf:
         raise InputError(f"alpha must be > 0, got {alpha}")
     for name, value in model.state_dict().items():
+        if isinstance(value, nn.UninitializedParameter | nn.UninitializedBuffer):
+            raise InputError(f"{name} has no size yet: run the model on one batch first")
+        if value.is_complex():
+            raise InputError(f"{name} is complex; only real weights are currents")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite (NaN or inf)")
     steps = chain(model)

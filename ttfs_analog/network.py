@@ -111,14 +111,18 @@ class TTFSNetwork(nn.Module):
 
     def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
         """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
-        return [
-            after.flatten(-3) if layer.inside and after.dim() > 3 else after
-            for layer, (_, after) in zip(self._layers, self._run(x, chips), strict=True)
-        ]
+        return [after for _, after in self.signals(x, chips)]
 
     def inputs(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
         """What every layer of neurons takes in, as it takes it."""
-        return [before for before, _ in self._run(x, chips)]
+        return [before for before, _ in self.signals(x, chips)]
+
+    def signals(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[tuple[Tensor, Tensor]]:
+        """What every layer of neurons takes in, as it takes it, and its activations as in `trace`."""
+        return [
+            (before, after.flatten(-3) if layer.inside and after.dim() > 3 else after)
+            for layer, (before, after) in zip(self._layers, self._run(x, chips), strict=True)
+        ]
 
     def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[tuple[Tensor, Tensor]]:
         """Input and output of every layer of neurons."""

@@ -95,6 +95,12 @@ class NoiseModel:
                 f"the campaign is not complete: {int(np.sum(status == -1))} of {len(status)} samples "
                 "are missing; give the same characterize command again to resume it"
             )
+        drawn = MismatchLaw.from_dict(json.loads(dataset.attrs["plan"])["law"])
+        if drawn.asked:
+            raise InputError(
+                f"the campaign was drawn with {', '.join(drawn.asked)}; a noise model draws independent "
+                "terms of their usual distributions and would lose that: draw chips from the law itself"
+            )
         good = dataset.isel(sample=status == 0)
         if good.sizes["sample"] < LEAST_SAMPLES:
             raise InputError(
@@ -233,6 +239,9 @@ class NoiseModel:
                 raise TypeError("a limit or an energy coefficient is not a number > 0")
             if unknown := sorted(set(terms) - set(TERMS)):
                 raise TypeError(f"unknown terms {unknown}")
+            for name, t in terms.items():
+                if (t.kind, t.distribution) != ("frozen", _usual(name)):
+                    raise TypeError(f"{name} is {t.kind} {t.distribution}, which cannot be drawn")
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             what = str(error).replace("Term.__init__() missing 1 required positional argument:", "no")
             raise InputError(f"{path} is not a complete noise model: {what}") from None
@@ -257,9 +266,14 @@ def _complete(good: xr.Dataset) -> tuple[xr.Dataset, int]:
     return good.isel(sample=whole), lost
 
 
+def _usual(name: str) -> str:
+    return "normal" if name in OFFSETS else "lognormal"
+
+
 def _law(terms: dict[str, Term]) -> MismatchLaw:
     mean = tuple((k, t.mean) for k, t in terms.items() if not t.mean_ci[0] <= 0 <= t.mean_ci[1])
-    return MismatchLaw(**{k: t.std for k, t in terms.items() if k in TERMS}, mean=mean)
+    law = MismatchLaw.of({k: t.std for k, t in terms.items() if k in TERMS})
+    return replace(law, mean=mean)
 
 
 def _terms(found: xr.Dataset, weights: np.ndarray, rng: np.random.Generator) -> dict[str, Term]:
@@ -280,7 +294,7 @@ def _terms(found: xr.Dataset, weights: np.ndarray, rng: np.random.Generator) -> 
         terms[name] = Term(
             scope="synapse" if name.startswith("synapse") else "neuron",
             kind="frozen",
-            distribution="normal" if name in OFFSETS else "lognormal",
+            distribution=_usual(name),
             unit="tau_c" if name in OFFSETS else "1",
             std=std,
             std_ci=(low, high),

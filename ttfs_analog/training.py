@@ -88,6 +88,15 @@ class Recipe:
         )
 
 
+def require_slopes(net: TTFSNetwork) -> None:
+    """Raise Diverged if a neuron could never fire any more."""
+    for n, layer in enumerate(net.layers):
+        try:
+            layer.check_slopes(f"layer {n}")
+        except InputError as error:
+            raise Diverged(f"training diverged: {error}") from None
+
+
 def least_epochs(recipe: Recipe, images: int) -> int:
     """The recipe's epochs, or as many as make LEAST_STEPS steps."""
     return max(recipe.epochs, LEAST_STEPS * recipe.batch // images)
@@ -137,7 +146,7 @@ def train(
     if net is None and recipe.l1:
         raise InputError("l1 counts spikes: train a TTFS network, or set l1 to 0")
     adaptive = adaptive and net is not None and net.constraints is None
-    tracked = net is not None and any(layer.tracked for layer in net.layers)
+    tracked = net is not None and any(layer.form != "b1" for layer in net.layers)
     seen: list[Tensor] = []
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
@@ -153,11 +162,7 @@ def train(
         if net is not None and adaptive:
             widen(net, seen)
         if net is not None and tracked:
-            for n, layer in enumerate(net.layers):
-                try:
-                    layer.check_slopes(f"layer {n}")
-                except InputError as error:
-                    raise Diverged(str(error)) from None
+            require_slopes(net)
 
     place = next(model.parameters())
     x, y = data.x_train.to(place), data.y_train.to(place.device)
@@ -221,7 +226,6 @@ def optimize(
     threads = torch.get_num_threads()
     if sum(p.numel() for p in model.parameters()) < SMALL:
         torch.set_num_threads(1)
-    step, start = skip, generator.get_state()
 
     def keep(epoch: int, step: int, start: Tensor, total: float) -> None:
         if file is not None:
@@ -258,11 +262,10 @@ def optimize(
                     keep(epoch, step + 1, start, total)
                     saved = time.monotonic()
             history.append({"loss": total / per_epoch})
-            total, skip, step = 0.0, 0, -1
+            total, skip = 0.0, 0
             if score is not None:
                 history[-1]["accuracy"] = score()
-            start = generator.get_state()
-            keep(epoch + 1, 0, start, total)
+            keep(epoch + 1, 0, generator.get_state(), total)
     finally:
         model.eval()
         torch.set_num_threads(threads)
@@ -316,6 +319,8 @@ def _read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     other = [k for k, v in asdict(recipe).items() if given.get(k) != v]
     if recipe.schedule != "cosine":  # its rates do not depend on the end
         other = [k for k in other if k != "epochs"]
+    if not other and state["epoch"] > recipe.epochs:
+        raise InputError(f"{file} holds {state['epoch']} epochs already, {recipe.epochs} were asked for")
     if other or not same:
         what = ", ".join(other + ["network or data"] * (not same))
         raise InputError(f"{file} belongs to another training ({what} differ); remove it to start anew")
@@ -326,7 +331,12 @@ def _read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
 def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int = 1000) -> float:
     """Share of right classes."""
     place = next(model.parameters(), x) if isinstance(model, nn.Module) else x
+    learning = isinstance(model, nn.Module) and model.training
+    if isinstance(model, nn.Module):
+        model.eval()  # statistics of normalizations must not see what is judged
     right = 0
     for part, label in zip(x.split(batch), y.split(batch), strict=True):
         right += int((model(part.to(place)).argmax(-1) == label.to(place.device)).sum())
+    if isinstance(model, nn.Module):
+        model.train(learning)
     return right / len(x)

@@ -28,6 +28,14 @@ BUDGET = 500_000_000_000
 GAMMA = 10.0
 
 
+def check_margin(zeta: float, percentile: float | None) -> None:
+    """Refuse what `choose_windows` cannot use."""
+    if not -1 < zeta < 1e6:
+        raise InputError(f"zeta must be > -1 (and below a million), got {zeta}")
+    if percentile is not None and not 0 < percentile <= 100:
+        raise InputError(f"percentile must lie in (0, 100], got {percentile}")
+
+
 @torch.no_grad()
 def choose_windows(
     net: TTFSNetwork,
@@ -47,10 +55,7 @@ def choose_windows(
     percentile : float, optional
         T = this percentile of the non-zero activations instead: shorter, clips the rest at t_min.
     """
-    if not -1 < zeta < math.inf:
-        raise InputError(f"zeta must be > -1, got {zeta}")
-    if percentile is not None and not 0 < percentile <= 100:
-        raise InputError(f"percentile must lie in (0, 100], got {percentile}")
+    check_margin(zeta, percentile)
     free = net.constrained(None)
     x = x[:: max(1, math.ceil(len(x) * net.products / BUDGET))]
     spiking = [layer for layer in free.layers if layer.spiking]

@@ -30,6 +30,7 @@ OTHER = {
     "random": 7,
     "threshold": 5.0,
     "batch": 128,
+    "design": "sobol",
 }
 
 
@@ -53,6 +54,11 @@ def test_the_same_plan_has_the_same_hash():
     assert len(PLAN.hash) == 16
 
 
+def test_plans_of_before_there_were_designs_and_shapes_keep_their_hash():
+    """The hash of a dataset on somebody's disk."""
+    assert Campaign.characterize(IDEAL, 5, 11, synapses=2).hash == "878c4a8843a6396a"
+
+
 def test_every_field_of_a_plan_can_be_told_from_its_hash():
     assert set(OTHER) == {f.name for f in dataclasses.fields(Campaign)}
     hashes = [dataclasses.replace(PLAN, **{k: v}).hash for k, v in OTHER.items()]
@@ -68,7 +74,8 @@ def test_plans_have_one_hash_if_and_only_if_their_sigmas_agree(a, b):
 
 def test_a_plan_as_json_holds_every_field():
     content = json.loads(PLAN.to_json())
-    assert set(content) == set(OTHER)
+    assert set(content) == set(OTHER) - {"design", "threshold"}  # as before there were such
+    assert set(json.loads(dataclasses.replace(PLAN, design="latin").to_json())) == set(OTHER)
     assert content["law"]["slope"] == IDEAL.mismatch["slope"]
     assert OperatingPoint(**content["point"]) == PLAN.point
 

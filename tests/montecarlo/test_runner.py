@@ -95,6 +95,21 @@ def test_batches_and_workers_do_not_change_the_result(tmp_path):
 
 
 @pytest.mark.ngspice
+@pytest.mark.parametrize("design", ["latin", "sobol"])
+def test_designs_are_carried_out_in_any_batches_and_told_apart(tmp_path, design):
+    """As above; the last deck of a Latin hypercube is filled up with its first samples."""
+    plan = dataclasses.replace(SMALL, design=design)
+    one = plan.run(tmp_path / "one").load()
+    other = dataclasses.replace(plan, batch=5).run(tmp_path / "other").load()
+    assert np.all(one["status"] == 0)
+    for field in DRAWN:
+        assert np.array_equal(one[f"drawn_{field}"], other[f"drawn_{field}"])
+    np.testing.assert_allclose(one["spike_time"], other["spike_time"], rtol=0, atol=1e-11)
+    with pytest.raises(InputError, match=f"design '{design}' there, None here"):
+        SMALL.run(tmp_path / "one")
+
+
+@pytest.mark.ngspice
 def test_an_interrupted_campaign_goes_on_where_it_was(tmp_path):
     """The first batch is not simulated again, and the whole is the same bits as an unbroken run."""
 

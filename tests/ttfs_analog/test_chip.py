@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from comparing_chips import identity, same_chip
+from scipy import stats
 
 from circuits.errors import InputError
 from montecarlo.mismatch import TERMS, MismatchLaw
@@ -136,6 +139,43 @@ def test_frozen_chips_have_the_moments_of_the_same_law(toy):
     for term, samples in columns(Chips.draw(law, toy, range(300), 11).layers, toy).items():
         assert within_law(samples, LAW.sigma[term], dict(MEAN).get(term, 0.0)), term
         assert not within_law(samples, 1.1 * LAW.sigma[term], dict(MEAN).get(term, 0.0)), term
+
+
+ASKED = MismatchLaw(
+    **LAW.sigma,
+    distribution=(("synapse_sink", "student-t:5"), ("capacitance", "normal")),
+    correlation=(("slope", "threshold", 0.6),),
+    common=(("slope", 0.1),),
+)
+
+
+def test_training_draws_honor_whatever_the_law_asks_for(toy):
+    """600 chips of 12 neurons: rho of normals to 0.6 +- 0.03 in a chip, the chips' means to 0.1 +- 0.01."""
+    first = draw_like(ASKED, toy, 600, torch.Generator().manual_seed(5))[0]
+    slope = np.log1p(first.slope.numpy())
+    within = slope - slope.mean(1, keepdims=True)
+    offset = first.threshold.numpy()
+    offset = offset - offset.mean(1, keepdims=True)
+    assert np.corrcoef(within.ravel(), offset.ravel())[0, 1] == pytest.approx(0.6, abs=0.03)
+    alone = LAW.sigma["slope"] ** 2 / slope.shape[1]
+    assert np.sqrt(slope.mean(1).var() - alone) == pytest.approx(0.1, abs=0.012)
+    sink = np.log1p(first.synapse.numpy())[:, toy.layers[0].weight.detach().numpy() < 0]
+    assert stats.kurtosis(sink.ravel()) > 1
+
+
+def test_frozen_chips_share_their_common_part_over_all_layers(toy):
+    """One draw for both layers of a chip, and none of it in the devices themselves."""
+    shared = Chips.draw(MismatchLaw(common=(("slope", 0.1),)), toy, range(3), 1).layers
+    for a, b in zip(shared[0].slope, shared[1].slope, strict=True):
+        assert len({*a, *b}) == 1
+    assert len({float(s) for s in shared[0].slope[:, 0]}) == 3
+    with_common, without = (
+        Chips.draw(law, toy, [2], 1).layers[1] for law in (replace(LAW, common=(("slope", 0.1),)), LAW)
+    )
+    assert np.array_equal(with_common.synapse, without.synapse)
+    np.testing.assert_allclose(
+        np.log1p(with_common.slope) - np.log1p(without.slope), np.log1p(shared[1].slope[2]).mean(), atol=1e-14
+    )
 
 
 def test_training_draws_are_fresh_and_repeat_with_their_generator(toy):

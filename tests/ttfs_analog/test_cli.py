@@ -121,9 +121,18 @@ def test_every_command_has_help_and_json(call, name):
 
 def test_the_commands_are_those_of_the_loop():
     wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert", "constrain"}
-    assert wanted | {"finetune", "chip", "sweep", "evaluate", "energy", "verify", "report", "demo"} == set(
-        COMMANDS
-    )
+    assert wanted | {
+        "attribute",
+        "describe",
+        "chip",
+        "sweep",
+        "finetune",
+        "evaluate",
+        "energy",
+        "verify",
+        "report",
+        "demo",
+    } == set(COMMANDS)
 
 
 def test_help_and_version(call):
@@ -603,6 +612,8 @@ MISTAKES = [
     ("characterize --sigma color=0.1", "unknown mismatch term.*color"),
     ("characterize --sigma slope=-1", "sigma of slope"),
     ("characterize --sigma nan", "sigma of"),
+    ("characterize --design halton", "--design.*'halton' is not one of"),
+    ("characterize --samples 9999999 --design latin", "Latin hypercube.*use sobol"),
     ("characterize --seed 99999999999999999999", "--seed"),
     ("fit none.zarr", "none.zarr does not exist"),
     ("fit {files}/characterization.zarr --seed 99999999999999999999", "--seed"),

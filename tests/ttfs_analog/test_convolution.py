@@ -70,7 +70,7 @@ def test_a_convolution_with_deviations_is_its_dense_layer(options, mapping):
     lead = 0.0 if mapping == "b1" else 1.0
     # forced inputs, padded ones too, stay on in phase 2: their errors are errors of the slope
     held = torch.tensor((dense * own).sum(-1)) if mapping in FORCED else None
-    folded = fold(layer.window_length, slope, deviations, alpha, lead, held=held)
+    folded = fold(layer.window_length, slope, deviations, alpha, lead, held=held, form=mapping)
     expected = fire(combine(q, layer.shift(), folded), layer.window_length)
     torch.testing.assert_close(layer(x, deviations).flatten(2), expected, rtol=1e-11, atol=1e-11)
     # every chip may also get images of its own: what the layer before gave it

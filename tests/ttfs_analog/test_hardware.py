@@ -12,7 +12,7 @@ from random_models import images, lenet5
 from circuits.errors import InputError
 from ttfs_analog.constraints import Jitter, Latency, TimeSteps, WeightBits
 from ttfs_analog.hardware import constrain, slope_noise
-from ttfs_analog.layers import FORMS, TRACKED
+from ttfs_analog.layers import FORCED, FORMS
 from ttfs_analog.mapping import convert
 
 F64 = torch.float64
@@ -57,7 +57,7 @@ def test_windows_stay_where_nothing_asks_for_others(make_relu, x):
 @pytest.mark.parametrize("form", FORMS)
 def test_weight_bits_need_slopes_that_do_not_depend_on_the_weights(make_relu, x, form):
     net = toy(make_relu, x, form)
-    if form in TRACKED:
+    if form != "b1":
         with pytest.raises(InputError, match="weight bits need form b1"):
             constrain(net, x, [WeightBits(4)])
     else:
@@ -131,7 +131,7 @@ def test_slope_noise_in_numpy(make_relu, x, form):
         else:
             slope = layer.slopes().numpy()
             error = (deviations.slope[0] * layer.slopes()).numpy()
-            window = layer.window_length + (float(layer.input_window) if form != "b1" else 0.0)
+            window = layer.window_length + (float(layer.input_window) if form in FORCED else 0.0)
             z = (a @ weight.T + shift) / slope
             a = np.clip((slope * z + error * window) / (slope + error), 0.0, layer.window_length)
         np.testing.assert_allclose(found[0].numpy(), a, rtol=0, atol=1e-11)  # float64 rounding

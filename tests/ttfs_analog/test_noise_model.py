@@ -159,6 +159,21 @@ def test_an_incomplete_campaign_is_refused(dataset):
         NoiseModel.fit(part)
 
 
+def test_a_campaign_whose_law_a_noise_model_cannot_draw_is_refused(dataset):
+    plan = json.loads(dataset.attrs["plan"])
+    plan["law"]["correlation"] = [["slope", "threshold", 0.6]]
+    with pytest.raises(InputError, match="drawn with correlation"):
+        NoiseModel.fit(dataset.assign_attrs(plan=json.dumps(plan)))
+
+
+def test_a_distribution_that_cannot_be_drawn_is_refused(noise, tmp_path):
+    content = json.loads(noise.save(tmp_path / "noise.json").read_text())
+    content["terms"]["slope"]["distribution"] = "student-t:4"
+    (tmp_path / "noise.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="slope is frozen student-t:4, which cannot be drawn"):
+        NoiseModel.load(tmp_path / "noise.json")
+
+
 def test_too_few_samples_are_refused(make_dataset):
     with pytest.raises(InputError, match="19 good samples are too few"):
         NoiseModel.fit(make_dataset(19))

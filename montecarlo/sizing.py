@@ -1,0 +1,74 @@
+r"""What a larger device buys: the parts of a variance against area.
+
+.. math:: \mathrm{Var}(x) = \mathrm{Var} - P\,(1 - 1/x)
+
+where P is the part of the device (or of all devices of a term) and x its area over the present one: a
+device's own variance goes as 1 / area (Pelgrom1989, area term only). The remainder is left as it is.
+Nominal currents, volts and the tau_c stay: a larger capacitor then needs currents, and energy, that grow
+along with it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+
+from circuits.errors import InputError
+
+ALL = "all"
+
+
+def part(attribution: xr.Dataset, device: str, quantity: str = "spike_time") -> float:
+    """Variance from one device, from all devices of a term, or from "all" [quantity's unit squared]."""
+    if f"{quantity}_part" not in attribution:
+        known = ", ".join(map(str, attribution["quantity"].values))
+        raise InputError(f"unknown quantity {quantity!r}; known: {known}")
+    names, terms = attribution["device"].values, attribution["term"].values
+    chosen = np.ones(len(names), bool) if device == ALL else (names == device) | (terms == device)
+    if not chosen.any():
+        all_names = [*dict.fromkeys(map(str, terms)), *map(str, names)]
+        raise InputError(f"unknown device {device!r}; known: {ALL}, {', '.join(all_names[:12])}, ...")
+    return float(attribution[f"{quantity}_part"].values[chosen].sum())
+
+
+def enlarged(attribution: xr.Dataset, area: dict[str, float], quantity: str = "spike_time") -> float:
+    """Variance of a quantity with some devices made larger.
+
+    Parameters
+    ----------
+    area : dict
+        Device or term -> area over the present one, > 0; 2 halves that device's variance. Device names
+        go before the name of their term.
+
+    Returns
+    -------
+    float
+        Variance [quantity's unit squared].
+    """
+    for device, factor in area.items():
+        if not (math.isfinite(factor) and factor > 0):
+            raise InputError(f"area of {device} must be > 0, got {factor}")
+        part(attribution, device, quantity)
+    total = float(attribution[f"{quantity}_total_variance"])
+    rows = (attribution[f"{quantity}_part"].values, attribution["device"].values, attribution["term"].values)
+    for value, name, term in zip(*rows, strict=True):
+        factor = area.get(str(name), area.get(str(term), area.get(ALL, 1.0)))
+        total -= float(value) * (1 - 1 / factor)
+    return max(total, 0.0)
+
+
+def area_for(attribution: xr.Dataset, device: str, sigma: float, quantity: str = "spike_time") -> float:
+    """Area of one device (or term, or "all") that brings a quantity's total std to `sigma`.
+
+    Returns
+    -------
+    float
+        Over the present area; below 1 if there is room; inf if what else varies is too much already.
+    """
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise InputError(f"target sigma must be > 0, got {sigma}")
+    own = part(attribution, device, quantity)
+    room = sigma**2 - (float(attribution[f"{quantity}_total_variance"]) - own)
+    return own / room if room > 0 else math.inf

@@ -75,7 +75,7 @@ def test_plans_have_one_hash_if_and_only_if_their_sigmas_agree(a, b):
 def test_a_plan_as_json_holds_every_field():
     content = json.loads(PLAN.to_json())
     assert set(content) == set(OTHER) - {"design", "threshold"}  # as before there were such
-    assert set(json.loads(dataclasses.replace(PLAN, design="latin").to_json())) == set(OTHER)
+    assert set(json.loads(dataclasses.replace(PLAN, design="latin", threshold=5.0).to_json())) == set(OTHER)
     assert content["law"]["slope"] == IDEAL.mismatch["slope"]
     assert OperatingPoint(**content["point"]) == PLAN.point
 

@@ -46,6 +46,7 @@ check: $(STAMP)
 
 bench: $(STAMP) ngspice
 	for name in neuron_throughput network_throughput recovery step_time; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/campaign.py --samples 5000
 
 golden: $(STAMP)
 	$(BIN)/python -m pytest tests/golden --update-golden

@@ -68,6 +68,8 @@ def simulate(
         cell = layer_cell(layer, stim, point, part)
         return read(layer, point, cell, cross([cell], simulator, form)[0], part.samples)
 
+    if len(parts) == 1:  # no pool, which would cancel the caller's other runs when this one fails
+        return one(parts[0])
     found = dict(parallel((partial(one, part) for part in parts), workers, simulator))
     return join([found[k] for k in range(len(parts))])
 

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -34,11 +35,17 @@ PROGRAM = "TTFS_ANALOG_NGSPICE"
 """Environment variable with the path of the ngspice program, if it is not on PATH."""
 MEMORY, ROOM = "/dev/shm", 1 << 30
 """A file system in memory, and the free bytes it must have."""
+PAUSE = 0.1
+"""Before the last attempt of a run that failed [s]; half of it before the one but last."""
 T = TypeVar("T")
 
 
 class Canceled(SimulatorError):
     """The run was stopped from outside; its folder is removed."""
+
+
+class HostError(SimulatorError):
+    """Not the circuit but the machine is at fault: no space for run folders, or ngspice cannot be started."""
 
 
 @lru_cache(maxsize=8)
@@ -64,6 +71,8 @@ class Ngspice:
         Path or name; default TTFS_ANALOG_NGSPICE, else ``ngspice`` on PATH.
     timeout : float
         Wall-clock limit of one run [s]; twice that is its CPU limit.
+    retries : int
+        How often a run that failed is tried again: a busy machine kills and starves processes.
 
     Raises
     ------
@@ -71,7 +80,7 @@ class Ngspice:
         If there is no such program.
     """
 
-    def __init__(self, program: str | None = None, timeout: float = 600.0) -> None:
+    def __init__(self, program: str | None = None, timeout: float = 600.0, retries: int = 0) -> None:
         wanted = program or os.environ.get(PROGRAM) or "ngspice"
         found = shutil.which(wanted)
         if found is None:
@@ -79,7 +88,7 @@ class Ngspice:
                 f"no ngspice program found (looked for {wanted!r}); install it, on Debian and Ubuntu "
                 f"with 'apt-get install ngspice', or set {PROGRAM} to its path"
             )
-        self.program, self.timeout = os.path.abspath(found), timeout
+        self.program, self.timeout, self.retries = os.path.abspath(found), timeout, retries
         self.version = _version(self.program)  #: such as '39'
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -130,10 +139,22 @@ class Ngspice:
             name(file.removesuffix(".txt"))  # ngspice lower-cases paths
         if len(set(files)) != len(files):
             raise InputError("decks that run together need tables of different names (prefix)")
+        for left in range(self.retries, 0, -1):
+            try:
+                return self._attempt(decks, texts, options, keep=False)
+            except Canceled:
+                raise
+            except SimulatorError:
+                time.sleep(PAUSE / left)
+        return self._attempt(decks, texts, options, keep)
+
+    def _attempt(
+        self, decks: Sequence[Deck], texts: dict[str, str], options: list[str], keep: bool
+    ) -> list[Plot]:
         try:
             folder = Path(tempfile.mkdtemp(prefix=f"ttfs-analog-{os.getpid()}-", dir=_scratch()))
         except OSError as error:
-            raise SimulatorError(f"cannot make a run folder: {error}; set TMPDIR to a usable disk") from None
+            raise HostError(f"cannot make a run folder: {error}; set TMPDIR to a usable disk") from None
         try:
             for deck in decks:
                 texts |= deck.files
@@ -146,14 +167,16 @@ class Ngspice:
             raise
         except SimulatorError as error:
             message = f"{error}\n{last_words(folder)}"
+            if full := _full(folder):
+                message, keep = f"the disk of {folder.parent} is full; free some space or set TMPDIR", False
             if keep:
                 message += f"run folder kept: {_to_disk(folder)}"
             else:
                 shutil.rmtree(folder, ignore_errors=True)
-            raise SimulatorError(message.rstrip()) from None
+            raise (HostError if full else type(error))(message.rstrip()) from None
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise SimulatorError(
+            raise HostError(
                 f"cannot write the simulation to {folder}: {error.strerror}; free some space or set "
                 "TMPDIR to another disk"
             ) from None
@@ -186,7 +209,7 @@ class Ngspice:
                         start_new_session=True,
                     )
                 except OSError as error:
-                    raise SimulatorError(f"{self.program} cannot be started: {error.strerror}") from None
+                    raise HostError(f"{self.program} cannot be started: {error.strerror}") from None
                 self._running.add(process)
             try:
                 _limit(process.pid, int(2 * self.timeout) + 1)
@@ -226,6 +249,13 @@ def _sweep() -> None:
         owner = folder.name.split("-")[2]
         if owner.isdigit() and not Path("/proc", owner).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _full(folder: Path) -> bool:
+    """Whether a failed run has, or may have, failed for lack of space."""
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(folder).free < 1 << 16
+    return False
 
 
 def _to_disk(folder: Path) -> Path:

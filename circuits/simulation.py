@@ -78,7 +78,7 @@ def fast_form(program: str) -> str:
     cell = Cell(sources, np.full(2, 1e-15), np.full(2, 0.5), grid, 0.0, 1_000_000)
     deck = build(cell, FAST)
     try:
-        found = measure(cell, deck, Ngspice(program).run(deck, keep=False))
+        found = measure(cell, deck, Ngspice(program, retries=2).run(deck, keep=False))
     except SimulatorError:
         return PORTABLE
     exact, _ = first_crossing(cell)

@@ -13,9 +13,10 @@ from montecarlo import runner
 from montecarlo.mismatch import MismatchLaw
 from montecarlo.plan import Plan
 from montecarlo.protocol import THETA_HIGH
+from montecarlo.sweep import Settings, law_at, point_at
 
 V_RANGE = (-2.5, 2.0 * THETA_HIGH)
-"""Potentials that the protocol reaches; sets the volts per unit."""
+"""Potentials that the protocol reaches at its usual threshold; sets the volts per unit."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Campaign(Plan):
         *,
         synapses: int = 8,
         sigma: dict[str, float] | None = None,
+        settings: Settings | None = None,
         design: str = "plain",
     ) -> Campaign:
         """The standard protocol for neurons of a technology.
@@ -45,19 +47,27 @@ class Campaign(Plan):
             Synapses per neuron.
         sigma : dict, optional
             Sigmas by term that replace the technology's own.
+        settings : dict, optional
+            Conditions by axis of a sweep, see `montecarlo.sweep`.
         design : {"plain", "latin", "sobol"}
             How the samples fill the space of deviations.
         """
-        law = MismatchLaw.of({**technology.mismatch, **(sigma or {})})
-        point = technology.operating_point.fit_swing(*V_RANGE)
-        return cls(technology.name, law, point, samples, synapses, entropy, design=design)
+        settings = settings or {}
+        law = law_at(settings, MismatchLaw.of({**technology.mismatch, **(sigma or {})}))
+        threshold = settings.get("window", THETA_HIGH)
+        low, high = V_RANGE
+        point = point_at(settings, technology.operating_point, low, high * threshold / THETA_HIGH)
+        return cls(
+            technology.name, law, point, samples, synapses, entropy, threshold=float(threshold), design=design
+        )
 
     def run(
         self,
         path: str | Path,
         *,
         workers: int = 1,
+        scheduler: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> xr.Dataset:
         """Simulate what is not there yet into a zarr store; see `montecarlo.runner.run`."""
-        return runner.run(self, path, workers=workers, progress=progress)
+        return runner.run(self, path, workers=workers, scheduler=scheduler, progress=progress)

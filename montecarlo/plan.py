@@ -11,7 +11,7 @@ from circuits.errors import InputError
 from circuits.operating_point import OperatingPoint
 from montecarlo.designs import check_design
 from montecarlo.mismatch import NEURON, MismatchLaw
-from montecarlo.protocol import Stimuli, stimuli
+from montecarlo.protocol import LEAST, MOST, THETA_HIGH, Stimuli, stimuli
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Plan:
     entropy: int = 0
     patterns: int = 5  #: weight patterns; the last is held out of the fit
     random: int = 8  #: held-out random stimuli
+    threshold: float = THETA_HIGH  #: in units of potential: the firing time of the protocol [tau_c]
     batch: int = 256  #: samples written at a time: what an interruption can lose
     design: str = "plain"  #: how samples fill the space of deviations, see `montecarlo.designs`
 
@@ -34,16 +35,23 @@ class Plan:
             value = getattr(self, item)
             if not isinstance(value, int) or value < least:
                 raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")
+        if not LEAST <= self.threshold <= MOST:
+            raise InputError(
+                f"campaign: the threshold (window) must lie in [{LEAST:g}, {MOST:g}] tau_c, got "
+                f"{self.threshold!r}"
+            )
         check_design(self.design, self.samples, self.synapses + len(NEURON))
 
     @property
     def stimuli(self) -> Stimuli:
-        return stimuli(self.synapses, self.patterns, self.random, self.entropy)
+        return stimuli(self.synapses, self.patterns, self.random, self.entropy, self.threshold)
 
     def to_json(self) -> str:
         fields = dataclasses.asdict(self) | {"law": self.law.to_dict()}
-        if self.design == "plain":  # plans from before there were designs keep their hashes
+        if self.design == "plain":  # plans from before there were designs and thresholds keep their hashes
             del fields["design"]
+        if self.threshold == THETA_HIGH:
+            del fields["threshold"]
         return json.dumps(fields, sort_keys=True)
 
     @property

@@ -29,6 +29,8 @@ T_MIN, WINDOW = 1.0, 20.0
 """The window is far longer than needed, so that slow neurons are not lost to the statistics."""
 THETA_LOW, THETA_HIGH = 2.0, 4.0
 """Thresholds in units of potential: random patterns sum to about +-1, so nearly all fire inside."""
+LEAST, MOST = 2.0, 10.0
+"""Thresholds that can be asked for: random patterns stay below, slow neurons fire inside the window."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Stimuli:
         return Layer(weights, bias, t_min=T_MIN, t_max=T_MIN + WINDOW)
 
 
-def stimuli(synapses: int, patterns: int, random: int, entropy: int) -> Stimuli:
+def stimuli(
+    synapses: int, patterns: int, random: int, entropy: int, threshold: float = THETA_HIGH
+) -> Stimuli:
     """The protocol for neurons with a number of synapses.
 
     Parameters
@@ -59,6 +63,8 @@ def stimuli(synapses: int, patterns: int, random: int, entropy: int) -> Stimuli:
         Weight patterns; sample k carries pattern k modulo this.
     random : int
         Held-out stimuli with random input times, one input in five silent.
+    threshold : float
+        In units of potential; `ramp_low` has half of it.
     """
     rng = generator(entropy, PLAN, 0)
     size = np.linspace(0.2, 1.0, synapses) if synapses > 1 else np.ones(1)
@@ -71,6 +77,6 @@ def stimuli(synapses: int, patterns: int, random: int, entropy: int) -> Stimuli:
     times[rng.random((random, synapses)) < 0.2] = np.inf
     label = ["reference", "ramp_low", "ramp_high"]
     label += [f"synapse_{j}" for j in range(synapses)] + [f"random_{r}" for r in range(random)]
-    theta = np.full(len(label), THETA_HIGH)
-    theta[1] = THETA_LOW
+    theta = np.full(len(label), float(threshold))
+    theta[1] = threshold * THETA_LOW / THETA_HIGH
     return Stimuli(tuple(label), np.vstack([silent, silent, silent, single, times]), theta, weights)

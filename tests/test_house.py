@@ -16,6 +16,7 @@ ONLY_IN = {
     "subprocess": {"circuits/ngspice.py"},
     "PySpice": {"circuits/netlist.py"},
     "torch": {"ttfs_analog/"},
+    "distributed": {"montecarlo/cluster.py"},
     "matplotlib": {
         "ttfs_analog/report.py",
         "ttfs_analog/diagnostic_plots.py",
@@ -110,8 +111,8 @@ def test_nothing_is_left_unfinished():
         ("ttfs_analog", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("ttfs_analog.cli", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("circuits", ["torch", "PySpice", "matplotlib", "scipy"]),
-        ("montecarlo", ["torch", "matplotlib"]),
-        ("ttfs_analog.layer_commands", ["torch", "matplotlib"]),
+        ("montecarlo", ["torch", "matplotlib", "distributed", "dask"]),
+        ("ttfs_analog.layer_commands", ["torch", "matplotlib", "distributed"]),
         ("ttfs_analog.attribution_commands", ["torch", "matplotlib"]),
         ("ttfs_analog.description_commands", ["torch", "matplotlib"]),
         ("ttfs_analog.noise_model", ["torch", "matplotlib"]),

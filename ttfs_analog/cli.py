@@ -15,6 +15,9 @@ from ttfs_analog.console import Result, common, load_network, progress, run, tec
 data_option = click.option("--data", default=None, help="Dataset; default: the network's own.")
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 noise_option = click.option("--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'.")
+chips_from_option = click.option(
+    "--chips-from", type=click.Path(), default=None, help="Chips of this file instead (made by 'chip')."
+)
 extrapolate_option = click.option(
     "--extrapolate", is_flag=True, help="Allow use outside the noise model's range."
 )
@@ -29,6 +32,8 @@ def cli() -> None:
     train or convert    a ReLU network becomes an exact TTFS network
     constrain           jitter, time steps, weight bits, latency
     characterize, fit   Monte Carlo in ngspice becomes a noise model
+    sweep               neurons, or chips of a network, over a grid of conditions
+    chip                one chip of a network as a file
     describe, attribute statistics of a campaign; which device makes a neuron vary
     evaluate, finetune  accuracy and yield over chips, and training for them
     energy              joules per inference
@@ -37,7 +42,16 @@ def cli() -> None:
     """
 
 
-for command in ("technologies", "simulate", "netlist", "attribute", "characterize", "describe", "fit"):
+for command in (
+    "technologies",
+    "simulate",
+    "netlist",
+    "attribute",
+    "characterize",
+    "describe",
+    "sweep",
+    "fit",
+):
     cli.add_command(getattr(cli_circuit, command))
 
 
@@ -224,9 +238,25 @@ def finetune(
 
 
 @cli.command()
+@click.argument("source", metavar="NET.pt|CHIP.nc", type=click.Path())
+@click.option("--noise", type=click.Path(), default=None, help="Noise model that the chip is drawn from.")
+@click.option("--number", type=click.IntRange(0), default=0, show_default=True, help="Chip of this seed.")
+@extrapolate_option
+@common(out="chip.nc")
+def chip(source: str, out: str, **options: Any) -> Result:
+    """Draw one chip of a network into a file, or say what such a file holds."""
+    from ttfs_analog.chip_command import draw_chip, inspect_chip
+
+    if source.endswith(".nc"):
+        return inspect_chip(source)
+    return draw_chip(source, out=out, **options)
+
+
+@cli.command()
 @click.argument("net", type=click.Path())
-@noise_option
+@click.option("--noise", type=click.Path(), default=None, help="Noise model; not needed for --chips-from.")
 @click.option("--chips", type=click.IntRange(1), default=100, show_default=True)
+@chips_from_option
 @click.option(
     "--target",
     type=float,
@@ -236,13 +266,16 @@ def finetune(
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
-def evaluate(net: str, noise: str, data: str | None, extrapolate: bool, **options: Any) -> Result:
-    """Accuracy and yield over chips drawn from a noise model."""
+def evaluate(net: str, noise: str | None, data: str | None, extrapolate: bool, **options: Any) -> Result:
+    """Accuracy and yield over chips drawn from a noise model, or from a file."""
     from ttfs_analog.commands import evaluate_chips
 
+    if noise is None and options["chips_from"] is None:
+        raise InputError("give --noise, or --chips-from")
     model, sets = load_network(net, data)
+    law = _noise(noise, extrapolate) if noise else None
     with progress("evaluate: chips") as tick:
-        return evaluate_chips(model, sets, _noise(noise, extrapolate), progress=tick, **options)
+        return evaluate_chips(model, sets, law, progress=tick, **options)
 
 
 @cli.command()
@@ -274,6 +307,7 @@ def energy(
 @click.argument("net", type=click.Path())
 @noise_option
 @click.option("--chips", type=click.IntRange(1), default=4, show_default=True)
+@chips_from_option
 @click.option("--images", type=click.IntRange(1), default=20, show_default=True)
 @technology_option
 @click.option("--tolerance", type=float, default=0.01, show_default=True, help="Spike-time RMS [tau_c].")

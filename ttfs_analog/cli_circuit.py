@@ -1,4 +1,4 @@
-"""The commands about circuits: technologies, simulate, netlist, attribute, characterize, describe, fit."""
+"""About circuits: technologies, simulate, netlist, attribute, characterize, describe, sweep, fit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from circuits.technology import Technology
-from ttfs_analog.console import Result, common, load_network, progress, technology_option, workers_option
+from ttfs_analog.console import (
+    Result,
+    common,
+    load_network,
+    progress,
+    scheduler_option,
+    technology_option,
+    workers_option,
+)
 
 
 @click.command()
@@ -138,6 +146,7 @@ def describe(**options: Any) -> Result:
     help="How samples fill the space of deviations; sobol is best with a power of 2.",
 )
 @workers_option
+@scheduler_option
 @common(out="characterization.zarr", folder=True)
 def characterize(
     technology: str,
@@ -146,10 +155,11 @@ def characterize(
     sigmas: tuple[str, ...],
     design: str,
     workers: int,
+    scheduler: str | None,
     out: str,
     seed: int,
 ) -> Result:
-    """Monte Carlo campaign in ngspice; the same command again resumes it."""
+    """Monte Carlo campaign in ngspice; the same command again resumes it (CPU time: this machine's)."""
     from montecarlo.campaign import Campaign
     from ttfs_analog.layer_commands import parse_sigmas
 
@@ -162,7 +172,7 @@ def characterize(
         design=design,
     )
     with progress("characterize: samples") as tick:
-        dataset = plan.run(out, workers=workers, progress=tick)
+        dataset = plan.run(out, workers=workers, scheduler=scheduler, progress=tick)
     failed = int((dataset["status"] != 0).sum())
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(u.ru_utime + u.ru_stime for u in used)
@@ -170,6 +180,19 @@ def characterize(
     if failed:
         result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
     return result, f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
+
+
+@click.command()
+@click.argument("toml", metavar="SWEEP.toml", type=click.Path())
+@workers_option
+@scheduler_option
+@common(out="sweep", folder=True)
+def sweep(**options: Any) -> Result:
+    """Neurons, or chips of a network, over a grid of conditions; the same command again resumes it."""
+    from ttfs_analog.sweeping import run_sweep
+
+    with progress("sweep: samples") as tick:
+        return run_sweep(progress=tick, **options)
 
 
 @click.command()

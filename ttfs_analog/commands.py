@@ -16,6 +16,7 @@ from circuits.errors import InputError
 from circuits.technology import Technology
 from ttfs_analog import evaluation, verification
 from ttfs_analog.architectures import build
+from ttfs_analog.chip_command import chips_of
 from ttfs_analog.console import Result
 from ttfs_analog.constraints import Constraint
 from ttfs_analog.datasets import Data, load
@@ -233,19 +234,27 @@ def _build_from(function: str) -> nn.Module:
 def evaluate_chips(
     net: TTFSNetwork,
     data: Data,
-    noise: NoiseModel,
+    noise: NoiseModel | None,
     *,
     chips: int,
+    chips_from: str | None = None,
     target: float | None,
     out: str,
     seed: int,
     progress: Progress,
 ) -> Result:
-    """Accuracy over chips."""
+    """Accuracy over chips: from a file, or so many drawn from a noise model."""
+    if chips_from is not None:
+        drawn = chips_of(net, chips_from)
+    elif noise is not None:
+        drawn = noise.sample(net, chips, seed)
+    else:
+        raise InputError("chips come from a noise model or from a file")
+    chips = len(drawn)
     nominal = accuracy(net, data.x_test, data.y_test)
     reference = float(net.metadata.get("reference_accuracy", nominal))
     target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
-    found = evaluation.evaluate(net, data, noise.sample(net, chips, seed), progress=progress)
+    found = evaluation.evaluate(net, data, drawn, progress=progress)
     found["target"] = ((), target, {"units": "1", "long_name": "yield target"})
     found.to_netcdf(out)
     figures = evaluation.summarize(found, target)
@@ -269,6 +278,7 @@ def verify_chips(
     noise: NoiseModel,
     *,
     chips: int,
+    chips_from: str | None = None,
     images: int,
     technology: str,
     tolerance: float,
@@ -278,7 +288,10 @@ def verify_chips(
     progress: Progress,
 ) -> Result:
     """The model against ngspice on fresh chips."""
-    drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
+    if chips_from is None:
+        drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
+    else:
+        drawn = chips_of(net, chips_from)
     found = verification.verify(
         net,
         data,

@@ -15,7 +15,16 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from circuits.errors import InputError, SimulatorError
 
@@ -25,6 +34,14 @@ Result = tuple[dict[str, Any], str]
 """What a command gives: the JSON object, and the text for people."""
 
 
+class _Rate(ProgressColumn):
+    """Units per second, once known."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Tick]:
     """A progress bar on stderr; gives a callable (done, total)."""
@@ -32,12 +49,18 @@ def progress(label: str) -> Iterator[Tick]:
         TextColumn("{task.description:<34}"),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
+        _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=err) as bar:
         task = bar.add_task(label, total=None)
+        started = False
 
         def tick(done: int, total: int) -> None:
+            nonlocal started
+            if not started:  # what an earlier run did says nothing about the speed of this one
+                bar.reset(task, total=total, completed=done)
+                started = True
             bar.update(task, completed=done, total=total)
 
         yield tick
@@ -155,6 +178,9 @@ workers_option = click.option(
     default=lambda: os.cpu_count() or 1,
     show_default="number of cores",
     help="ngspice processes at a time.",
+)
+scheduler_option = click.option(
+    "--scheduler", default=None, metavar="ADDRESS", help="Simulate on the workers of this dask scheduler."
 )
 technology_option = click.option("--technology", default="ideal", show_default=True)
 

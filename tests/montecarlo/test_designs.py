@@ -10,9 +10,9 @@ from scipy import special, stats
 
 from circuits.errors import InputError
 from circuits.technology import Technology
+from montecarlo.batches import draw_samples
 from montecarlo.campaign import Campaign
 from montecarlo.designs import DESIGNS, normals
-from montecarlo.runner import draw_samples
 from montecarlo.seeds import generator
 
 EVEN = ("latin", "sobol")

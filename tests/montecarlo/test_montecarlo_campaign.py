@@ -28,6 +28,7 @@ OTHER = {
     "entropy": 4,
     "patterns": 4,
     "random": 7,
+    "threshold": 5.0,
     "batch": 128,
     "design": "sobol",
 }
@@ -73,8 +74,8 @@ def test_plans_have_one_hash_if_and_only_if_their_sigmas_agree(a, b):
 
 def test_a_plan_as_json_holds_every_field():
     content = json.loads(PLAN.to_json())
-    assert set(content) == set(OTHER) - {"design"}  # as before there were designs
-    assert set(json.loads(dataclasses.replace(PLAN, design="latin").to_json())) == set(OTHER)
+    assert set(content) == set(OTHER) - {"design", "threshold"}  # as before there were such
+    assert set(json.loads(dataclasses.replace(PLAN, design="latin", threshold=5.0).to_json())) == set(OTHER)
     assert content["law"]["slope"] == IDEAL.mismatch["slope"]
     assert OperatingPoint(**content["point"]) == PLAN.point
 

@@ -11,8 +11,9 @@ from circuits import closed_form
 from circuits.errors import InputError
 from circuits.operating_point import OperatingPoint
 from circuits.technology import Technology
+from montecarlo.batches import draw_samples
 from montecarlo.campaign import Campaign
-from montecarlo.runner import draw_samples, run
+from montecarlo.runner import run
 from montecarlo.schema import CHARACTERIZATION, MEASURED, open_dataset
 
 SMALL = dataclasses.replace(

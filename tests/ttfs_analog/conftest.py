@@ -12,8 +12,8 @@ from torch import nn
 
 from circuits.closed_form import respond
 from circuits.technology import Technology
+from montecarlo.batches import draw_samples
 from montecarlo.campaign import Campaign
-from montecarlo.runner import draw_samples
 from montecarlo.schema import empty
 from ttfs_analog import datasets
 from ttfs_analog.architectures import build

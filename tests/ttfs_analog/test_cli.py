@@ -124,6 +124,8 @@ def test_the_commands_are_those_of_the_loop():
     assert wanted | {
         "attribute",
         "describe",
+        "chip",
+        "sweep",
         "finetune",
         "evaluate",
         "energy",
@@ -676,7 +678,7 @@ MISTAKES = [
     ("convert model.py:good --seed 99999999999999999999", "--seed"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
     (f"evaluate text --noise {NOISE}", "text"),
-    (f"evaluate {NET}", "Missing option '--noise'"),
+    (f"evaluate {NET}", "give --noise, or --chips-from"),
     (f"evaluate {NET} --noise none.json", "none.json does not exist; 'fit'"),
     (f"evaluate {NET} --noise text", "text is not a noise model"),
     (f"evaluate {NET} --noise layer.json", "layer.json has schema None"),

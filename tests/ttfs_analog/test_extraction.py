@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from montecarlo.runner import draw_samples
+from montecarlo.batches import draw_samples
 from ttfs_analog.extraction import as_mismatch, extract, weights_of
 
 

@@ -1,0 +1,94 @@
+"""Sweeps of single neurons: a campaign in ngspice at every point, and what its spike times and energy say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from circuits.technology import Technology
+from montecarlo import sweep
+from montecarlo.campaign import Campaign
+from montecarlo.seeds import PLAN, generator
+from montecarlo.statistics import mean_interval, std_interval
+
+VARIABLES: sweep.Variables = {
+    "spike_time_std": ((), "tau_c", "spread of spike times over neurons, random inputs"),
+    "spike_time_std_ci95": (("bound",), "tau_c", "95 % interval of the spread"),
+    "energy": (("sample",), "J", "supply energy of the neuron, mean over random inputs"),
+    "energy_mean": ((), "J", "mean supply energy over neurons, random inputs"),
+    "energy_mean_ci95": (("bound",), "J", "95 % interval of the mean"),
+    "silent": ((), "1", "share of random inputs without a spike"),
+    "failed": ((), "1", "samples that failed"),
+}
+
+
+def run(
+    plan: sweep.Sweep,
+    folder: Path,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> xr.Dataset:
+    """Carry out a sweep of neurons; the campaign of point k stays in FOLDER/points/k.zarr."""
+    technology = Technology.load(plan.technology)
+    total = plan.samples * int(np.prod(plan.shape))
+    coords = {"sample": np.arange(plan.samples), "bound": ["low", "high"]}
+
+    def measure(number: int, settings: sweep.Settings) -> dict[str, Any]:
+        def tick(done: int, _: int) -> None:
+            if progress:
+                progress(number * plan.samples + done, total)
+
+        where = folder / "points" / f"{number:05d}.zarr"
+        campaign = campaign_at(plan, technology, settings)
+        found = campaign.run(where, workers=workers, scheduler=scheduler, progress=tick)
+        return summarize(found.load(), plan.entropy)
+
+    return sweep.run(plan, folder, VARIABLES, coords, measure)
+
+
+def campaign_at(plan: sweep.Sweep, technology: Technology, settings: sweep.Settings) -> Campaign:
+    """The campaign of one point."""
+    return Campaign.characterize(
+        technology, plan.samples, plan.entropy, synapses=plan.synapses, settings=settings
+    )
+
+
+def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
+    """Statistics of one campaign, by variable.
+
+    Neurons carry different weight patterns, so the spread is taken about the mean of each pattern and
+    stimulus, which costs one degree of freedom a pattern.
+    """
+    random = [str(s).startswith("random_") for s in dataset["stimulus"].values]
+    good = dataset["status"].values == 0
+    times = dataset["spike_time"].values[:, random]
+    silent = np.isinf(times[good])
+    times = np.where(np.isfinite(times), times, np.nan)[good]
+    group = dataset["sample"].values[good] % dataset.sizes["pattern"]
+    residual = np.full_like(times, np.nan)
+    for k in np.unique(group):
+        own = times[group == k]
+        if len(own) > 1:
+            seen = np.maximum(np.isfinite(own).sum(0), 2)
+            mean = np.nansum(own, 0) / seen
+            residual[group == k] = (own - mean) * np.sqrt(seen / (seen - 1))
+    energy = (dataset["energy_synapse"] + dataset["energy_slope"]).values[:, random].mean(1)
+    blank = (np.nan, np.nan, np.nan)
+    enough = np.isfinite(residual).sum() >= 3
+    std, *std_ci = std_interval(residual, generator(entropy, PLAN, 2)) if enough else blank
+    mean, *mean_ci = mean_interval(energy[good]) if good.sum() > 1 else blank
+    return {
+        "spike_time_std": std,
+        "spike_time_std_ci95": std_ci,
+        "energy": energy,
+        "energy_mean": mean,
+        "energy_mean_ci95": mean_ci,
+        "silent": float(silent.mean()) if silent.size else np.nan,
+        "failed": float(np.sum(~good)),
+    }

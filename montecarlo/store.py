@@ -1,0 +1,157 @@
+"""A zarr store on disk that outlives its writer: made whole, written region by region, one writer at a time.
+
+A region is a chunk, so no two writes touch one file. zarr replaces a file in one step; what a killed
+writer leaves are files named `*.partial`, which the next one removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from circuits.errors import InputError
+
+ADVICE = "what was done is safe: free some space and give the same command again"
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Be the only writer of `path`.
+
+    The lock is on the file PATH.lock, which holds the process number for people to read. The operating
+    system drops it with the process, so that the file of a killed writer is simply taken over.
+
+    Raises
+    ------
+    InputError
+        If another process writes there.
+    """
+    file = path.with_name(path.name + ".lock")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = _lock(file)
+    except BlockingIOError:
+        with contextlib.suppress(OSError):
+            owner = file.read_text().strip() or "unknown"
+            raise InputError(
+                f"another campaign (process {owner}) is writing {path}: wait for it, or choose another --out"
+            ) from None
+        raise InputError(f"another campaign is writing {path}; choose another --out") from None
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without its number
+            os.ftruncate(handle, 0)
+            os.write(handle, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(file: Path) -> int:
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(handle).st_ino == os.stat(file).st_ino:
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)  # its owner removed the file between our two calls
+
+
+def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Mapping[str, int]) -> None:
+    """Make a store like `template`, but longer, without ever holding all of it in memory.
+
+    Parameters
+    ----------
+    template : xarray.Dataset
+        A few entries along each dim of `sizes`; the rest is filled with what zarr calls the fill value
+        (NaN, or 0), except for `status`, which is -1, and coordinates, which count on.
+    sizes : dict
+        Final length by dim.
+    chunk : dict
+        Length of a region by dim; other dims are not divided.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written; nothing is left there then.
+    """
+    partial = path.with_name(path.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    whole = {str(d): n for d, n in template.sizes.items()} | dict(sizes)
+    encoding = {
+        name: {
+            "chunks": tuple(
+                whole[str(d)] if name in template.coords else chunk.get(str(d), whole[str(d)]) for d in v.dims
+            )
+        }
+        for name, v in template.variables.items()
+        if v.dims
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        template.to_zarr(partial, encoding=encoding, consolidated=False, zarr_format=2)
+        group = zarr.open_group(partial, mode="r+")
+        for name, variable in template.variables.items():
+            if not set(variable.dims) & set(sizes):
+                continue
+            array = _array(group, str(name))
+            array.resize(tuple(whole[str(d)] for d in variable.dims))
+            if name in sizes and name in template.coords and np.issubdtype(variable.dtype, np.integer):
+                array[:] = np.arange(sizes[str(name)])
+            if name == "status":
+                array[:] = -1
+        zarr.consolidate_metadata(partial)
+        partial.rename(path)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def clear(path: Path) -> None:
+    """Remove what a killed writer left half written."""
+    for file in path.rglob("*.partial"):
+        file.unlink(missing_ok=True)
+
+
+def write(path: Path, region: tuple[slice, ...], values: Mapping[str, Any]) -> None:
+    """Write one region; `status` last, so that what is cut off in mid-write counts as not done.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        Place along the first dims of every variable.
+    values : dict
+        By variable; `status` among them.
+
+    Raises
+    ------
+    InputError
+        If the disk is full or gone: the store stays valid, and the work can be resumed.
+    """
+    try:
+        group = zarr.open_group(path, mode="r+")
+        for name in sorted(values, key=lambda n: n == "status"):
+            _array(group, name)[region] = values[name]
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}; {ADVICE}") from None
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    found = group[name]
+    assert isinstance(found, zarr.Array)
+    return found

@@ -1,0 +1,247 @@
+"""Campaigns among faults: flaky simulators, full disks, kill -9, two at a time: nothing lost or twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from watching import run_folders_in, until
+
+from circuits.errors import InputError, SimulatorError
+from circuits.ngspice import PROGRAM, HostError
+from circuits.simulation import fast_form
+from circuits.technology import Technology
+from montecarlo.campaign import Campaign
+from montecarlo.schema import CHARACTERIZATION, MEASURED, open_dataset
+from ttfs_analog.cli import main
+
+PLAN = dataclasses.replace(
+    Campaign.characterize(Technology.load("ideal"), 60, 5, synapses=2), patterns=2, random=1, batch=6
+)
+"""Ten batches of six stimuli."""
+STIMULI, BATCHES = 6, 10
+CODE = (
+    "import sys, dataclasses; from circuits.technology import Technology;"
+    "from montecarlo.campaign import Campaign;"
+    "plan = Campaign.characterize(Technology.load('ideal'), 60, 5, synapses=2);"
+    "plan = dataclasses.replace(plan, patterns=2, random=1, batch=6);"
+    "plan.run(sys.argv[1], workers=2)"
+)
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def flaky(tmp_path, monkeypatch):
+    """Put a shell script in the place of ngspice; $LOG has a line for every run so far."""
+
+    def install(script: str) -> Path:
+        path, log = tmp_path / "simulator", tmp_path / "log"
+        log.touch()
+        path.write_text(
+            f"#!/bin/sh\nNG={shutil.which('ngspice')}\nLOG={log}\n"
+            f'[ "$1" = --version ] && exec "$NG" --version\necho run >> $LOG\n{script}\n'
+        )
+        path.chmod(0o755)
+        monkeypatch.setenv(PROGRAM, str(path))
+        fast_form.cache_clear()
+        return log
+
+    yield install
+    fast_form.cache_clear()
+
+
+def runs(log: Path) -> int:
+    return len(log.read_text().splitlines())
+
+
+# simulators
+
+
+@pytest.mark.parametrize("fault", ["exit 3", "kill -9 $$", 'rm -f deck.cir; exec "$NG" "$@"'])
+def test_failures_that_pass_leave_no_trace_in_the_dataset(tmp_path, folder, flaky, fault):
+    """Two runs of three fail, whatever they are asked, the self-test too."""
+    plan = dataclasses.replace(PLAN, samples=12)
+    whole = plan.run(tmp_path / "whole").load()
+    log = flaky(f'[ $(($(wc -l < $LOG) % 3)) = 0 ] && exec "$NG" "$@"\n{fault}')
+    found = plan.run(tmp_path / "flaky").load()
+    assert found.identical(whole)
+    assert runs(log) == 3 * (2 * STIMULI + 1)
+    assert list(folder.iterdir()) == []
+
+
+def test_failures_that_stay_are_data_after_three_attempts(tmp_path, folder, flaky):
+    log = flaky("exit 7")
+    found = dataclasses.replace(PLAN, samples=6).run(tmp_path / "store").load()
+    assert np.all(found["status"] == 1)
+    assert all("exit code 7" in str(r) for r in found["reason"].values)
+    assert all(np.all(np.isnan(found[name])) for name in MEASURED)
+    assert np.all(np.isfinite(found["drawn_slope"]))
+    assert runs(log) == 3 * (STIMULI + 1)
+    assert len(list(folder.iterdir())) == STIMULI  # one kept folder a failure, not three
+
+
+def test_a_simulator_that_disappears_stops_the_campaign_and_is_not_data(tmp_path, flaky):
+    flaky('exec "$NG" "$@"')
+
+    def remove(done: int, total: int) -> None:
+        if done == 12:
+            os.chmod(os.environ[PROGRAM], 0o644)
+
+    with pytest.raises(HostError, match="cannot be started"):
+        PLAN.run(tmp_path / "store", progress=remove)
+    status = open_dataset(tmp_path / "store", CHARACTERIZATION)["status"].values
+    assert set(status) == {-1, 0}
+    os.chmod(os.environ[PROGRAM], 0o755)
+    assert PLAN.run(tmp_path / "store").load().identical(PLAN.run(tmp_path / "whole").load())
+
+
+# disks
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 1.5 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(place)]
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("a small disk cannot be mounted here")
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def fill(place: Path, leave: int) -> Path:
+    """A file that takes all but some bytes of a disk."""
+    ballast = place / f"ballast{time.monotonic_ns()}"
+    ballast.write_bytes(bytes(max(shutil.disk_usage(place).free - leave, 0)))
+    return ballast
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 20_000, 60_000])
+def test_a_full_disk_stops_a_campaign_and_it_goes_on_when_there_is_space(tmp_path, disk, leave):
+    """Full between two batches, or in the middle of one."""
+    whole = PLAN.run(tmp_path / "whole").load()
+    ballast: list[Path] = []
+
+    def crowd(done: int, total: int) -> None:
+        if done == 18 and not ballast:
+            ballast.append(fill(disk, leave))
+
+    with pytest.raises(InputError, match=r"cannot write .*No space left.*free some space.*same command"):
+        PLAN.run(disk / "store", workers=2, progress=crowd)
+    half = open_dataset(disk / "store", CHARACTERIZATION).load()
+    done = half["status"].values == 0
+    assert 18 <= done.sum() < 60
+    for name in MEASURED:
+        assert np.array_equal(half[name][done], whole[name][done], equal_nan=True)
+    ballast[0].unlink()
+    assert PLAN.run(disk / "store").load().identical(whole)
+    assert bytes_of(disk / "store") == bytes_of(tmp_path / "whole")
+    assert [p.name for p in disk.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("leave", [0, 8192])
+def test_a_disk_that_is_full_from_the_start_is_left_as_it_was(disk, leave):
+    ballast = fill(disk, leave)
+    with pytest.raises(InputError, match=r"cannot write .*No space left"):
+        PLAN.run(disk / "store")
+    assert [p.name for p in disk.iterdir()] == [ballast.name]
+
+
+def test_no_room_for_run_folders_stops_the_campaign_and_is_not_data(tmp_path, disk, monkeypatch):
+    run_folders_in(disk, monkeypatch)
+    ballast: list[Path] = []
+
+    def crowd(done: int, total: int) -> None:
+        if done >= 18:  # what earlier runs held becomes free
+            ballast.append(fill(disk, 4096))
+
+    with pytest.raises(SimulatorError, match=r"full|No space left"):
+        PLAN.run(tmp_path / "store", progress=crowd)
+    assert set(open_dataset(tmp_path / "store", CHARACTERIZATION)["status"].values) == {-1, 0}
+    for file in ballast:
+        file.unlink()
+    assert PLAN.run(tmp_path / "store").load().identical(PLAN.run(tmp_path / "whole").load())
+    assert list(disk.iterdir()) == []
+
+
+# killed
+
+
+def kill_points(slow: bool) -> list[int]:
+    return list(range(10 if slow else 3))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "moment" in metafunc.fixturenames:
+        metafunc.parametrize("moment", kill_points(metafunc.config.getoption("--slow")))
+
+
+def test_kill_9_at_any_moment_loses_one_batch_and_no_bit(tmp_path, flaky, moment):
+    """Runs are counted: all in all one more batch than needed, and what two workers had begun."""
+    whole = tmp_path / "whole"
+    PLAN.run(whole)
+    log = flaky('exec "$NG" "$@"')
+    store = tmp_path / "store"
+    child = subprocess.Popen([sys.executable, "-c", CODE, str(store)], start_new_session=True)
+    after = random.Random(moment).randrange(2, BATCHES * STIMULI)
+    until(lambda: runs(log) >= after, 60)
+    time.sleep(random.Random(moment).random() * 0.02)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    subprocess.run([sys.executable, "-c", CODE, str(store)], check=True)
+    self_tests, begun = 2, 4
+    assert runs(log) <= BATCHES * STIMULI + STIMULI + self_tests + begun
+    assert bytes_of(store) == bytes_of(whole)
+    assert sorted(p.name for p in tmp_path.glob("store*")) == ["store"]
+
+
+# two at a time
+
+
+def test_two_campaigns_do_not_write_into_one_store(tmp_path, flaky, capsys):
+    flaky('sleep 0.05\nexec "$NG" "$@"')
+    store = tmp_path / "store"
+    child = subprocess.Popen([sys.executable, "-c", CODE, str(store)], start_new_session=True)
+    try:
+        until(store.exists, 60)
+        with pytest.raises(InputError, match=rf"another campaign \(process {child.pid}\) is writing"):
+            PLAN.run(store)
+        command = ["characterize", "--samples", "60", "--synapses", "2", "--out", str(store)]
+        assert main(command) == 2
+        assert "another campaign" in capsys.readouterr().err
+    finally:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    assert (tmp_path / "store.lock").exists()  # nobody was there to remove it
+    resumed = PLAN.run(store)
+    assert np.all(resumed["status"] == 0)
+    assert not (tmp_path / "store.lock").exists()
+
+
+def test_another_simulator_does_not_finish_a_campaign_but_may_read_it(tmp_path, flaky):
+    def stop(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        PLAN.run(tmp_path / "half", progress=stop)
+    PLAN.run(tmp_path / "whole")
+    flaky('SPICE_SCRIPTS=/nonexistent SPICE_LIB_DIR=/nonexistent exec "$NG" "$@"')  # no XSPICE tables
+    with pytest.raises(InputError, match="begun with deck form table, here it is pwl"):
+        PLAN.run(tmp_path / "half")
+    assert PLAN.run(tmp_path / "whole").sizes["sample"] == 60

@@ -1,0 +1,120 @@
+"""The command sweep: neurons and networks over a grid, resumed, drawn."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from circuits.errors import InputError
+from montecarlo.schema import open_dataset
+from montecarlo.sweep import SCHEMA, Sweep
+from ttfs_analog import datasets, evaluation, sweeping
+from ttfs_analog.architectures import build
+from ttfs_analog.chip import Chips
+from ttfs_analog.cli import main
+from ttfs_analog.constraints import WeightBits
+from ttfs_analog.mapping import convert
+
+
+@pytest.fixture(scope="module")
+def net():
+    sets = datasets.load("iris")
+    made = convert(build("fc-8", sets.shape, sets.classes, 0, torch.float64), sets)
+    made.metadata["data"] = "iris"
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path, net):
+    net.save(tmp_path / "net.pt")
+    return tmp_path
+
+
+def command(folder, capsys, text: str, *options: str) -> dict:
+    (folder / "SWEEP.toml").write_text(text)
+    code = main(["sweep", str(folder / "SWEEP.toml"), "--out", str(folder / "out"), "--json", *options])
+    return {"code": code, **json.loads(capsys.readouterr().out)}
+
+
+def test_a_network_over_sigma_bits_and_windows(folder, capsys, net):
+    text = "network = 'net.pt'\nsamples = 6\nseed = 4\n"
+    text += "[axes]\nsigma = [0.0, 0.1]\nbits = [0, 3]\nwindow = [0.5, 1]"
+    said = command(folder, capsys, text)
+    assert said["code"] == 0
+    assert said["n_points"] == 8
+    assert said["path"] == str(folder / "out")
+    found = open_dataset(folder / "out" / "sweep.zarr", SCHEMA).load()
+    assert found["accuracy"].dims == ("sigma", "bits", "window", "chip")
+    assert np.all(found["status"] == 0)
+    sets = datasets.load("iris")
+    perfect = found["accuracy"].sel(sigma=0.0)
+    assert np.all(perfect == found["nominal_accuracy"].sel(sigma=0.0))
+    plan = Sweep.from_toml(folder / "SWEEP.toml")
+    made = sweeping.network_at(net, sets, {"bits": 3.0}, 4)
+    law = sweeping.sweep.law_at({"sigma": 0.1}, sweeping.MismatchLaw())
+    own = evaluation.evaluate(made, sets, Chips.draw(law, made, range(6), 4))
+    assert np.array_equal(own["accuracy"], found["accuracy"].sel(sigma=0.1, bits=3, window=1))
+    assert plan.hash == found.attrs["plan_hash"]
+    for suffix in ("png", "svg"):
+        assert (folder / "out" / f"sweep.{suffix}").stat().st_size > 1000
+
+
+def test_a_sweep_of_a_network_is_not_done_twice(folder, capsys, monkeypatch):
+    text = "network = 'net.pt'\nsamples = 3\n[axes]\nsize = [1, 4]"
+    first = command(folder, capsys, text)
+    monkeypatch.setattr(evaluation, "evaluate", None)
+    assert command(folder, capsys, text) == first
+
+
+def test_another_network_of_that_name_is_another_sweep(folder, capsys, net):
+    text = "network = 'net.pt'\nsamples = 3\n[axes]\nsize = [1, 4]"
+    command(folder, capsys, text)
+    other = net.clone()
+    other.layers[0].weight.data *= 1.5
+    other.save(folder / "net.pt")
+    assert "another sweep" in command(folder, capsys, text)["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[axes]\nsupply = [1, 2]", "does not change what a network decides"),
+        ("[axes]\ntemperature = [300]", "has no temperature"),
+        ("[axes]\nbits = [2.5]", "bits must be whole"),
+    ],
+)
+def test_what_cannot_be_swept_is_named(folder, capsys, text, said):
+    found = command(folder, capsys, f"network = 'net.pt'\nsamples = 2\n{text}")
+    assert found["code"] == 2
+    assert said in found["error"]
+
+
+def test_a_scheduler_is_for_neurons(folder, capsys):
+    text = "network = 'net.pt'\n[axes]\nsize = [1]"
+    assert "--scheduler" in command(folder, capsys, text, "--scheduler", "tcp://127.0.0.1:1")["error"]
+
+
+def test_points_of_a_network(net):
+    sets = datasets.load("iris")
+    made = sweeping.network_at(net, sets, {"bits": 4, "window": 0.5}, 0)
+    assert made.windows == [0.5 * w for w in net.windows]
+    assert made.constraints.bits.bits == 4
+    again = sweeping.network_at(made, sets, {"bits": 2}, 0)
+    assert [type(p) for p in again.constraints.parts] == [WeightBits]
+    assert again.constraints.bits.bits == 2
+    assert sweeping.network_at(net, sets, {"bits": 0}, 0).constraints is None
+    with pytest.raises(InputError):
+        sweeping.network_at(net, sets, {"bits": 100}, 0)
+
+
+@pytest.mark.ngspice
+def test_neurons_through_the_command_line(folder, capsys):
+    text = "samples = 6\nsynapses = 2\n[axes]\nsigma_slope = [0.01, 0.1]\nsize = [1, 16]"
+    said = command(folder, capsys, text, "--workers", "2", "--seed", "5")
+    assert said["n_points"] == 4
+    found = open_dataset(said["dataset"], SCHEMA).load()
+    assert found.attrs["entropy"] == 5
+    assert np.all(np.diff(found["spike_time_std"], axis=1) < 0)  # larger devices, smaller spread

@@ -12,7 +12,7 @@ import ttfs_analog as ta
 from circuits import Technology
 from montecarlo import Campaign
 from ttfs_analog.architectures import build
-from ttfs_analog.training import train
+from ttfs_analog.training import Recipe, train
 from ttfs_analog.verification import summarize
 
 
@@ -20,7 +20,7 @@ def main(folder: Path) -> dict[str, float]:
     """Train, convert, measure, evaluate, verify."""
     data = ta.load("digits")
     relu = build("fc-16", data.features, data.classes, seed=0, dtype=torch.float64)
-    train(relu, data, epochs=20)
+    train(relu, data, Recipe(epochs=20))
 
     net = ta.convert(relu, calibration=data)  # exact: same logits
     run = Campaign.characterize(Technology.load("ideal"), samples=200, entropy=11)

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from reproduction_plots import draw_fig5, draw_fig25
 
 from circuits.errors import InputError
 from ttfs_analog.architectures import build
@@ -169,7 +168,7 @@ def fig5(o: argparse.Namespace) -> dict[str, Any]:
             curve["points"].append({"value": value, **tuned(o, net, data, [make(value)])})
             say(kind, curve["points"][-1])
         keep(o, "fig5", found)
-    draw_fig5(o, found)
+    draw_fig5(o.out, found)
     return found
 
 
@@ -231,7 +230,7 @@ def fig25(o: argparse.Namespace) -> dict[str, Any]:
             curve.append({"value": std, **spread(values)})
             say(f"slope noise, {form}", curve[-1])
         keep(o, "fig25", found)
-    draw_fig25(o, found)
+    draw_fig25(o.out, found)
     return found
 
 
@@ -242,73 +241,6 @@ def curves(o: argparse.Namespace) -> dict[str, Any]:
     for task in (fig5, together, fig25):
         found[task.__name__] = task(o)
     return found
-
-
-def draw_fig5(o: argparse.Namespace, found: dict[str, Any]) -> None:
-    plot(
-        o,
-        "fig5",
-        [
-            (
-                k,
-                c["label"],
-                [p["value"] for p in c["points"]],
-                {
-                    "before": [p["before"] for p in c["points"]],
-                    "fine-tuned": [p["after"] for p in c["points"]],
-                },
-            )
-            for k, c in found["curves"].items()
-        ],
-        found["reference"],
-    )
-
-
-def draw_fig25(o: argparse.Namespace, found: dict[str, Any]) -> None:
-    plot(
-        o,
-        "fig25",
-        [
-            ("zeta", "zeta", ZETA, {"accuracy": [p["accuracy"] for p in found["zeta"]]}),
-            (
-                "jitter",
-                "std of spike times [tau_c]",
-                SPIKE_JITTER,
-                {"accuracy": [p["mean"] for p in found["jitter"]]},
-            ),
-            (
-                "slope",
-                "std of slopes",
-                SLOPES,
-                {f"form {f}": [p["mean"] for p in found[f"slope_{f}"]] for f in ("alpha", "b1")},
-            ),
-        ],
-        found["reference"],
-    )
-
-
-def plot(
-    o: argparse.Namespace,
-    name: str,
-    panels: list[tuple[str, str, list[float], dict[str, list[float]]]],
-    reference: float,
-) -> None:
-    """Panels (name, axis label, values, curves) side by side."""
-    figure = Figure(figsize=(3.2 * len(panels), 3), layout="constrained")
-    for k, (title, label, values, curves) in enumerate(panels):
-        axes = figure.add_subplot(1, len(panels), k + 1)
-        axes.axhline(reference, color="0.6", lw=1, label="no constraint")
-        for color, (what, points) in zip(("C0", "C4"), curves.items(), strict=False):
-            axes.plot(values, points, marker="o" if color == "C0" else "s", color=color, label=what)
-        if title in ("jitter", "steps", "slope"):
-            axes.set_xscale("log", base=2 if title == "steps" else 10)
-            axes.xaxis.set_minor_formatter(NullFormatter())
-        if title == "latency":
-            axes.invert_xaxis()
-        axes.set(xlabel=label, ylabel="test accuracy [%]" if k == 0 else None, title=title)
-        axes.legend(fontsize=7)
-    for suffix in ("png", "svg"):
-        figure.savefig(o.out / f"{name}.{suffix}", dpi=150)
 
 
 def keep(o: argparse.Namespace, name: str, found: dict[str, Any]) -> None:
@@ -340,7 +272,7 @@ def main() -> None:
     o.out.mkdir(parents=True, exist_ok=True)
     if o.redraw:
         found = json.loads(o.redraw.read_text())
-        return draw_fig5(o, found) if o.what == "fig5" else draw_fig25(o, found)
+        return draw_fig5(o.out, found) if o.what == "fig5" else draw_fig25(o.out, found)
     try:
         keep(o, o.what, tasks[o.what](o))
     except InputError as error:

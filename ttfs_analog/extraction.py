@@ -15,9 +15,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from circuits.errors import InputError
 from circuits.layer import LayerMismatch
 from montecarlo.protocol import T_MIN
 
+LARGEST_LOSS = 0.01
+"""Share of neurons that may be left out of a fit."""
 DIMS = {
     "synapse": ("sample", "synapse"),
     "slope": ("sample",),
@@ -73,3 +76,21 @@ def extract(dataset: xr.Dataset) -> xr.Dataset:
 def as_mismatch(found: xr.Dataset) -> LayerMismatch:
     """Extracted samples as the neurons of one layer: arrays (1, sample[, synapse])."""
     return LayerMismatch(**{name: found[name].transpose(*dims).values[None] for name, dims in DIMS.items()})
+
+
+def complete(good: xr.Dataset) -> tuple[xr.Dataset, int]:
+    """Neurons all of whose devices could be extracted, and how many could not.
+
+    Those that could not are the extreme ones: leaving out many would bias every sigma.
+    """
+    found = extract(good)
+    whole = np.isfinite(found["synapse"].values).all(1)
+    for name in ("slope", "threshold", "capacitance"):
+        whole &= np.isfinite(found[name].values)
+    lost = int(np.sum(~whole))
+    if lost > LARGEST_LOSS * len(whole):
+        raise InputError(
+            f"{lost} of {len(whole)} neurons spiked too early or not at all where the protocol needs them; "
+            "sigmas from the rest would be biased: the mismatch is too large for this protocol"
+        )
+    return good.isel(sample=whole), lost

@@ -217,8 +217,7 @@ def gradients(
     tracked : bool
         B = alpha + sum_j W_ij moves with the weights (alpha1 training); the base threshold tracks B.
 
-    Source: derivatives of eq. 7 of Stanojevic et al. 2024; tracked slopes: TTFS time t = theta / B - ...
-    differentiated through B too.
+    Source: derivatives of eq. 7 of Stanojevic et al. 2024, through B too where it is tracked.
     """
     z = (x @ weight.T + shift) / slope
     inside = ((z > 0) & (z < window)).to(grad) * grad / slope

@@ -28,7 +28,7 @@ from montecarlo.statistics import (
     samples_for_std,
     std_interval,
 )
-from ttfs_analog.extraction import extract, weights_of
+from ttfs_analog.extraction import complete, extract, weights_of
 from ttfs_analog.holdout import validate
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "ttfs-analog/noise-model/1"
 LEAST_SAMPLES = 20
-LARGEST_LOSS = 0.01
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ class NoiseModel:
                 f"{good.sizes['sample']} good samples are too few for a noise model; "
                 f"at least {LEAST_SAMPLES}, and about {samples_for_std(0.1)} for sigmas to +-10 %"
             )
-        good, incomplete = _complete(good)
+        good, incomplete = complete(good)
         held_pattern = good["sample"].values % good.sizes["pattern"] == good.sizes["pattern"] - 1
         fit_set, held = good.isel(sample=~held_pattern), good.isel(sample=held_pattern)
         rng = generator(seed, PLAN, 1)
@@ -246,24 +245,6 @@ class NoiseModel:
             what = str(error).replace("Term.__init__() missing 1 required positional argument:", "no")
             raise InputError(f"{path} is not a complete noise model: {what}") from None
         return model
-
-
-def _complete(good: xr.Dataset) -> tuple[xr.Dataset, int]:
-    """Neurons all of whose devices could be extracted, and how many could not.
-
-    Those that could not are the extreme ones: leaving out many would bias every sigma.
-    """
-    found = extract(good)
-    whole = np.isfinite(found["synapse"].values).all(1)
-    for name in ("slope", "threshold", "capacitance"):
-        whole &= np.isfinite(found[name].values)
-    lost = int(np.sum(~whole))
-    if lost > LARGEST_LOSS * len(whole):
-        raise InputError(
-            f"{lost} of {len(whole)} neurons spiked too early or not at all where the protocol needs them; "
-            "sigmas from the rest would be biased: the mismatch is too large for this protocol"
-        )
-    return good.isel(sample=whole), lost
 
 
 def _usual(name: str) -> str:

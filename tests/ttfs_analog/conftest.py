@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from montecarlo.campaign import Campaign
 from montecarlo.schema import empty
 from ttfs_analog import datasets
 from ttfs_analog.architectures import build
+from ttfs_analog.cli import main
 from ttfs_analog.mapping import convert
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Recipe, train
@@ -143,3 +145,28 @@ def files(tmp_path_factory, net, noise, dataset):
     noise.save(folder / "noise_model.json")
     dataset.to_zarr(folder / "characterization.zarr", consolidated=False, zarr_format=2)
     return folder
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command; gives (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def succeed(call):
+    """Run a command with --json that must succeed; gives the object."""
+
+    def run(*arguments):
+        code, out, err = call(*arguments, "--json")
+        assert code == 0, err
+        assert out.count("\n") == 1  # one object, on one line
+        return json.loads(out)
+
+    return run

@@ -19,7 +19,7 @@ from torch import nn
 from circuits.technology import Technology
 from montecarlo.schema import CHARACTERIZATION, open_dataset
 from ttfs_analog import commands, datasets, layers, training
-from ttfs_analog.cli import FORMS, cli, main
+from ttfs_analog.cli import FORMS, cli
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.noise_model import NoiseModel
 from ttfs_analog.training import Recipe, least_epochs
@@ -60,31 +60,6 @@ def _own_folder(tmp_path, monkeypatch):
     (tmp_path / "model.py").write_text(MODEL)
     (tmp_path / "layer.json").write_text(json.dumps(LAYER))
     (tmp_path / "text").write_text("plain text")
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command; gives (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def succeed(call):
-    """Run a command with --json that must succeed; gives the object."""
-
-    def run(*arguments):
-        code, out, err = call(*arguments, "--json")
-        assert code == 0, err
-        assert out.count("\n") == 1  # one object, on one line
-        return json.loads(out)
-
-    return run
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import xarray as xr
 from montecarlo.attribution import ATTRIBUTION
 from montecarlo.moments import moments
 from montecarlo.schema import open_dataset
-from ttfs_analog.cli import main
 from ttfs_analog.description_commands import DESCRIPTION
 from ttfs_analog.extraction import extract
 
@@ -29,25 +28,6 @@ FAST = ("--level", "closed-form", "--samples", 500)
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "layer.json").write_text(json.dumps(LAYER))
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        code = main([str(a) for a in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def succeed(call):
-    def run(*arguments):
-        code, out, err = call(*arguments, "--json")
-        assert code == 0, err
-        return json.loads(out)
-
-    return run
 
 
 @pytest.mark.ngspice

@@ -99,12 +99,11 @@ def _check_condition(technology: Technology, name: str, values: tuple[Any, ...])
 
 def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
     """The mismatch of one point: a term's own sigma before `sigma` before the base, then the size."""
-    sigma: dict[str, float] = (
-        {term: settings["sigma"] for term in TERMS} if "sigma" in settings else base.sigma
-    )
+    sigma = base.sigma | {term: settings["sigma"] for term in TERMS if "sigma" in settings}
     sigma |= {term: settings[f"sigma_{term}"] for term in TERMS if f"sigma_{term}" in settings}
     shrink = math.sqrt(settings.get("size", 1.0))
-    common = dict.fromkeys(TERMS, settings["common"]) if "common" in settings else dict(base.common)
+    common = dict(base.common)
+    common |= {term: settings["common"] for term in TERMS if "common" in settings}
     common |= {term: settings[f"common_{term}"] for term in TERMS if f"common_{term}" in settings}
     shared = tuple((term, float(value)) for term, value in common.items() if value)
     single: dict[str, Any] = {term: value / shrink for term, value in sigma.items()}

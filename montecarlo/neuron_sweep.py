@@ -20,6 +20,7 @@ from montecarlo.statistics import mean_interval, std_interval
 VARIABLES: sweep.Variables = {
     "spike_time_std": ((), "tau_c", "spread of spike times over neurons, random inputs"),
     "spike_time_std_ci95": (("bound",), "tau_c", "95 % interval of the spread"),
+    "ramp_time": (("sample",), "tau_c", "spike time of the neuron without inputs"),
     "energy": (("sample",), "J", "supply energy of the neuron, mean over random inputs"),
     "energy_mean": ((), "J", "mean supply energy over neurons, random inputs"),
     "energy_mean_ci95": (("bound",), "J", "95 % interval of the mean"),
@@ -94,6 +95,7 @@ def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     return {
         "spike_time_std": std,
         "spike_time_std_ci95": std_ci,
+        "ramp_time": dataset["spike_time"].sel(stimulus="ramp_high").values,
         "energy": energy,
         "energy_mean": mean,
         "energy_mean_ci95": mean_ci,

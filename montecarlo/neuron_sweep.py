@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits.operating_point import OperatingPoint
 from circuits.technology import Technology
 from montecarlo import sweep
 from montecarlo.axes import Settings
@@ -24,6 +25,7 @@ VARIABLES: sweep.Variables = {
     "energy": (("sample",), "J", "supply energy of the neuron, mean over random inputs"),
     "energy_mean": ((), "J", "mean supply energy over neurons, random inputs"),
     "energy_mean_ci95": (("bound",), "J", "95 % interval of the mean"),
+    "tau_c": ((), "s", "unit of time at the operating point"),
     "silent": ((), "1", "share of random inputs without a spike"),
     "failed": ((), "1", "samples that failed"),
 }
@@ -99,6 +101,7 @@ def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
         "energy": energy,
         "energy_mean": mean,
         "energy_mean_ci95": mean_ci,
+        "tau_c": OperatingPoint.from_json(dataset.attrs["operating_point"]).tau_c,
         "silent": float(silent.mean()) if silent.size else np.nan,
         "failed": float(np.sum(~good)),
     }

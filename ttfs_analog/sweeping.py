@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from montecarlo import neuron_sweep, sweep
 from montecarlo.axes import CORNER
 from ttfs_analog.console import Result, Tick
 
+NEURON = {"spike_time_std": "spike_time_std_ci95", "energy_mean": "energy_mean_ci95"}
+NETWORK = {"accuracy_mean": "accuracy_mean_ci95"}
+"""What is told of every point, and its interval."""
+ROWS = 50
+"""Points in the text."""
 CURVES = 8
 """Curves in one figure."""
 STRIPS = 15
@@ -30,35 +33,54 @@ def run_sweep(
         found = network_sweep.run(plan, folder, scheduler=scheduler, progress=progress)
     else:
         found = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
-    kind = "accuracy_mean" if plan.network else "spike_time_std"
-    figures = [str(p) for p in draw(found.load(), kind, folder)]
-    points = int(np.prod(plan.shape))
-    result = {"path": out, "n_points": points, "dataset": str(folder / "sweep.zarr"), "figures": figures}
-    rows = [f"{' x '.join(f'{len(v)} {k}' for k, v in plan.axes)}: {points} points of {plan.samples}"]
-    for place, settings in itertools.islice(plan.points(), 50):
-        value, (low, high) = float(found[kind].values[place]), found[f"{kind}_ci95"].values[place]
-        rows.append(f"  {_where(settings)}: {kind} {value:.5g} [{low:.5g}, {high:.5g}]")
-    return result, "\n".join([*rows, out])
+    kinds = NETWORK if plan.network else NEURON
+    figures = [str(p) for p in draw(found.load(), kinds, folder)]
+    points = [_point(found, kinds, place, settings) for place, settings in plan.points()]
+    result = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
+    rows = [f"{' x '.join(f'{len(v)} {k}' for k, v in plan.axes)}: {len(points)} points of {plan.samples}"]
+    for point in points[:ROWS]:
+        what = [f"{k} {point[k]:.5g} [{point[ci][0]:.5g}, {point[ci][1]:.5g}]" for k, ci in kinds.items()]
+        what += [f"tau_c {point['tau_c']:.4g} s"] if "current" in point["settings"] else []
+        what += [f"{point['failed']} failed"] if point.get("failed") else []
+        rows.append(f"  {_where(point['settings'])}: {', '.join(what)}")
+    rows += [f"  and {len(points) - ROWS} more, see {out}"] if len(points) > ROWS else []
+    return {**result, "points": points, "figures": figures}, "\n".join([*rows, out])
+
+
+def _point(
+    found: xr.Dataset, kinds: dict[str, str], place: tuple[int, ...], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """The figures of one point, as JSON can hold them."""
+    point: dict[str, Any] = {"settings": settings}
+    for kind, interval in kinds.items():
+        point |= {kind: float(found[kind].values[place]), interval: found[interval].values[place].tolist()}
+    if "failed" in found:
+        point |= {"failed": int(found["failed"].values[place]), "tau_c": float(found["tau_c"].values[place])}
+        point["silent"] = float(found["silent"].values[place])
+    return point
 
 
 def _where(settings: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" if isinstance(v, str) else f"{k} {v:g}" for k, v in settings.items())
 
 
-def draw(found: xr.Dataset, kind: str, folder: Path) -> list[Path]:
+def draw(found: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
     """Curves along the first axis that has numbers, one for each setting of the others, as PNG and SVG.
 
     Corners are drawn as strips too: every sample of every corner.
     """
-    made = draw_curves(found, kind, folder)
+    made = []
+    for k, (kind, interval) in enumerate(kinds.items()):
+        made += draw_curves(found, kind, interval, folder / ("sweep" if k == 0 else f"sweep_{kind}"))
     if CORNER in found.dims:
         made += draw_corners(found, folder)
     return made
 
 
-def draw_curves(found: xr.Dataset, kind: str, folder: Path) -> list[Path]:
+def draw_curves(found: xr.Dataset, kind: str, interval: str, stem: Path) -> list[Path]:
     """An estimate with its band."""
-    from montecarlo.plotting import save, sweep_curves
+    from montecarlo.distribution_plots import save_both
+    from montecarlo.plotting import sweep_curves
 
     dims = [str(d) for d in found[kind].dims]
     first = next((d for d in dims if d != CORNER), None)
@@ -70,12 +92,10 @@ def draw_curves(found: xr.Dataset, kind: str, folder: Path) -> list[Path]:
     for k in range(min(stacked.sizes["setting"], CURVES)):
         one = stacked.isel(setting=k)
         name = _where({d: one[d].item() for d in others})
-        band = one[f"{kind}_ci95"].transpose("bound", first).values
-        curves[name] = (one[kind].values, *band)
+        curves[name] = (one[kind].values, *one[interval].transpose("bound", first).values)
     unit = found[first].attrs["units"]
     label = f"{found[kind].attrs['long_name']} [{found[kind].attrs['units']}]"
-    figure = sweep_curves(found[first].values, curves, f"{first} [{unit}]", label)
-    return [save(figure, folder / f"sweep.{suffix}") for suffix in ("png", "svg")]
+    return save_both(sweep_curves(found[first].values, curves, f"{first} [{unit}]", label), stem)
 
 
 def draw_corners(found: xr.Dataset, folder: Path) -> list[Path]:

@@ -165,7 +165,7 @@ def neuron_bench(
         "n", ZERO_IDLE_NEURON if zero else NEURON,
         "vm", "s", "sb", "v0", "vth", "rst", "rstb", "en", "gateb", "pbb", "pbc" if zero else "nbt", "nbs",
         "vds", "vdc", "vdl",
-        cm=explicit_capacitance(point, np.count_nonzero(units), process) * (1.0 + capacitor),
+        cm=explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor),
         units=process.units if slope_units is None else slope_units,
         load=load,
     )  # fmt: skip

@@ -6,8 +6,8 @@ A device that is `size` times as large has the first law (area a): its own sprea
 whole chip shares (`common`) does not. The swing fixes volts per unit s_V, so a larger `current` makes the
 circuit faster and a larger `capacitance` alone takes more of it.
 
-A technology with process corners lists their names as its attribute `corners`, one whose devices know a
-temperature its range [degC] as `temperatures`; the axes are refused by name where there is none.
+Technologies of transistors have `corners` and `temperatures`; both axes are refused by name where there
+are none.
 
 Source of the area law: Pelgrom et al., IEEE JSSC 24(5), 1433 (1989), area term only.
 """
@@ -76,8 +76,7 @@ def _number(value: Any) -> bool:
 
 
 def _check_condition(technology: Technology, name: str, values: tuple[Any, ...]) -> None:
-    corners = tuple(getattr(technology, "corners", ()))
-    span = tuple(getattr(technology, "temperatures", ()))
+    corners, span = technology.corners, technology.temperatures or ()
     if name == CORNER and not corners:
         raise InputError(
             f"the {technology.name} technology has no corner: its devices have no process corners"

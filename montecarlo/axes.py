@@ -76,24 +76,20 @@ def _number(value: Any) -> bool:
 
 
 def _check_condition(technology: Technology, name: str, values: tuple[Any, ...]) -> None:
-    corners, span = technology.corners, technology.temperatures or ()
-    if name == CORNER and not corners:
+    kind, corners, span = technology.name, technology.corners, technology.temperatures
+    if name == CORNER:
+        if not corners:
+            raise InputError(f"the {kind} technology has no corner: its devices have no process corners")
+        if wrong := [v for v in values if v not in corners]:
+            raise InputError(f"the {kind} technology has no corner {wrong[0]!r}; it has {', '.join(corners)}")
+        return
+    if span is None:
+        raise InputError(f"the {kind} technology has no temperature: its devices know none")
+    if wrong := [v for v in values if not _number(v) or not span[0] <= v <= span[1]]:
         raise InputError(
-            f"the {technology.name} technology has no corner: its devices have no process corners"
+            f"temperature {wrong[0]!r} is outside {span[0]:g} to {span[1]:g} degC, the range of the {kind} "
+            "technology"
         )
-    if name == TEMPERATURE and not span:
-        raise InputError(f"the {technology.name} technology has no temperature: its devices know none")
-    if name == CORNER and (wrong := [v for v in values if v not in corners]):
-        raise InputError(
-            f"the {technology.name} technology has no corner {wrong[0]!r}; it has {', '.join(corners)}"
-        )
-    if name == TEMPERATURE:
-        wrong = [v for v in values if not _number(v) or not span[0] <= v <= span[1]]
-        if wrong:
-            raise InputError(
-                f"temperature {wrong[0]!r} is outside {span[0]:g} to {span[1]:g} degC, the range of the "
-                f"{technology.name} technology"
-            )
 
 
 def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:

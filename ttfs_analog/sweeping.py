@@ -103,7 +103,7 @@ def draw_corners(found: xr.Dataset, folder: Path) -> list[Path]:
     from montecarlo.distribution_plots import save_both, strips
 
     made = []
-    for name in ("ramp_time", "energy"):
+    for name in ("spike_time", "energy"):
         kept = found[name]
         others = [str(d) for d in kept.dims if d not in (CORNER, "sample")]
         stacked = kept.stack(point=[*others, CORNER]).transpose("point", "sample")

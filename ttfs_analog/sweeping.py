@@ -7,8 +7,9 @@ from typing import Any
 
 import xarray as xr
 
-from montecarlo import neuron_sweep, sweep
+from montecarlo import neuron_sweep
 from montecarlo.axes import CORNER
+from montecarlo.sweep import Sweep
 from ttfs_analog.console import Result, Tick
 
 NEURON = {"spike_time_std": "spike_time_std_ci95", "energy_mean": "energy_mean_ci95"}
@@ -26,7 +27,7 @@ def run_sweep(
     toml: str, *, workers: int, scheduler: str | None, out: str, seed: int, progress: Tick
 ) -> Result:
     """Carry out a SWEEP.toml into a folder; the same command again resumes it."""
-    plan, folder = sweep.Sweep.from_toml(toml, seed), Path(out)
+    plan, folder = Sweep.from_toml(toml, seed), Path(out)
     if plan.network:
         from ttfs_analog import network_sweep
 
@@ -79,8 +80,7 @@ def draw(found: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
 
 def draw_curves(found: xr.Dataset, kind: str, interval: str, stem: Path) -> list[Path]:
     """An estimate with its band."""
-    from montecarlo.distribution_plots import save_both
-    from montecarlo.plotting import sweep_curves
+    from montecarlo.distribution_plots import save_both, sweep
 
     dims = [str(d) for d in found[kind].dims]
     first = next((d for d in dims if d != CORNER), None)
@@ -95,7 +95,7 @@ def draw_curves(found: xr.Dataset, kind: str, interval: str, stem: Path) -> list
         curves[name] = (one[kind].values, *one[interval].transpose("bound", first).values)
     unit = found[first].attrs["units"]
     label = f"{found[kind].attrs['long_name']} [{found[kind].attrs['units']}]"
-    return save_both(sweep_curves(found[first].values, curves, f"{first} [{unit}]", label), stem)
+    return save_both(sweep(found[first].values, curves, f"{first} [{unit}]", label), stem)
 
 
 def draw_corners(found: xr.Dataset, folder: Path) -> list[Path]:
@@ -110,7 +110,8 @@ def draw_corners(found: xr.Dataset, folder: Path) -> list[Path]:
         groups = {}
         for k in range(min(stacked.sizes["point"], STRIPS)):
             one = stacked.isel(point=k)
-            groups[_where({d: one[d].item() for d in others} | {CORNER: one[CORNER].item()})] = one.values
+            place = {CORNER: one[CORNER].item()} | {d: one[d].item() for d in others}
+            groups[_where(place).replace(", ", "\n")] = one.values
         label = f"{kept.attrs['long_name']} [{kept.attrs['units']}]"
         made += save_both(strips(groups, label), folder / f"corners_{name}")
     return made

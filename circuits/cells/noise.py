@@ -74,7 +74,7 @@ def draw(
     flowing = (time >= on) & (time < phases.t_min)
     amps = point.i_unit * (np.abs(weights) @ flowing + (time >= phases.t_min))
     z = rng.standard_normal((2, count))
-    current = np.sqrt(CHARGE * amps / step) * z[0]
+    current: Array = np.sqrt(CHARGE * amps / step) * z[0]
     tail = process.currents["tail"]
     volts = np.sqrt(4 * CHARGE * (tail / 2) / gm**2 / step) * z[1]
     reset = np.sqrt(BOLTZMANN * (temperature + 273.15) / point.c_mem) * rng.standard_normal()

@@ -2,8 +2,8 @@
 
 Diode-connected devices of W = L, 1 uA each, many in one operating point. Our draws shift the threshold of
 plain transistors that carry one cut model card; the kit's come from its own subcircuits with
-sw_stat_mismatch = 1, sw_stat_global = 0 and a seed. Intervals are 95 %. A P transistor's V_GS moves by 1.03 of
-the shift of its threshold (N: 1.00), so its spread is that much above the formula. Needs PDK_ROOT.
+sw_stat_mismatch = 1, sw_stat_global = 0 and a seed. Intervals are 95 %. A P transistor's V_GS moves by
+1.03 of the shift of its threshold (N: 1.00), so its spread is that much above the formula. Needs PDK_ROOT.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 from circuits.errors import InputError
+from circuits.transistor_check import INSTANCE, MOS, MOS_MODEL, OP, OPTIONS, SUBCIRCUIT, TRAN_FROM_OP, Scope
 
 FLAGS = re.IGNORECASE | re.ASCII
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
@@ -21,6 +22,7 @@ NUMBER_ONLY = re.compile(rf"{NUMBER}\Z", FLAGS)
 NODE = r"[a-z0-9][a-z0-9_]*"
 NAME = r"[a-z0-9_]+"
 PASSIVE = re.compile(rf"([rcl]{NAME}) ({NODE}) ({NODE}) ({NUMBER})(?: ic=({NUMBER}))?\Z", FLAGS)
+GIVEN = re.compile(rf"([ic]{NAME}) ({NODE}) ({NODE}) \{{({NAME})\}}\Z", FLAGS)  # the value is a parameter
 SOURCE = re.compile(rf"([iv]{NAME}) ({NODE}) ({NODE}) (?:({NUMBER})|(pulse|pwl)\(([^()]*)\))\Z", FLAGS)
 CONTROLLED = re.compile(rf"([eg]{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NUMBER})\Z", FLAGS)
 SWITCH = re.compile(rf"(s{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NODE})\Z", FLAGS)
@@ -98,6 +100,9 @@ class _Seen:
         self.stop = math.nan
         self.trans = 0
         self.ended = False
+        self.scope: Scope | None = None  # of the subcircuit that is open
+        self.outside: tuple[set[str], set[str]] = (set(), set())
+        self.subcircuits: dict[str, Scope] = {}
 
     def statement(self, line: str) -> None:
         kind = line[0].lower()
@@ -106,7 +111,17 @@ class _Seen:
         if kind == ".":
             self._card(line)
             return
-        if kind in "rcl":
+        reads: list[str] = []
+        if kind == "m":
+            name, *nodes, model, values = _match(MOS, line)
+            self._values(values)
+            self.uses.append(("mos", model.lower(), 0))
+        elif kind == "x":
+            name, nodes = self._instance(line)
+        elif self.scope and (given := GIVEN.match(line)):
+            name, *nodes, parameter = given.groups()
+            self.scope.parameter(parameter)
+        elif kind in "rcl":
             name, *nodes, value, initial = _match(PASSIVE, line)
             if not 0 < float(value) < math.inf or not math.isfinite(float(initial or 0)):
                 raise InputError("the value must be > 0 and finite")
@@ -115,13 +130,11 @@ class _Seen:
             _finite(value) if value else _points(shape.lower(), points)
         elif kind in "eg":
             name, *nodes, value = _match(CONTROLLED, line)
-            self.wanted += [("node", n.lower()) for n in nodes[2:]]
-            nodes = nodes[:2]
+            nodes, reads = nodes[:2], nodes[2:]
             _finite(value)
         elif kind == "s":
             name, *nodes, model = _match(SWITCH, line)
-            self.wanted += [("node", n.lower()) for n in nodes[2:]]
-            nodes = nodes[:2]
+            nodes, reads = nodes[:2], nodes[2:]
             self.uses.append(("sw", model.lower(), 0))
         elif kind == "b":
             name, *nodes, expression = _match(BEHAVIORAL, line)
@@ -132,10 +145,57 @@ class _Seen:
             self.uses.append(("filesource", model.lower(), len(nodes)))
         else:
             raise InputError("unknown element")
+        if self.scope:
+            self.scope.connect([*nodes, *reads])
+        else:
+            self.wanted += [("node", n.lower()) for n in reads]
         self.nodes.update(n.lower() for n in nodes)
         if name.lower() in self.names:
             raise InputError(f"a second element {name!r}")
         self.names.add(name.lower())
+
+    def _values(self, text: str) -> None:
+        """Values of an element: finite numbers, or in a subcircuit its parameters in braces."""
+        for word in text.split():
+            value = word.partition("=")[2]
+            if value.startswith("{") and self.scope:
+                self.scope.parameter(value[1:-1])
+            else:
+                _finite(value)
+
+    def _instance(self, line: str) -> tuple[str, list[str]]:
+        name, words, values = _match(INSTANCE, line)
+        *nodes, block = words.split()
+        found = self.subcircuits.get(block.lower())
+        if found is None:
+            raise InputError(f"no subcircuit {block!r} before this line")
+        if len(nodes) != len(found.ports):
+            raise InputError(
+                f"subcircuit {block!r} has {len(found.ports)} ports, {len(nodes)} nodes are given"
+            )
+        for word in values.split():
+            found.parameter(word.partition("=")[0])
+        self._values(values)
+        return name, nodes
+
+    def _subcircuit(self, line: str) -> None:
+        if self.scope:
+            raise InputError("a subcircuit inside a subcircuit")
+        name, ports, values = _match(SUBCIRCUIT, line)
+        self._values(values)
+        self.scope = Scope(name.lower(), ports.lower().split(), [w.partition("=")[0] for w in values.split()])
+        self.outside = (self.nodes, self.names)
+        self.nodes, self.names = set(), set()
+
+    def _end_subcircuit(self, line: str) -> None:
+        if not self.scope or line.lower() != f".ends {self.scope.name}":
+            raise InputError("closes no subcircuit that is open")
+        self.scope.close()
+        if self.scope.name in self.subcircuits:
+            raise InputError(f"a second subcircuit {self.scope.name!r}")
+        self.subcircuits[self.scope.name] = self.scope
+        self.nodes, self.names = self.outside
+        self.scope = None
 
     def _expression(self, text: str) -> None:
         """Products, differences from 1, max and min of node voltages; nothing else."""
@@ -150,11 +210,23 @@ class _Seen:
 
     def _card(self, line: str) -> None:
         word = line.split()[0].lower()
-        if word == ".save":
+        if word == ".subckt":
+            self._subcircuit(line)
+        elif word == ".ends":
+            self._end_subcircuit(line)
+        elif self.scope:
+            raise InputError(f"{word} is not allowed in a subcircuit")
+        elif word == ".options":
+            _match(OPTIONS, line)
+        elif word == ".op":
+            _match(OP, line)
+            self.stop, self.trans = 0.0, self.trans + 1
+        elif word == ".save":
             what, name = _match(SAVE, line)
             self.wanted.append(("source" if what.lower() == "i" else "node", name.lower()))
         elif word == ".tran":
-            step, stop, start, longest = (float(v) for v in _match(TRAN, line))
+            found = TRAN_FROM_OP.match(line)
+            step, stop, start, longest = (float(v) for v in (found.groups() if found else _match(TRAN, line)))
             self.stop, self.trans = stop, self.trans + 1
             if not (0 < step < math.inf and 0 <= start < stop < math.inf and 0 < longest < math.inf):
                 raise InputError("need step > 0, 0 <= start < stop and longest step > 0")
@@ -169,6 +241,10 @@ class _Seen:
         if re.match(rf"\.model {NODE} sw\b", line, FLAGS):
             name, *values = _match(SWITCH_MODEL, line)
             kind, size = "sw", 0
+        elif re.match(rf"\.model {NODE} [np]mos\b", line, FLAGS):
+            name, found = _match(MOS_MODEL, line)
+            values = [w.partition("=")[2] for w in found.split() if not w.lower().startswith("version=")]
+            kind, size = "mos", 0
         else:
             name, offsets, scales, file = _match(TABLE_MODEL, line)
             values, kind, size = scales.split(), "filesource", len(offsets.split())
@@ -193,7 +269,9 @@ class _Seen:
             if self.models.get(model) != (kind, size):
                 raise InputError(f"deck: no {kind} model {model!r} for {size} ports")
         if self.trans != 1 or not self.ended:
-            raise InputError("deck: exactly one .tran and an .end are needed")
+            raise InputError("deck: exactly one .tran or .op and an .end are needed")
+        if self.scope:
+            raise InputError(f"deck: subcircuit {self.scope.name!r} is not closed")
         if not math.isclose(self.stop, stop, rel_tol=1e-9):
             raise InputError(f"deck: .tran ends at {self.stop:g} s, {stop:g} s was expected")
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PySpice.Spice.Netlist import Circuit
+from PySpice.Spice.Netlist import SubCircuit as SubCircuit
 
 from circuits.errors import InputError
 from circuits.sources import NEVER, Cell, Grid

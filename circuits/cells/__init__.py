@@ -1,0 +1,1 @@
+"""Transistor-level subcircuits, one physical block a file: level F3."""

@@ -1,0 +1,25 @@
+r"""The current source of phase 2: slope B, on from t_min, off by itself once the neuron has fired.
+
+`count` unit mirrors make I_B = B I_u, so that B and the weights share their reference and their drift.
+
+.. math:: \dot V = I_B / C_{eff}, \qquad \sigma(\ln B) = \sigma_{unit} / \sqrt{count}
+
+The first switch is the cascode (level cascode_p while on); the second one, driven by the spike itself, ends
+the ramp: the energy of phase 2 is VDD I_B (t - t_min). Self-off is taken from the buffered spike, not from
+the latch node, where it would feed back before the latch has decided.
+"""
+
+from __future__ import annotations
+
+from circuits.cells.parts import Block, Mos
+
+SLOPE_SOURCE = Block(
+    "slope_source",
+    ("vm", "s", "gateb", "pbb", "vdd"),
+    (
+        Mos("mb1", "source_mirror", "x", "pbb", "vdd", "vdd", "count"),
+        Mos("mb2", "source_switch", "y", "gateb", "x", "vdd"),
+        Mos("mb3", "slope_gate", "vm", "s", "y", "vdd"),
+    ),
+    {"count": 8},
+)

@@ -74,11 +74,11 @@ def draw(
     flowing = (time >= on) & (time < phases.t_min)
     amps = point.i_unit * (np.abs(weights) @ flowing + (time >= phases.t_min))
     z = rng.standard_normal((2, count))
-    current: Array = np.sqrt(CHARGE * amps / step) * z[0]
+    current = np.sqrt(CHARGE * amps / step) * z[0]
     tail = process.currents["tail"]
     volts = np.sqrt(4 * CHARGE * (tail / 2) / gm**2 / step) * z[1]
     reset = np.sqrt(BOLTZMANN * (temperature + 273.15) / point.c_mem) * rng.standard_normal()
-    return Noise(_pwl(time, current), _pwl(time, volts), float(reset))
+    return Noise(_pwl(time, np.asarray(current)), _pwl(time, np.asarray(volts)), float(reset))
 
 
 def _pwl(time: Array, values: Array) -> str:

@@ -18,7 +18,7 @@ from circuits.netlist import Deck
 from circuits.rawfile import Plot, parse
 
 RAW = "out.raw"
-HARMLESS = re.compile(r"^(Note: |Circuit: |\s*Reference value|Using transient initial|$)")
+HARMLESS = re.compile(r"^(Note: |Circuit: |\s*Reference value|Using transient initial|Trying gmin = |$)")
 SUSPECT = re.compile(r"error|warning|message:|singular|aborted|too small|fatal|unknown|can't|cannot", re.I)
 
 
@@ -46,10 +46,16 @@ def accept(folder: Path, decks: Sequence[Deck]) -> list[Plot]:
 
 
 def _check(plot: Plot, deck: Deck) -> None:
-    wanted = {f"v({n})" for n in deck.nodes} | {f"i({c})" for c in deck.currents} | {"time"}
+    static = deck.stop == 0  # an operating point
+    wanted = {f"v({n})" for n in deck.nodes} | {f"i({c})" for c in deck.currents}
+    wanted |= set() if static else {"time"}
     missing = wanted - set(plot.variables)
     if missing:
         raise SimulatorError(f"vectors missing from the result: {sorted(missing)[:5]}")
+    if static:
+        if len(plot.values) != 1:
+            raise SimulatorError(f"{len(plot.values)} operating points instead of one")
+        return
     time = plot["time"]
     if not time[-1] >= deck.stop * (1 - 1e-9):
         raise SimulatorError(f"run ended at {time[-1]:.6g} s instead of {deck.stop:.6g} s")

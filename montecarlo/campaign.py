@@ -10,10 +10,10 @@ import xarray as xr
 
 from circuits.technology import Technology
 from montecarlo import runner
+from montecarlo.axes import CORNER, TEMPERATURE, Settings, check_axis, law_at, point_at
 from montecarlo.mismatch import MismatchLaw
 from montecarlo.plan import Plan
 from montecarlo.protocol import THETA_HIGH
-from montecarlo.sweep import Settings, law_at, point_at
 
 V_RANGE = (-2.5, 2.0 * THETA_HIGH)
 """Potentials that the protocol reaches at its usual threshold; sets the volts per unit."""
@@ -32,6 +32,7 @@ class Campaign(Plan):
         *,
         synapses: int = 8,
         sigma: dict[str, float] | None = None,
+        law: MismatchLaw | None = None,
         settings: Settings | None = None,
         design: str = "plain",
     ) -> Campaign:
@@ -47,18 +48,32 @@ class Campaign(Plan):
             Synapses per neuron.
         sigma : dict, optional
             Sigmas by term that replace the technology's own.
+        law : MismatchLaw, optional
+            The whole law, where distributions, correlations or common parts are asked for.
         settings : dict, optional
-            Conditions by axis of a sweep, see `montecarlo.sweep`.
+            Conditions by axis of a sweep, see `montecarlo.axes`.
         design : {"plain", "latin", "sobol"}
             How the samples fill the space of deviations.
         """
         settings = settings or {}
-        law = law_at(settings, MismatchLaw.of({**technology.mismatch, **(sigma or {})}))
+        for name, value in settings.items():
+            check_axis(technology, name, (value,))
+        law = law or MismatchLaw.of(technology.mismatch)
+        law = law_at(settings, law.replace(**(sigma or {})))
         threshold = settings.get("window", THETA_HIGH)
         low, high = V_RANGE
         point = point_at(settings, technology.operating_point, low, high * threshold / THETA_HIGH)
         return cls(
-            technology.name, law, point, samples, synapses, entropy, threshold=float(threshold), design=design
+            technology.name,
+            law,
+            point,
+            samples,
+            synapses,
+            entropy,
+            threshold=float(threshold),
+            design=design,
+            corner=settings.get(CORNER, ""),
+            temperature=settings.get(TEMPERATURE),
         )
 
     def run(

@@ -17,7 +17,6 @@ Source: Rubinstein & Kroese, The Cross-Entropy Method (2004), ch. 3 (shifts); Ow
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,11 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from circuits import closed_form
 from circuits.errors import InputError
-from circuits.layer import Array, Layer, LayerMismatch
-from circuits.operating_point import OperatingPoint
-from montecarlo.mismatch import NEURON, TERMS, MismatchLaw
+from circuits.layer import Array
 from montecarlo.statistics import LEVEL, proportion_interval
 
 Fails = Callable[[Array], np.ndarray]
@@ -38,6 +34,8 @@ WIDER = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 """Spreads of the search: the last one finds failures 9 sigma away."""
 NOMINAL = 0.1
 """Share of the samples that are not shifted."""
+BLOCK = 8192
+"""Samples that plain Monte Carlo asks for at a time."""
 LEAST = 50.0
 """Effective failures below which no standard error is given."""
 
@@ -61,11 +59,18 @@ class Estimate:
         variance = (1 - self.probability) * self.probability
         return variance / self.se**2 if self.se > 0 else math.inf
 
+    @property
+    def gain(self) -> float:
+        """How many times as many samples plain Monte Carlo would need."""
+        return self.plain_evaluations / self.evaluations
+
 
 def plain(fails: Fails, dimensions: int, samples: int, rng: np.random.Generator) -> Estimate:
     """Plain Monte Carlo, with the interval of Clopper and Pearson: right at any count, 0 too."""
-    found = _ask(fails, rng.standard_normal((samples, dimensions)))
-    count = int(found.sum())
+    count = 0
+    for first in range(0, samples, BLOCK):  # the same numbers in blocks as at once, in little memory
+        n = min(BLOCK, samples - first)
+        count += int(_ask(fails, rng.standard_normal((n, dimensions))).sum())
     low, high = proportion_interval(count, samples)
     p = count / samples
     return Estimate(p, math.sqrt(p * (1 - p) / samples), low, high, samples, count, float(count), math.nan)
@@ -164,34 +169,6 @@ def _walk_back(fails: Fails, shift: Array, batch: int, rng: np.random.Generator)
         if len(settled) == 2:
             break
     return np.mean(settled or [shift], axis=0), step * batch
-
-
-def late_spike(law: MismatchLaw, layer: Layer, spike_times: Array, deadline: float) -> tuple[Fails, int]:
-    """Whether one neuron fires after a deadline or never, by its closed form; and its dimensions.
-
-    Parameters
-    ----------
-    layer : Layer
-        Of one neuron.
-    spike_times : array, shape (n_in,)
-        Input spike times [tau_c]; inf = silent.
-    deadline : float
-        After t_min [tau_c].
-    """
-    if layer.n_out != 1:
-        raise InputError(f"a layer of one neuron is needed, this one has {layer.n_out}")
-    ends = np.cumsum([len(NEURON), layer.n_in, len(TERMS) if law.common else 0])
-    fields = [f.name for f in dataclasses.fields(LayerMismatch)]
-
-    def fails(u: Array) -> np.ndarray:
-        weights = np.repeat(layer.weights, len(u), axis=0)  # the samples stand side by side
-        neuron, synapse, common = np.split(u, ends[:-1], axis=1)
-        drawn = law.deviations(weights, neuron.T, synapse, common.T if law.common else None)
-        # one sample of a layer each: its weights are the same in all
-        chips = LayerMismatch(**{f: drawn[f][:, None] for f in fields})
-        return closed_form.respond(layer, spike_times, OperatingPoint(), chips).delay[:, 0] > deadline
-
-    return fails, int(ends[-1])
 
 
 def _effective(log_weight: Array) -> float:

@@ -71,9 +71,6 @@ class MismatchLaw:
 
     @classmethod
     def of(cls, sigma: dict[str, float]) -> MismatchLaw:
-        unknown = set(sigma) - set(TERMS)
-        if unknown:
-            raise InputError(f"unknown mismatch term {sorted(unknown)}; known: {', '.join(TERMS)}")
         return cls().replace(**sigma)
 
     @classmethod
@@ -102,6 +99,9 @@ class MismatchLaw:
         return {term: getattr(self, term) for term in TERMS}
 
     def replace(self, **sigma: float) -> MismatchLaw:
+        """The same law with other sigmas of some terms."""
+        if unknown := set(sigma) - set(TERMS):
+            raise InputError(f"unknown mismatch term {sorted(unknown)}; known: {', '.join(TERMS)}")
         return dataclasses.replace(self, **sigma)  # type: ignore[arg-type]
 
     def draw(self, weights: Array, rng: np.random.Generator, common: Array | None = None) -> dict[str, Array]:

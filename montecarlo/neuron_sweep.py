@@ -11,7 +11,9 @@ import xarray as xr
 
 from circuits.technology import Technology
 from montecarlo import sweep
+from montecarlo.axes import Settings
 from montecarlo.campaign import Campaign
+from montecarlo.mismatch import MismatchLaw
 from montecarlo.seeds import PLAN, generator
 from montecarlo.statistics import mean_interval, std_interval
 
@@ -39,7 +41,7 @@ def run(
     total = plan.samples * int(np.prod(plan.shape))
     coords = {"sample": np.arange(plan.samples), "bound": ["low", "high"]}
 
-    def measure(number: int, settings: sweep.Settings) -> dict[str, Any]:
+    def measure(number: int, settings: Settings) -> dict[str, Any]:
         def tick(done: int, _: int) -> None:
             if progress:
                 progress(number * plan.samples + done, total)
@@ -52,10 +54,16 @@ def run(
     return sweep.run(plan, folder, VARIABLES, coords, measure)
 
 
-def campaign_at(plan: sweep.Sweep, technology: Technology, settings: sweep.Settings) -> Campaign:
+def campaign_at(plan: sweep.Sweep, technology: Technology, settings: Settings) -> Campaign:
     """The campaign of one point."""
     return Campaign.characterize(
-        technology, plan.samples, plan.entropy, synapses=plan.synapses, settings=settings
+        technology,
+        plan.samples,
+        plan.entropy,
+        synapses=plan.synapses,
+        law=plan.law(MismatchLaw.of(technology.mismatch)),
+        settings=settings,
+        design=plan.design,
     )
 
 

@@ -1,24 +1,18 @@
-r"""A sweep: the same neurons, or the same chips of a network, at every point of a grid of conditions.
+"""A sweep: the same neurons, or the same chips of a network, at every point of a grid of conditions.
 
 Every point draws the same random numbers, so that curves differ by the conditions and not by chance.
-
-.. math:: \sigma(a) = \sigma(1) / \sqrt{a} \qquad I_u = s_V C / \tau_c
-
-A device that is `size` times as large has the first law (area a); the swing fixes volts per unit s_V, so a
-larger `current` makes the circuit faster and a larger `capacitance` alone takes more of it.
-
-Source of the area law: Pelgrom et al., IEEE JSSC 24(5), 1433 (1989), area term only.
+`montecarlo.axes` says what can be swept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import itertools
 import json
-import math
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,23 +21,21 @@ import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.operating_point import OperatingPoint
 from circuits.technology import Technology
 from montecarlo import store
-from montecarlo.mismatch import TERMS, MismatchLaw
+from montecarlo.axes import AXES, Settings, check_axis, law_at
+from montecarlo.designs import DESIGNS
+from montecarlo.mismatch import MismatchLaw
 from montecarlo.schema import open_dataset, package_version, with_units
 
 SCHEMA = "ttfs-analog/sweep/1"
-SIGMAS = ("sigma", *(f"sigma_{term}" for term in TERMS))
-ELECTRICAL = ("current", "capacitance", "supply")
-AXES = {**dict.fromkeys(SIGMAS, "1"), "size": "1", "window": "tau_c"}
-AXES |= {"current": "A", "capacitance": "F", "supply": "V", "bits": "1"}
-"""Axis -> unit. `window` is the threshold of neurons, and a factor on the windows of a network."""
-ABSENT = {"corner": "its devices have no process corners", "temperature": "its devices know no temperature"}
-"""Axes that other technologies have."""
-Settings = dict[str, float]
 Variables = dict[str, tuple[tuple[str, ...], str, str]]
 """Name -> (dims behind the axes, units, long_name)."""
+Found = Generator[tuple[int, dict[str, Any]], None, None]
+Each = Callable[[list[int]], Found]
+"""Numbers of points -> (number, values by variable), in any order."""
+ASKED = ("design", "distribution", "correlation", "common")
+"""Fields that a plan has only where asked: at their default they are not written, and hashes stay."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class Sweep:
     """Plan of a sweep. Two plans with the same hash give the same dataset, bit for bit."""
 
     technology: str
-    axes: tuple[tuple[str, tuple[float, ...]], ...]  #: name and values, in the order of the dims
+    axes: tuple[tuple[str, tuple[Any, ...]], ...]  #: name and values, in the order of the dims
     samples: int = 200  #: neurons, or chips of the network, at every point
     synapses: int = 8  #: of a neuron
     entropy: int = 0
@@ -59,9 +51,13 @@ class Sweep:
     noise: str = ""  #: noise model of the network's chips; none: the technology's sigmas
     data: str = ""  #: dataset of the network; none: its own
     files: tuple[str, ...] = ()  #: fingerprints of the network and the noise model
+    design: str = "plain"  #: how neurons fill the space of deviations, see `montecarlo.designs`
+    distribution: tuple[tuple[str, str], ...] = ()  #: as in `montecarlo.mismatch`; these three replace
+    correlation: tuple[tuple[str, str, float], ...] = ()  #: what the technology, or the noise model, has
+    common: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        Technology.load(self.technology)
+        technology = Technology.load(self.technology)
         for item in ("samples", "synapses"):
             value = getattr(self, item)
             if not isinstance(value, int) or isinstance(value, bool) or value < 2:
@@ -69,25 +65,20 @@ class Sweep:
         if not self.axes:
             raise InputError(f"sweep: the table [axes] is empty; known: {', '.join(AXES)}")
         for name, values in self.axes:
-            self._check_axis(name, values)
+            check_axis(technology, name, values, network=bool(self.network))
+        if self.design not in DESIGNS:
+            raise InputError(f"sweep: unknown design {self.design!r}; available: {', '.join(DESIGNS)}")
+        if self.network and self.design != "plain":
+            raise InputError("sweep: a design is for neurons; the chips of a network are drawn plainly")
+        base = self.law(MismatchLaw.of(technology.mismatch))
+        if not self.noise:  # better now than at the last point
+            for _, settings in self.points():
+                law_at(settings, base)
 
-    def _check_axis(self, name: str, values: tuple[float, ...]) -> None:
-        if name in ABSENT:
-            raise InputError(f"the {self.technology} technology has no {name}: {ABSENT[name]}")
-        if name not in AXES:
-            raise InputError(f"sweep: unknown axis {name!r}; known: {', '.join(AXES)}")
-        if self.network and name in ELECTRICAL:
-            raise InputError(
-                f"sweep: the {name} of a linear technology does not change what a network decides; "
-                "sweep it without a network"
-            )
-        if name == "bits" and not self.network:
-            raise InputError("sweep: bits are those of a network's weights: name one with network = 'net.pt'")
-        good = [isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values]
-        if not values or not all(good) or len(set(values)) != len(values):
-            raise InputError(f"sweep: {name} must be a list of different numbers, got {list(values)!r:.80}")
-        if min(values) < 0 or (min(values) == 0 and name not in (*SIGMAS, "bits")):
-            raise InputError(f"sweep: {name} must be > 0, got {min(values)}")
+    def law(self, base: MismatchLaw) -> MismatchLaw:
+        """What `base` becomes under the distributions, correlations and common parts of this plan."""
+        asked = {k: getattr(self, k) for k in ASKED[1:] if getattr(self, k)}
+        return dataclasses.replace(base, **asked)
 
     @classmethod
     def from_toml(cls, path: str | Path, entropy: int = 0) -> Sweep:
@@ -115,6 +106,7 @@ class Sweep:
             raise InputError(f"{path}: seed must be a whole number >= 0, got {seed!r}")
         if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
             raise InputError(f"{path}: [axes] must hold lists of numbers, such as sigma = [0.02, 0.05]")
+        table |= {name: _pairs(path, name, table[name]) for name in ASKED[1:] if name in table}
         files = []
         for item in ("network", "noise"):
             if item in table:
@@ -142,7 +134,10 @@ class Sweep:
             yield place, dict(zip(names, values, strict=True))
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        fields = dataclasses.asdict(self)
+        usual = {f.name: f.default for f in dataclasses.fields(self)}
+        kept = {k: v for k, v in fields.items() if k not in ASKED or v != usual[k]}
+        return json.dumps(kept, sort_keys=True)
 
     @property
     def hash(self) -> str:
@@ -151,23 +146,17 @@ class Sweep:
         return hashlib.sha256(anywhere.to_json().encode()).hexdigest()[:16]
 
 
-def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
-    """The mismatch of one point: a term's own sigma before `sigma` before the base, then the size."""
-    sigma = dict.fromkeys(TERMS, settings["sigma"]) if "sigma" in settings else base.sigma
-    sigma |= {term: settings[f"sigma_{term}"] for term in TERMS if f"sigma_{term}" in settings}
-    shrink = math.sqrt(settings.get("size", 1.0))
-    return base.replace(**{term: value / shrink for term, value in sigma.items()})
-
-
-def point_at(settings: Settings, point: OperatingPoint, low: float, high: float) -> OperatingPoint:
-    """The operating point for potentials low..high; `current` sets the speed, not the swing."""
-    given = {"c_mem": settings.get("capacitance"), "vdd": settings.get("supply")}
-    point = dataclasses.replace(point, **{k: v for k, v in given.items() if v is not None})
-    point = point.fit_swing(low, high)
-    if "current" not in settings:
-        return point
-    current = settings["current"]
-    return dataclasses.replace(point, i_unit=current, tau_c=point.v_unit * point.c_mem / current)
+def _pairs(path: str | Path, name: str, table: Any) -> tuple[tuple[Any, ...], ...]:
+    """A table of a SWEEP.toml as tuples: term -> value, or for correlations term -> term -> value."""
+    shape = "slope.threshold = 0.6" if name == "correlation" else "slope = ..."
+    rows: list[tuple[Any, ...]] = list(table.items()) if isinstance(table, dict) else []
+    if name == "correlation" and all(isinstance(v, dict) for _, v in rows):
+        rows = [(a, b, rho) for a, more in rows for b, rho in more.items()]
+    length = 3 if name == "correlation" else 2
+    kinds: tuple[type, ...] = (str,) if name == "distribution" else (int, float)
+    if not rows or not all(len(r) == length and isinstance(r[-1], kinds) for r in rows):
+        raise InputError(f"{path}: [{name}] must hold lines such as {shape}")
+    return tuple(rows)
 
 
 def run(
@@ -176,6 +165,7 @@ def run(
     variables: Variables,
     coords: dict[str, Any],
     measure: Callable[[int, Settings], dict[str, Any]],
+    each: Each | None = None,
 ) -> xr.Dataset:
     """Measure every point that FOLDER/sweep.zarr does not hold yet.
 
@@ -185,6 +175,8 @@ def run(
         What `measure` gives, and the coordinates of its dims.
     measure : callable
         (number of the point, its settings) -> values by variable.
+    each : callable, optional
+        Measures many points instead, elsewhere and in any order.
 
     Raises
     ------
@@ -200,12 +192,15 @@ def run(
         else:
             _create(plan, path, variables, coords)
         status = open_dataset(path, SCHEMA)["status"].values
-        for number, (place, settings) in enumerate(plan.points()):
-            if status[place] == 0:
-                continue
-            values = {**measure(number, settings), "status": np.int8(0)}
-            one = {k: np.reshape(v, (1,) * len(place) + np.shape(v)) for k, v in values.items()}
-            store.write(path, tuple(slice(i, i + 1) for i in place), one)
+        points = dict(enumerate(plan.points()))
+        todo = [number for number, (place, _) in points.items() if status[place] != 0]
+        here: Found = ((number, measure(number, points[number][1])) for number in todo)
+        with contextlib.closing(each(todo) if each and todo else here) as found:
+            for number, values in found:
+                place = points[number][0]
+                whole = {**values, "status": np.int8(0)}
+                one = {k: np.reshape(v, (1,) * len(place) + np.shape(v)) for k, v in whole.items()}
+                store.write(path, tuple(slice(i, i + 1) for i in place), one)
     return open_dataset(path, SCHEMA)
 
 

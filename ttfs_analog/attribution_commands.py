@@ -12,12 +12,12 @@ from circuits.errors import InputError
 from circuits.layer_file import read_layer
 from circuits.technology import Technology
 from montecarlo.attribution import ATTRIBUTION, QUANTITIES, attribute
-from montecarlo.mismatch import MismatchLaw
 from montecarlo.schema import open_dataset
 from montecarlo.sizing import ALL, area_for, enlarged
 from ttfs_analog.coding import decode
 from ttfs_analog.console import Result
-from ttfs_analog.layer_commands import parse_sigmas, scale_of
+from ttfs_analog.law_items import parse_law
+from ttfs_analog.layer_commands import scale_of
 
 ROWS = 15
 """Devices that the table names."""
@@ -41,7 +41,7 @@ def attribute_neuron(
     """One neuron of a layer file: shares of every device, and the sizes that were asked for."""
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
-    law = MismatchLaw.of({**tech.mismatch, **parse_sigmas(sigmas)})
+    law = parse_law(tech, sigmas)
     areas = _areas(enlarge)
     dataset = attribute(
         layer,

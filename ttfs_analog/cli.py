@@ -35,6 +35,7 @@ def cli() -> None:
     sweep               neurons, or chips of a network, over a grid of conditions
     chip                one chip of a network as a file
     describe, attribute statistics of a campaign; which device makes a neuron vary
+    rare                how likely it is that a spike comes too late or too early
     evaluate, finetune  accuracy and yield over chips, and training for them
     energy              joules per inference
     verify              the model against ngspice on chips never seen
@@ -47,6 +48,7 @@ for command in (
     "simulate",
     "netlist",
     "attribute",
+    "rare",
     "characterize",
     "describe",
     "sweep",

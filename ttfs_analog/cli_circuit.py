@@ -1,4 +1,4 @@
-"""About circuits: technologies, simulate, netlist, attribute, characterize, describe, sweep, fit."""
+"""About circuits: technologies, simulate, netlist, attribute, rare, characterize, describe, sweep, fit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,24 @@ sigma_option = click.option(
 )
 
 
+def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The whole mismatch law: sigmas, distributions, correlations, common parts."""
+    for name, variable, metavar, text in (
+        ("--common", "commons", "S or TERM=S", "Sigma of the part that all devices of a chip share."),
+        (
+            "--correlation",
+            "correlations",
+            "TERM.TERM=RHO",
+            "Correlation of two of slope, threshold, capacitance in one neuron.",
+        ),
+        ("--distribution", "distributions", "TERM=NAME", "lognormal, normal or student-t:DF."),
+    ):
+        command = click.option(name, variable, multiple=True, metavar=metavar, help=f"{text} Repeatable.")(
+            command
+        )
+    return sigma_option(command)
+
+
 @click.command()
 @click.argument("layer_file", metavar="LAYER.json", type=click.Path())
 @technology_option
@@ -123,6 +142,32 @@ def attribute(**options: Any) -> Result:
 
 
 @click.command()
+@click.argument("layer_file", metavar="LAYER.json", type=click.Path())
+@technology_option
+@click.option("--neuron", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--latest", type=float, default=None, help="Later spikes fail, and silence [tau_c after t_min]."
+)
+@click.option("--earliest", type=float, default=None, help="Earlier spikes fail [tau_c after t_min].")
+@click.option(
+    "--samples", type=click.IntRange(1), default=2000, show_default=True, help="Besides those of the search."
+)
+@click.option(
+    "--plain", "plain_samples", type=click.IntRange(0), default=0, help="Plain samples to compare with."
+)
+@law_options
+@click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
+@workers_option
+@common(out="rare.json")
+def rare(**options: Any) -> Result:
+    """Probability that a spike comes too late, too early or never, by importance sampling."""
+    from ttfs_analog.rare_command import rare_failure
+
+    with progress("rare: samples") as tick:
+        return rare_failure(progress=tick, **options)
+
+
+@click.command()
 @click.argument("dataset", type=click.Path())
 @click.option("--plot", type=click.Path(), default=None, help="Folder for figures (PNG and SVG).")
 @common(out="description.nc")
@@ -137,13 +182,20 @@ def describe(**options: Any) -> Result:
 @technology_option
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
-@sigma_option
+@law_options
 @click.option(
     "--design",
     type=click.Choice(["plain", "latin", "sobol"]),
     default="plain",
     show_default=True,
     help="How samples fill the space of deviations; sobol is best with a power of 2.",
+)
+@click.option(
+    "--at",
+    "conditions",
+    multiple=True,
+    metavar="AXIS=VALUE",
+    help="Condition by an axis of 'sweep', such as supply=1.0, size=4 or window=8; repeatable.",
 )
 @workers_option
 @scheduler_option
@@ -152,23 +204,26 @@ def characterize(
     technology: str,
     samples: int,
     synapses: int,
-    sigmas: tuple[str, ...],
     design: str,
+    conditions: tuple[str, ...],
     workers: int,
     scheduler: str | None,
     out: str,
     seed: int,
+    **law: tuple[str, ...],
 ) -> Result:
     """Monte Carlo campaign in ngspice; the same command again resumes it (CPU time: this machine's)."""
     from montecarlo.campaign import Campaign
-    from ttfs_analog.layer_commands import parse_sigmas
+    from ttfs_analog.law_items import parse_conditions, parse_law
 
+    tech = Technology.load(technology)
     plan = Campaign.characterize(
-        Technology.load(technology),
+        tech,
         samples,
         seed,
         synapses=synapses,
-        sigma=parse_sigmas(sigmas),
+        law=parse_law(tech, **law),
+        settings=parse_conditions(conditions),
         design=design,
     )
     with progress("characterize: samples") as tick:

@@ -19,26 +19,13 @@ from circuits.network import simulate, waveform
 from circuits.operating_point import SWING_MARGIN, OperatingPoint
 from circuits.stimulus import stimulus
 from circuits.technology import Technology
-from montecarlo.mismatch import TERMS, MismatchLaw, draw_chips
+from montecarlo.mismatch import MismatchLaw, draw_chips
 from ttfs_analog.coding import decode, encode
 from ttfs_analog.console import Result
 
 if TYPE_CHECKING:
     from ttfs_analog.datasets import Data
     from ttfs_analog.network import TTFSNetwork
-
-
-def parse_sigmas(items: tuple[str, ...]) -> dict[str, float]:
-    """'0.05' for all terms, 'slope=0.1' for one; later items win."""
-    sigma: dict[str, float] = {}
-    for item in items:
-        term, _, text = item.rpartition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            raise InputError(f"--sigma {item!r}: {text!r} is not a number (0.05 = 5 %)") from None
-        sigma |= {term: value} if term else dict.fromkeys(TERMS, value)
-    return sigma
 
 
 def scale_of(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:

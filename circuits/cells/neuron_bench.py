@@ -13,6 +13,8 @@ import numpy as np
 
 from circuits.cells.bench import CAMPAIGN, EDGE, Accuracy, Bench
 from circuits.cells.neuron import NEURON, ZERO_IDLE_NEURON
+from circuits.cells.noise import Noise
+from circuits.cells.phases import Phases
 from circuits.cells.references import BUFFERED, DECOUPLED
 from circuits.cells.synapse import SINK, SOURCE
 from circuits.errors import InputError
@@ -21,32 +23,7 @@ from circuits.netlist import Deck
 from circuits.operating_point import OperatingPoint
 from circuits.technology import Process, Technology
 
-RESET, SETTLE = 0.20, 0.05
-"""Length of the reset, and of the pause before the input window [tau_c]."""
 COMPARATORS = ("ota", "zero_idle")
-
-
-@dataclass(frozen=True)
-class Phases:
-    """When what happens [s]."""
-
-    tau_c: float
-    reset: float  #: end of the reset
-    start: float  #: of the input window
-    t_min: float
-    t_max: float
-
-    @classmethod
-    def of(cls, input_window: float, window: float, tau_c: float) -> Phases:
-        """From the lengths of the two phases [tau_c]."""
-        start = (RESET + SETTLE) * tau_c
-        t_min = start + input_window * tau_c
-        return cls(tau_c, RESET * tau_c, start, t_min, t_min + window * tau_c)
-
-    @property
-    def end(self) -> float:
-        """End of the transient: a little after t_max."""
-        return self.t_max + 0.05 * self.tau_c
 
 
 @dataclass(frozen=True)
@@ -114,7 +91,7 @@ def neuron_bench(
     slope_units: int | None = None,
     decoupling: float | None = None,
     load: float = 2e-15,
-    currents: Mapping[str, tuple[float, str]] | None = None,
+    noise: Noise | None = None,
     heading: str = "neuron with its synapses",
 ) -> NeuronBench:
     """One neuron, one input pattern.
@@ -137,8 +114,8 @@ def neuron_bench(
         Capacitor on each bias line [F] instead of ideal buffers.
     load : float
         Capacitance on the spike's wire [F].
-    currents : mapping, optional
-        Noise: PWL text by label, injected into the membrane, see `circuits.cells.noise`.
+    noise : Noise, optional
+        Of one trial, see `circuits.cells.noise`.
 
     Raises
     ------
@@ -171,11 +148,17 @@ def neuron_bench(
         deviations=deviations,
     )
     unit = point.i_unit / process.units
-    supplies(bench, point)
+    supplies(bench, point, noise.reset if noise else 0.0)
     references(bench, unit, decoupling)
     clocks(bench, phases, point.vdd)
     zero = comparator == "zero_idle"
-    bench.level("vth", v_th if not zero else process.levels["zero_idle"])
+    level = process.levels["zero_idle"] if zero else v_th
+    if noise:
+        bench.level("vquiet", level)
+        bench.circuit.V("noise", "vth", "vquiet", noise.threshold)
+        bench.circuit.I("noise", "0", "vm", noise.current)
+    else:
+        bench.level("vth", level)
     for j in np.flatnonzero(units):
         attach(bench, f"w{j}", "vm", weights[j], units[j], times[j], phases, point.vdd)
     bench.place(
@@ -186,18 +169,16 @@ def neuron_bench(
         units=process.units if slope_units is None else slope_units,
         load=load,
     )  # fmt: skip
-    for label, (_, shape) in (currents or {}).items():
-        bench.circuit.I(label, "0", "vm", shape)
     bench.save("vm", "s")
     bench.save_current("vds", "vdc", "vdl")
     return NeuronBench(bench.transient(phases.end, accuracy), bench, phases, point, v_th)
 
 
-def supplies(bench: Bench, point: OperatingPoint) -> None:
-    """Rails: one supply a domain, so that the energy account has parts; the reset level."""
+def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
+    """Rails: one supply a domain, so that the energy account has parts; the reset level, and its shift."""
     for rail in ("vds", "vdc", "vdl", "vr"):
         bench.level(rail, point.vdd)
-    bench.level("v0", point.v_reset)
+    bench.level("v0", point.v_reset + shift)
 
 
 def references(bench: Bench, unit: float, decoupling: float | None = None) -> None:

@@ -9,9 +9,7 @@ import pytest
 from scipy import stats
 
 from circuits.errors import InputError
-from circuits.layer import Layer
-from montecarlo.importance import find_shifts, importance, late_spike, plain
-from montecarlo.mismatch import MismatchLaw
+from montecarlo.importance import find_shifts, importance, plain
 
 SEEDS = 20
 ENOUGH = 16
@@ -82,63 +80,6 @@ def test_both_ways_agree_where_plain_sampling_can_see():
     assert many.low < few.high
 
 
-def neuron(weights, theta=1.0, window=20.0):
-    return Layer(np.array([weights]), np.array([window - theta]), t_min=1.0, t_max=1.0 + window)
-
-
-def test_a_late_spike_of_a_ramp_has_its_exact_probability():
-    r"""s = theta (1 + c) / (1 + beta): ln(s) is normal of sigma hypot(0.05, 0.03)."""
-    law = MismatchLaw(slope=0.05, capacitance=0.03)
-    deadline = math.exp(4 * math.hypot(0.05, 0.03))
-    fails, dimensions = late_spike(law, neuron([0.5, -0.5]), np.array([np.inf, np.inf]), deadline)
-    assert dimensions == 5
-    found, inside = judged(fails, dimensions, stats.norm.sf(4))
-    assert inside >= ENOUGH
-    assert all(e.plain_evaluations > 20 * e.evaluations for e in found)
-
-
-def late(law, weight, x, theta, deadline, nodes):
-    """P(theta_i (1 + c) - W (1 + e) x > deadline (1 + beta)) by quadrature over o, c, e."""
-    z, w = np.polynomial.hermite_e.hermegauss(nodes)
-    w = w / w.sum()
-    o, c, e = np.meshgrid(law.threshold * z, law.capacitance * z, law.synapse_source * z, indexing="ij")
-    room = np.maximum((theta + o) * np.exp(c) - weight * x * np.exp(e), 1e-300)
-    return float(np.einsum("ijk,i,j,k", stats.norm.cdf(np.log(room / deadline) / law.slope), w, w, w))
-
-
-def test_a_late_spike_with_every_device_at_work_has_its_exact_probability():
-    law = MismatchLaw(0.05, 0.05, 0.05, 0.05, 0.05)
-    exact = [late(law, 0.6, 0.5, 1.0, 1.1, nodes) for nodes in (40, 80)]
-    assert exact[0] == pytest.approx(exact[1], rel=1e-6)
-    assert 1e-6 < exact[0] < 1e-3
-    fails, dimensions = late_spike(law, neuron([0.6, -0.4]), np.array([0.5, np.inf]), 1.1)
-    found, inside = judged(fails, dimensions, exact[0])
-    assert inside >= ENOUGH
-    assert all(e.plain_evaluations > 20 * e.evaluations for e in found)
-
-
-def test_a_neuron_that_stays_silent_is_late():
-    law = MismatchLaw(slope=0.05)
-    fails, dimensions = late_spike(law, neuron([0.5], theta=1.0, window=1.2), np.array([np.inf]), 1.1)
-    slow = np.zeros((1, dimensions))
-    slow[0, 0] = -10.0  # slope 0.61: 1.65 is beyond the window
-    assert fails(slow).tolist() == [True]
-
-
-def test_correlation_and_common_parts_reach_the_failure():
-    """ln(s) = c - beta: rho 0.6 leaves sigma^2 (2 - 1.2); the common part of the slope adds its own."""
-    law = MismatchLaw(
-        slope=0.05,
-        capacitance=0.05,
-        correlation=(("slope", "capacitance", 0.6),),
-        common=(("slope", 0.04),),
-    )
-    sigma = math.sqrt(0.05**2 * 0.8 + 0.04**2)
-    fails, dimensions = late_spike(law, neuron([0.5]), np.array([np.inf]), math.exp(4 * sigma))
-    assert dimensions == 3 + 1 + 5
-    assert judged(fails, dimensions, stats.norm.sf(4))[1] >= ENOUGH
-
-
 def test_the_same_generator_gives_the_same_estimate():
     one, other = (importance(half_space(3, 4.0), 3, 500, np.random.default_rng(7)) for _ in range(2))
     assert one == other
@@ -165,9 +106,3 @@ def test_an_estimate_on_few_failures_is_refused_and_said():
         InputError, match=r"effective failures of 100 samples \(estimate .* cannot be trusted"
     ):
         importance(half_space(3, 6.0), 3, 100, np.random.default_rng(0))
-
-
-def test_a_late_spike_is_asked_of_one_neuron():
-    layer = Layer(np.ones((2, 1)), np.zeros(2), t_min=1.0, t_max=2.0)
-    with pytest.raises(InputError, match="one neuron is needed, this one has 2"):
-        late_spike(MismatchLaw(), layer, np.array([0.5]), 1.0)

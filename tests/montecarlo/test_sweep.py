@@ -12,10 +12,11 @@ import pytest
 from circuits.errors import InputError
 from circuits.technology import Technology
 from montecarlo import neuron_sweep, sweep
+from montecarlo.axes import law_at
 from montecarlo.mismatch import TERMS, MismatchLaw
 from montecarlo.neuron_sweep import campaign_at
 from montecarlo.schema import open_dataset
-from montecarlo.sweep import SCHEMA, Sweep, law_at
+from montecarlo.sweep import SCHEMA, Sweep
 
 IDEAL = Technology.load("ideal")
 PLAN = Sweep(

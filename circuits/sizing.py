@@ -59,6 +59,9 @@ class LayerBias:
     spread: Array  #: (neuron,) sigma of spike times over chips and trials [tau_c]
     turn_on: tuple[float, float]  #: delta of an active source, an active sink [tau_c]
     feed_through: tuple[float, float]  #: kappa of the same [unit]
+    kick: float  #: what comparator and switches take from the membrane at t_min [unit]
+    gain: Array  #: (neuron, synapse) current of each synapse over the ideal one
+    slope_gain: Array  #: (neuron,) current of each slope source over the ideal one
     gm_over_i: tuple[float, float]  #: of a unit source and a unit sink [1/V]
     energy: Array  #: (neuron,) expected of one inference [J]
 
@@ -127,6 +130,13 @@ def bias(
         spread=found.spread,
         turn_on=(f.turn_on[0] / unit / point.tau_c, f.turn_on[1] / unit / point.tau_c),
         feed_through=(f.feed_through[0] / charge, f.feed_through[1] / charge),
+        kick=f.kick / charge,
+        gain=np.where(
+            rounded.weights > 0,
+            f.gain("source", np.abs(rounded.weights) * point.i_unit),
+            f.gain("sink", np.abs(rounded.weights) * point.i_unit),
+        ),
+        slope_gain=f.gain("slope", rounded.slope * point.i_unit),
         gm_over_i=(float(f.gm_over_i(1, unit)), float(f.gm_over_i(-1, unit))),
         energy=found.energy,
     )

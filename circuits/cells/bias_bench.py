@@ -11,7 +11,8 @@ spike times: an active synapse acts as W (x + delta) + kappa, with charges that 
 
 .. math:: \delta = Q_{turn-on} / (i \tau_c), \qquad \kappa = Q_{feed-through} / (C s_V)
 
-so both weigh more the smaller the currents are.
+so both weigh more the smaller the currents are. The slope source has its own turn-on charge; against it stands
+what the comparator takes from the membrane when it is switched on.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from circuits.cells.comparator import OTA
 from circuits.cells.neuron_bench import neuron_bench, references, source_level, supplies
 from circuits.cells.neuron_measure import Measured, measure
 from circuits.cells.parts import Block, Current, Mos
+from circuits.cells.slope_source import SLOPE_SOURCE
 from circuits.cells.synapse import SINK, SOURCE
 from circuits.errors import SimulatorError
 from circuits.layer import Array
@@ -64,6 +66,7 @@ class Figures:
     leak_sink: float  #: from the membrane to ground, one sink that is off [A]
     gain_source: Array  #: current over the ideal one, COUNTS unit devices behind one switch
     gain_sink: Array
+    gain_slope: Array  #: the same of a slope source
     offset: float  #: sigma of the comparator's threshold [V]
     gm_pair: float  #: transconductance of one device of the comparator's pair [S]
     tail: float  #: current of the comparator [A]
@@ -72,6 +75,7 @@ class Figures:
     latch: float  #: energy of a spike in latch and inverter [J]
     turn_on: tuple[float, float]  #: charge that a unit source, a unit sink gives beyond i x at a spike [C]
     feed_through: tuple[float, float]  #: charge of an active source, an active sink of any size [C]
+    kick: float  #: charge that the comparator and the switches take from the membrane at t_min [C]
 
     def gm_over_i(self, sign: int, unit: Array | float) -> Array:
         """g_m / I_D of a unit source (sign > 0) or sink [1/V]."""
@@ -83,9 +87,17 @@ class Figures:
         vth, beta = self.sigma_source if sign > 0 else self.sigma_sink
         return np.hypot(self.gm_over_i(sign, unit) * vth, beta)
 
+    def gain(self, kind: str, current: Array | float) -> Array:
+        """Current over the ideal one of a "source", "sink" or "slope" source that carries `current` [A]."""
+        return np.interp(np.log(np.maximum(current, 1e-15)), np.log(COUNTS * self.unit), self._gains[kind])
+
+    @property
+    def _gains(self) -> dict[str, Array]:
+        return {"source": self.gain_source, "sink": self.gain_sink, "slope": self.gain_slope}
+
     def largest(self, loss: float) -> float:
         """Current through one switch up to which a synapse loses no more than `loss` of it [A]."""
-        gain = np.minimum(self.gain_source / self.gain_source[0], self.gain_sink / self.gain_sink[0])
+        gain = np.min([table / table[0] for table in self._gains.values()], axis=0)
         short = np.flatnonzero(gain < 1.0 - loss)
         if len(short) == 0:
             return self.unit * float(COUNTS[-1])
@@ -151,6 +163,10 @@ def figures(
             bench.level(out, middle)
             bench.place(f"s{out}", block, out, f"{gate}{label}", *rails, count=count)
             bench.save_current(out)
+    for m in COUNTS:
+        bench.level(f"m{m}b", middle)
+        bench.place(f"sm{m}b", SLOPE_SOURCE, f"m{m}b", "0", "onp", "pbb", "vds", count=int(m))
+        bench.save_current(f"m{m}b")
     for k, part in enumerate(LEVELS):
         level = part * point.vdd
         bench.level(f"vth{k}", level)
@@ -166,8 +182,11 @@ def figures(
         return math.log(APART) / abs(value[f"v({label}{k}y)"] - value[f"v({label}{k}x)"])
 
     def current(tag: str, label: str) -> float:
-        return float(plot[f"i(v{tag}{label})"][0]) * (1 if label == "p" else -1)
+        return float(plot[f"i(v{tag}{label})"][0]) * (-1 if label == "n" else 1)
 
+    slope_gain = float(
+        np.interp(process.units, COUNTS, [current(f"m{m}", "b") for m in COUNTS] / (COUNTS * unit))
+    )
     many = range(len(UNIT_CURRENTS))
     sigma = {d.role: (d.sigma_vth, d.sigma_beta) for d in bench.devices if d.path.startswith("d")}
     pair, load = gm("a") * tail / 2, gm("b") * tail / 2
@@ -184,11 +203,12 @@ def figures(
         leak_sink=current("leak", "n"),
         gain_source=np.array([current(f"m{m}", "p") for m in COUNTS]) / (COUNTS * unit),
         gain_sink=np.array([current(f"m{m}", "n") for m in COUNTS]) / (COUNTS * unit),
+        gain_slope=np.array([current(f"m{m}", "b") for m in COUNTS]) / (COUNTS * unit),
         offset=math.sqrt(2) * math.hypot(sigma["pair"][0], load / pair * sigma["load"][0]),
         gm_pair=pair,
         tail=tail,
         lowest_threshold=float(LEVELS[np.flatnonzero(tails < TAIL * tails.max())[-1] + 1] * point.vdd),
-        **_neuron(technology, point, corner, temperature, simulator),
+        **_neuron(technology, point, corner, temperature, simulator, slope_gain),
     )
 
 
@@ -200,7 +220,12 @@ def _diode(role: str, kind: str) -> Block:
 
 
 def _neuron(
-    technology: Technology, point: OperatingPoint, corner: str, temperature: float, simulator: Ngspice
+    technology: Technology,
+    point: OperatingPoint,
+    corner: str,
+    temperature: float,
+    simulator: Ngspice,
+    slope_gain: float,
 ) -> dict[str, Any]:
     """Delay and energy of a neuron without synapses; what one synapse of two sizes and signs adds to W x."""
     units = technology.transistors().units
@@ -219,13 +244,14 @@ def _neuron(
         return m
 
     alone = run(0.0)
-    turn_on, feed_through = [], []
+    turn_on, feed_through, charge = [], [], point.i_unit * point.tau_c
     for sign in (1.0, -1.0):
         small, large = (alone.spike_time - run(sign * w).spike_time - sign * w * X for w in (1 / units, 1.0))
         slope = (large - small) / (1.0 - 1 / units)
-        turn_on.append(sign * slope * point.i_unit * point.tau_c / units)
-        feed_through.append((small - slope / units) * point.i_unit * point.tau_c)
+        turn_on.append(sign * slope * charge / units)
+        feed_through.append((small - slope / units) * charge)
     return {
+        "kick": (alone.crossing * slope_gain - 1.0) * charge + turn_on[0] * units,
         "delay": alone.delay * point.tau_c,
         "latch": sum(alone.energy["vdl"]),
         "turn_on": tuple(turn_on),

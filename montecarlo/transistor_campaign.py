@@ -92,8 +92,8 @@ class TransistorCampaign(TransistorPlan):
         settings = dict(settings or {})
         if unknown := sorted(set(settings) - set(AXES)):
             raise InputError(
-                f"the transistors of {technology.name!r} have no {unknown[0]!r} to set; their spread follows from "
-                f"their area. Axes: {', '.join(AXES)}"
+                f"the transistors of {technology.name!r} have no {unknown[0]!r} to set; their spread follows "
+                f"from their area. Axes: {', '.join(AXES)}"
             )
         named = {"current": "i_unit", "capacitance": "c_mem", "supply": "vdd"}
         point = dataclasses.replace(

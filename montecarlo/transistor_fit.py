@@ -129,6 +129,9 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
     weight = good["weight"].values[pattern]
     relative = np.log1p(good["synapse_error"].values)
     model = time - predict(good, constants)
+    # one number more a neuron, its delay, taken from the first transient and used for the others
+    known = np.where(inside[:, :1], model[:, :1] - np.nanmean(model[:, 0][inside[:, 0]]), 0.0)
+    rest = (model - known)[:, 1:][inside[:, 1:]]
     ideal = time - predict(good, constants, frozen=False)
     energy = good["energy"].mean(("sample", "stimulus"))
     trial = good["trial_spike_time"].values
@@ -161,6 +164,7 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
             "spike_time_rms_without_model_tau_c": float(np.sqrt(np.mean(ideal[inside] ** 2))),
             "spike_time_rms_tau_c": float(np.sqrt(np.mean(model[inside] ** 2))),
             "spike_time_mean_error_tau_c": float(np.mean(model[inside])),
+            "spike_time_rms_known_delay_tau_c": float(np.sqrt(np.mean(rest**2))) if len(rest) else None,
         },
         "energy_j": {
             "mean": float(energy.sum()),
@@ -171,6 +175,6 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
 
 
 def _per_unit(relative: Array, weight: Array, sign: float) -> Array:
-    """ln(1 + e) of all synapses of one sign, each scaled to a weight of one: sigma(W) = sigma_1 / sqrt(|W|)."""
+    """ln(1 + e) of all synapses of one sign, scaled to a weight of one: sigma(W) = sigma_1 / sqrt(|W|)."""
     own = weight * sign > 0
     return relative[own] * np.sqrt(np.abs(weight[own]))

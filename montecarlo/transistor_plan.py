@@ -154,6 +154,6 @@ def _inputs(weights: Array, count: int, rng: np.random.Generator, point: Operati
         if inside and all(CHARGES[0] <= p[-1] <= CHARGES[1] for p in paths):
             found.append(times)
     raise InputError(
-        f"no random inputs of {weights.shape[1]} synapses stay inside {low:.2f}..{high:.2f} units of potential; "
-        "lower i_unit or raise c_mem"
+        f"no random inputs of {weights.shape[1]} synapses stay inside {low:.2f}..{high:.2f} units of "
+        "potential; lower i_unit or raise c_mem"
     )

@@ -15,8 +15,8 @@ Hand analysis: channel charge of a finger, W L C_ox (V_DD - V - V_T), is 0.15 fC
 have opposite signs, but their overdrives cancel at one voltage only; the dummies take up the rest. Measured:
 at most 0.03 mV at -0.9..1.3 units. Droop: the off gate's sub-threshold leakage is nothing (its source stands
 at mid-rail, its gates at the rails), the junctions' is a picoampere or two: 0.043 mV / us measured, a
-hundredth of a unit in 60 us. Gain 1.03 and offset -0.002 of a unit are those of the membrane: the explicit capacitor
-takes off too much for the synapses' share, and delta_s (`circuits.cells.synapse`).
+hundredth of a unit in 60 us. Gain 1.03 and
+offset -0.002 of a unit are the membrane's: its synapses' charge delta_s, and the share of the capacitor.
 """
 
 from __future__ import annotations

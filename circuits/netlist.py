@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PySpice.Spice.Netlist import Circuit, SubCircuit
+from PySpice.Spice.Netlist import Circuit
+from PySpice.Spice.Netlist import SubCircuit as SubCircuit
 
 from circuits.errors import InputError
 from circuits.sources import NEVER, Cell, Grid

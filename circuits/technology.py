@@ -7,6 +7,7 @@ model cards and matching figures come from `circuits.process_kit`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from circuits.operating_point import OperatingPoint
 
 FOLDER = Path(__file__).with_name("technologies")
 KINDS = ("n", "p")
+TEMPERATURES = (-40.0, 125.0)
+"""Where model cards are trusted [degrees C]."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Process:
     sizes: Mapping[str, Size]  #: by role
     levels: Mapping[str, float]  #: bias voltages and switch levels by name [V]
     currents: Mapping[str, float]  #: bias currents by name [A]
+    matched: tuple[str, ...]  #: roles whose matching counts: those that are made larger for a smaller spread
     units: int  #: unit current sources in parallel that make W = 1
     diffusion: float  #: length of a drain or source [m], for its area and perimeter
     synapse_capacitance: float  #: what one unit synapse hangs on the membrane [F]
@@ -110,6 +114,24 @@ class Technology:
         """Names of the built-in technologies."""
         return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
+    @property
+    def corners(self) -> tuple[str, ...]:
+        """Process corners, the typical one first; none in the ideal technology."""
+        return self.process.corners if self.process else ()
+
+    @property
+    def temperatures(self) -> tuple[float, float] | None:
+        """Range of temperatures [degrees C]; None in the ideal technology."""
+        return TEMPERATURES if self.process else None
+
+    def resized(self, area: float) -> Technology:
+        """The same with `area` times the gate area of every matched transistor, W / L unchanged."""
+        if area == 1.0:
+            return self
+        process = self.transistors()
+        sizes = {r: s.scaled(area) if r in process.matched else s for r, s in process.sizes.items()}
+        return dataclasses.replace(self, process=dataclasses.replace(process, sizes=sizes))
+
     def transistors(self) -> Process:
         """The process.
 
@@ -126,5 +148,5 @@ class Technology:
 
 def _process(fields: Mapping[str, Any]) -> Process:
     sizes = {role: Size(*found) for role, found in fields["sizes"].items()}
-    plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners")}
-    return Process(sizes=sizes, corners=tuple(fields["corners"]), **plain)
+    plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners", "matched")}
+    return Process(sizes=sizes, corners=tuple(fields["corners"]), matched=tuple(fields["matched"]), **plain)

@@ -26,7 +26,7 @@ INSTANCE = re.compile(rf"(x{WORD}) ({WORD}(?: {WORD})+)((?: {WORD}={VALUE})*)\Z"
 SUBCIRCUIT = re.compile(rf"\.subckt ({WORD}) ({WORD}(?: {WORD})*)((?: {WORD}={NUMBER})*)\Z", FLAGS)
 SETTING = rf"(?:version=4(?:\.\d+){{1,2}}|[a-z]\w*={NUMBER})"
 MOS_MODEL = re.compile(
-    rf"\.model ({WORD}) [np]mos ?(?:\((?=.*\)\Z)|(?!.*\)\Z))(level=(?:14|54)(?: {SETTING})+)\)?\Z",
+    rf"\.model ({WORD}) [np]mos ?\(?(level=(?:14|54)(?: {SETTING})+)\)?\Z",
     FLAGS,
 )
 OPTIONS = re.compile(

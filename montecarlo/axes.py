@@ -99,9 +99,7 @@ def _check_condition(technology: Technology, name: str, values: tuple[Any, ...])
 
 def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
     """The mismatch of one point: a term's own sigma before `sigma` before the base, then the size."""
-    sigma: dict[str, float] = (
-        {term: settings["sigma"] for term in TERMS} if "sigma" in settings else base.sigma
-    )
+    sigma: dict[str, float] = dict.fromkeys(TERMS, settings["sigma"]) if "sigma" in settings else base.sigma
     sigma |= {term: settings[f"sigma_{term}"] for term in TERMS if f"sigma_{term}" in settings}
     shrink = math.sqrt(settings.get("size", 1.0))
     common = dict.fromkeys(TERMS, settings["common"]) if "common" in settings else dict(base.common)

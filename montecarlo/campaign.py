@@ -8,12 +8,14 @@ from pathlib import Path
 
 import xarray as xr
 
+from circuits.errors import InputError
 from circuits.technology import Technology
 from montecarlo import runner
 from montecarlo.axes import CORNER, TEMPERATURE, Settings, check_axis, law_at, point_at
 from montecarlo.mismatch import MismatchLaw
 from montecarlo.plan import Plan
 from montecarlo.protocol import THETA_HIGH
+from montecarlo.transistor_campaign import TransistorCampaign
 
 V_RANGE = (-2.5, 2.0 * THETA_HIGH)
 """Potentials that the protocol reaches at its usual threshold; sets the volts per unit."""
@@ -35,8 +37,8 @@ class Campaign(Plan):
         law: MismatchLaw | None = None,
         settings: Settings | None = None,
         design: str = "plain",
-    ) -> Campaign:
-        """The standard protocol for neurons of a technology.
+    ) -> Campaign | TransistorCampaign:
+        """The standard protocol for neurons of a technology; at transistor level where it has transistors.
 
         Parameters
         ----------
@@ -58,6 +60,15 @@ class Campaign(Plan):
         settings = settings or {}
         for name, value in settings.items():
             check_axis(technology, name, (value,))
+        if technology.process:
+            if sigma or (law and law != MismatchLaw()) or design != "plain":
+                raise InputError(
+                    f"the transistors of {technology.name!r} deviate by the matching of their process: no "
+                    "sigmas, distributions or designs to set; change their area with the axis size"
+                )
+            return TransistorCampaign.characterize(
+                technology, samples, entropy, synapses=synapses, settings=settings
+            )
         law = law or MismatchLaw.of(technology.mismatch)
         law = law_at(settings, law.replace(**(sigma or {})))
         threshold = settings.get("window", THETA_HIGH)

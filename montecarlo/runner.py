@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -86,7 +87,7 @@ def run(
 
 def _open_store(plan: Plan, path: Path, simulator: Ngspice, form: str) -> None:
     if path.exists():
-        _check_held(plan, path, simulator, form)
+        check_held(plan, path, CHARACTERIZATION, {"ngspice_version": simulator.version, "deck_form": form})
         store.clear(path)
         return
     stim = plan.stimuli
@@ -114,9 +115,17 @@ def _open_store(plan: Plan, path: Path, simulator: Ngspice, form: str) -> None:
     store.create(template, path, {"sample": plan.samples}, {"sample": plan.batch})
 
 
-def _check_held(plan: Plan, path: Path, simulator: Ngspice, form: str) -> None:
-    """Refuse a store of another plan, or one whose other samples came from another simulator."""
-    held = open_dataset(path, CHARACTERIZATION)
+def check_held(plan: Any, path: Path, schema: str, made_with: Mapping[str, str]) -> None:
+    """Refuse a store of another plan, or one whose other samples came from another simulator.
+
+    Parameters
+    ----------
+    plan : Plan
+        With `hash` and `to_json`.
+    made_with : dict
+        Attributes that must be the same if samples are still to come.
+    """
+    held = open_dataset(path, schema)
     if held.attrs.get("plan_hash") != plan.hash:
         old, new = json.loads(held.attrs.get("plan", "{}")), json.loads(plan.to_json())
         keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
@@ -125,7 +134,7 @@ def _check_held(plan: Plan, path: Path, simulator: Ngspice, form: str) -> None:
             f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
             "or remove it"
         )
-    for key, mine in (("ngspice_version", simulator.version), ("deck_form", form)):
+    for key, mine in made_with.items():
         theirs = held.attrs.get(key, mine)
         if theirs != mine and np.any(held["status"].values == -1):
             raise InputError(
@@ -140,5 +149,9 @@ def _deck_hash(plan: Plan) -> str:
     layer = stim.layer(len(stim.label) - 1, first)
     placed = stimulus(layer, stim.input_time[-1], plan.point)
     deck = build(layer_cell(layer, placed, plan.point, draw_samples(plan, first)))
-    text = deck.text + "".join(f"{k}\n{v}" for k, v in sorted(deck.files.items()))
+    return text_hash(deck.text + "".join(f"{k}\n{v}" for k, v in sorted(deck.files.items())))
+
+
+def text_hash(text: str) -> str:
+    """Fingerprint of what ngspice is given."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -113,7 +113,7 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
             array.resize(tuple(whole[str(d)] for d in variable.dims))
             if name in sizes and name in template.coords and np.issubdtype(variable.dtype, np.integer):
                 array[:] = np.arange(sizes[str(name)])
-            if name == "status":
+            if str(name).endswith("status"):
                 array[:] = -1
         zarr.consolidate_metadata(partial)
         partial.rename(path)
@@ -145,7 +145,7 @@ def write(path: Path, region: tuple[slice, ...], values: Mapping[str, Any]) -> N
     """
     try:
         group = zarr.open_group(path, mode="r+")
-        for name in sorted(values, key=lambda n: n == "status"):
+        for name in sorted(values, key=lambda n: n.endswith("status")):
             _array(group, name)[region] = values[name]
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; {ADVICE}") from None

@@ -234,7 +234,14 @@ def characterize(
     result = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
     if failed:
         result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
-    return result, f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
+    text = f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
+    if tech.process:
+        from montecarlo.transistor_fit import summary
+        from ttfs_analog.transistor_report import table
+
+        result |= (found := summary(dataset, seed))
+        text = f"{table(found)}\n{text}"
+    return result, text
 
 
 @click.command()

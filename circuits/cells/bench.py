@@ -11,18 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from circuits.cells.parts import Block, Buffer, Capacitor, Current, Mos, Use
+from circuits.cells.parts import Block, Buffer, Capacitor, Current, Mos
 from circuits.errors import InputError
 from circuits.netlist import Circuit, Deck, SubCircuit
 from circuits.process_kit import Card, card
-from circuits.technology import Size, Technology
+from circuits.technology import TEMPERATURES, Size, Technology
 from circuits.units import name, number, title
 
 TICK = 1e-15
 """Grid of all times [s]: ngspice loses break points that are too close together."""
 EDGE = 2e-3
 """Edge of a control signal [tau_c]: 0.2 ns at 100 ns."""
-TEMPERATURES = (-55.0, 150.0)
 
 
 @dataclass(frozen=True)
@@ -177,8 +176,8 @@ class Bench:
         size, end = self.process.size(role), self.process.diffusion
         area, edge = number(size.width * end), number(2 * (size.width + end))
         shape = (
-            f"w={number(size.width)} l={number(size.length)} m={count} ad={area} as={area} pd={edge} ps={edge} "
-            "nrd=0 nrs=0"
+            f"w={number(size.width)} l={number(size.length)} m={count} ad={area} as={area} pd={edge} "
+            f"ps={edge} nrd=0 nrs=0"
         )
         return f"{shape} delvto={{dv_{path}}} mulu0={{mu_{path}}}" if self.deviations else shape
 

@@ -99,7 +99,7 @@ def static(
                 reference or {},
                 theta,
                 simulator,
-            )  # fmt: skip
+            )
         )
     return Static(*(np.concatenate([getattr(f, x) for f in found]) for x in ("synapse", "slope", "trip")))
 

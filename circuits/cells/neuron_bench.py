@@ -51,8 +51,8 @@ def unit_devices(weights: Array, process: Process) -> Array:
     if np.any(np.abs(units - whole) > 1e-6 * np.maximum(units, 1)):
         worst = int(np.argmax(np.abs(units - whole)))
         raise InputError(
-            f"synapse {worst}: weight {np.ravel(weights)[worst]:g} is no multiple of 1/{process.units}, which "
-            "one unit device carries; round the weights first"
+            f"synapse {worst}: weight {np.ravel(weights)[worst]:g} is no multiple of 1/{process.units}, "
+            "which one unit device carries; round the weights first"
         )
     return whole
 
@@ -141,8 +141,8 @@ def neuron_bench(
     v_th = point.volts(theta)
     if not point.v_low < v_th < point.v_high:
         raise InputError(
-            f"threshold {theta:g} is {v_th:.3f} V, outside {point.v_low:g}..{point.v_high:g} V; lower i_unit, "
-            "raise c_mem, or lower v_reset"
+            f"threshold {theta:g} is {v_th:.3f} V, outside {point.v_low:g}..{point.v_high:g} V; lower "
+            "i_unit, raise c_mem, or lower v_reset"
         )
     stored = weight_storage == "bias"
     units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)

@@ -23,7 +23,7 @@ class Measured:
     spike_time: float  #: when the spike passes half the supply; inf = silent; < 0: before t_min, a fault
     v_t_min: float  #: membrane at t_min
     slope: float  #: dV/dt of the ramp; nan if it does not cover the range in which it is measured
-    crossing: float  #: when the membrane passes the nominal threshold; inf = never
+    crossing: float  #: when the membrane passes the threshold, or the trip voltage if given; inf = never
     v_spike: float  #: membrane when the spike comes; nan = silent
     lowest: float  #: over phase 1
     highest: float
@@ -31,13 +31,24 @@ class Measured:
     v_last: float  #: membrane at t_max
 
     @property
+    def delay(self) -> float:
+        """From the crossing to the spike [tau_c]; nan = silent."""
+        return self.spike_time - self.crossing if np.isfinite(self.spike_time) else np.nan
+
+    @property
     def total(self) -> float:
         """Supply energy of one inference [J]."""
         return sum(a + b for a, b in self.energy.values())
 
 
-def measure(bench: NeuronBench, plot: Plot) -> Measured:
-    """Read one transient of `circuits.cells.neuron_bench`."""
+def measure(bench: NeuronBench, plot: Plot, trip: float | None = None) -> Measured:
+    """Read one transient of `circuits.cells.neuron_bench`.
+
+    Parameters
+    ----------
+    trip : float, optional
+        Trip voltage of this neuron's comparator (`circuits.cells.dc`) [V].
+    """
     phases, point = bench.phases, bench.point
     time, vm, s = plot["time"], plot["v(vm)"], plot["v(s)"]
     tau = phases.tau_c
@@ -62,7 +73,7 @@ def measure(bench: NeuronBench, plot: Plot) -> Measured:
         spike_time=(spike - phases.t_min) / tau,
         v_t_min=float(point.unit_free(np.interp(phases.t_min, time, vm))),
         slope=(high - low) / point.v_unit / ((last - first) / tau) if fits else np.nan,
-        crossing=(rising(time, vm, bench.v_th, phases.t_min) - phases.t_min) / tau,
+        crossing=(rising(time, vm, bench.v_th if trip is None else trip, phases.t_min) - phases.t_min) / tau,
         v_spike=float(point.unit_free(np.interp(spike, time, vm))) if np.isfinite(spike) else np.nan,
         lowest=float(point.unit_free(path.min())),
         highest=float(point.unit_free(path.max())),

@@ -168,7 +168,7 @@ def neuron_bench(
     else:
         bench.level("vth", level)
     for j in np.flatnonzero(units):
-        line = weight_line(bench, j, weights[j], point.i_unit) if stored else None
+        line = weight_line(bench, int(j), float(weights[j]), point.i_unit) if stored else None
         attach(bench, f"w{j}", "vm", weights[j], units[j], times[j], phases, point.vdd, line)
     bench.place(
         "n", ZERO_IDLE_NEURON if zero else NEURON,

@@ -96,11 +96,12 @@ def report(label: str, found: list[tuple[float, Product, int]], inputs: int) -> 
         f"{len(large)}; the gates add {100 * gate.mean():+.3f} +- {100 * gate.std():.3f} %"
     )
     mean = {k: float(np.mean([p.energy[k] for _, p, _ in found])) for k in found[0][1].energy}
-    total, shared = sum(mean.values()), float(np.mean([p.reference for _, p, _ in found]))
+    total, ramp = sum(mean.values()), float(np.mean([p.ramp for _, p, _ in found]))
+    shared = float(np.mean([p.reference for _, p, _ in found]))
     parts = ", ".join(f"{k} {1e15 * v:.1f}" for k, v in mean.items())
     print(
-        f"  energy: {1e15 * total / (2 * inputs):.1f} fJ/Op, {1e15 * total:.0f} fJ an output ({parts}); "
-        f"bias lines of the whole layer {1e15 * shared:.0f} fJ"
+        f"  energy: {1e15 * total / (2 * inputs):.1f} fJ/Op, {1e15 * total:.0f} fJ an output ({parts}); of vds "
+        f"the ramps {1e15 * ramp:.0f} fJ; bias lines of the whole layer {1e15 * shared:.0f} fJ"
     )
 
 
@@ -122,10 +123,11 @@ def main() -> None:
         chips = run(technology, first, options.chips, MARK, options.seed, mismatch=True)
         report("mismatch, a chip a vector", chips, first)
     print(
-        f"published: {1e15 * PUBLISHED:g} fJ/Op. What differs: there 55 nm flash cells, here transistors of "
-        f"{technology.name}; there N > 200 inputs share a comparator and a latch; there the conversion from "
-        "and to 6-bit digital numbers and the wires of a layout are counted, here neither; an operation is "
-        "a multiplication or an addition in both."
+        f"published: {1e15 * PUBLISHED:g} fJ/Op (multiplications and additions, as here). What differs: "
+        f"there 55 nm flash cells, here transistors of {technology.name} and its supply; there N > 200 "
+        "inputs share a comparator and a latch; there conversion to and from 6-bit digital numbers and the "
+        "wires of a layout are counted, here neither, but the gates of the input lines are. Here the ramps "
+        "are the largest part, since B grows with N."
     )
 
 

@@ -15,6 +15,7 @@ from circuits.cells.chain import chain_bench
 from circuits.cells.comparator import OTA, ZERO_IDLE
 from circuits.cells.gate_driver import GATE_DRIVER
 from circuits.cells.latch import LATCH
+from circuits.cells.line_gate import LINE_GATE
 from circuits.cells.membrane import MEMBRANE
 from circuits.cells.multiplier_bench import multiplier_bench
 from circuits.cells.neuron_bench import (
@@ -167,6 +168,17 @@ def gate_driver(technology: Technology) -> Deck:
     return _end(bench, "s", "window", "gp", "gn")
 
 
+def line_gate(technology: Technology) -> Deck:
+    """P fires at ON, M 0.3 tau_c later: both lines end a shortest pulse after that."""
+    bench, vdd = _start(technology, "line gate of a multiplier"), technology.operating_point.vdd
+    bench.signal("sp", 0.0, *_changes(bench, (ON, vdd)))
+    bench.signal("sm", 0.0, *_changes(bench, (ON + 0.3, vdd)))
+    bench.place("gate", LINE_GATE, "sp", "sm", "lp", "lm", "nbs", "vdl")
+    for node in ("lp", "lm"):
+        bench.circuit.C(f"load{node}", node, "0", 2e-15)
+    return _end(bench, "sp", "sm", "lp", "lm", currents=("vdl",))
+
+
 def _mirrors(bench: Bench, pb: str, nb: str, level: float) -> None:
     """A source and a sink of one unit device each, always on, into voltage sources."""
     process, vdd = bench.process, bench.technology.operating_point.vdd
@@ -252,6 +264,7 @@ BENCHES: dict[str, Callable[[Technology], Deck]] = {
     "zero_idle_comparator": zero_idle_comparator,
     "latch": latch,
     "gate_driver": gate_driver,
+    "line_gate": line_gate,
     "neuron": neuron,
     "zero_idle_neuron": zero_idle_neuron,
     "references": buffered_references,

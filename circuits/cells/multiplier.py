@@ -7,8 +7,8 @@ equal slope sources lift both membranes, whose neurons fire at t_P and t_M:
 .. math:: t_M - t_P = \frac{\tau_c}{B} \sum_j w_j x_j, \qquad
           r = s_P \wedge \neg s_M \;\text{lasts}\; \max(0, y)
 
-and the mirror image s_M and not s_P lasts max(0, -y): two gates give the two lines of a next layer. What is
-common to P and M (comparator delay, leakage, threshold, temperature) cancels.
+and the mirror image s_M and not s_P lasts max(0, -y). The first gate is the ReLU. What is common to P and M
+(comparator delay, leakage, threshold, temperature) cancels.
 
 Charge injection: whenever a source turns on, the charge parked on its mirror's drain (C_x times the 0.35 V
 by which the drain falls) is dumped on the membrane, as if the pulse were delta = 0.056 tau_c longer. On one
@@ -20,7 +20,7 @@ remain. The remedy is in the code, not in the cell: *every* line carries a pulse
 so that each input turns on one source of equal weight on P and on M, and both delta and x_0 are common to
 both. x_0 has to outlast the settling of the drain, C_x / g_m of the switch (2 ns): 0.05 tau_c. It costs
 the charge 2 x_0 sum \|w\|, a tenth of what the inputs carry, and threshold head room (x_0 + delta) sum \|w\|.
-No dummy devices, no third constant.
+No dummy devices, no third constant. `circuits.cells.line_gate` makes such lines for a next multiplier.
 
 Sizing: `units` unit sources make B = 1, and grow with the number of inputs N so that sum \|w\| stays near
 one; capacitor and slope current grow alike, so slope, delay and energy of an input stay what they are. The
@@ -33,25 +33,14 @@ neuron of this package serves as integrator, ramp, comparator and latch.
 
 from __future__ import annotations
 
+from circuits.cells.line_gate import AND
 from circuits.cells.neuron import NEURON
-from circuits.cells.parts import Block, Mos, Use
+from circuits.cells.parts import Block, Use
 from circuits.cells.synapse import SOURCE
 
 LINES = ("v0", "vth", "rst", "rstb", "en", "gateb", "pbb", "nbt", "nbs", "vds", "vdc", "vdl")
 """What both neurons of a pair share, in the order of their ports."""
 
-RELU_GATE = Block(
-    "relu_gate",
-    ("s", "otherb", "r", "vdd"),  # r = s and not other
-    (
-        Mos("n1", "nand_n", "z", "s", "y", "0"),
-        Mos("n2", "nand_n", "y", "otherb", "0", "0"),
-        Mos("n3", "gate_p", "z", "s", "vdd", "vdd"),
-        Mos("n4", "gate_p", "z", "otherb", "vdd", "vdd"),
-        Mos("o1", "buffer_p", "r", "z", "vdd", "vdd"),
-        Mos("o2", "buffer_n", "r", "z", "0", "0"),
-    ),
-)
 WEIGHT = Block(
     "multiplier_weight",
     ("a", "b", "gatea", "gateb", "pb", "vdd"),
@@ -61,15 +50,15 @@ WEIGHT = Block(
     ),
     {"count": 1},
 )
-_SHARED = {"cm": "cm", "units": "units", "load": "load"}
+_SHARED = {name: name for name in ("cm", "units", "fingers", "load")}
 PAIR = Block(
     "multiplier_pair",
     ("p", "m", "sp", "sm", "rp", "rm", *LINES),
     (
         Use("p", NEURON, ("p", "sp", "sbp", *LINES), _SHARED),
         Use("m", NEURON, ("m", "sm", "sbm", *LINES), _SHARED),
-        Use("gp", RELU_GATE, ("sp", "sbm", "rp", "vdl")),
-        Use("gm", RELU_GATE, ("sm", "sbp", "rm", "vdl")),
+        Use("gp", AND, ("sp", "sbm", "rp", "vdl")),
+        Use("gm", AND, ("sm", "sbp", "rm", "vdl")),
     ),
-    {"cm": 100e-15, "units": 16, "load": 2e-15},
+    {"cm": 100e-15, "units": 16, "fingers": 1, "load": 2e-15},
 )

@@ -47,6 +47,8 @@ PARKED = 0.06
 """Head room for delta, the charge dumped at turn-on, on top of the pulse [tau_c]."""
 THETA, WAKE = 1.2, 0.2
 """Threshold, and the part of it that has to be left when phase 2 begins, in units of potential."""
+UNITS_A_FINGER = 16
+"""Of the slope source, to one finger of its switches."""
 DOMAINS = ("vds", "vdc", "vdl")
 
 
@@ -153,7 +155,9 @@ def multiplier_bench(
         bench.place(f"w{j}", WEIGHT, *ends, f"xp{j}", f"xm{j}", "pb", "vds", count=abs(units[j]))
     bench.place(
         "pair", PAIR, "p", "m", "sp", "sm", "rp", "rm", *LINES,
-        cm=explicit_capacitance(point, int(np.count_nonzero(units)), bench.process), units=scale.units,
+        cm=explicit_capacitance(point, int(np.count_nonzero(units)), bench.process),
+        units=scale.units,
+        fingers=max(round(scale.units / UNITS_A_FINGER), 1),
     )  # fmt: skip
     bench.save("p", "m", "sp", "sm", "rp", "rm")
     bench.save_current(*DOMAINS, "vr", *lines)
@@ -203,6 +207,7 @@ class Product:
     positive: float  #: length of the pulse "P and not M"; 0 = none
     negative: float  #: of "M and not P"
     energy: dict[str, float]  #: by domain; "lines": what drives the gates of the inputs [J]
+    ramp: float  #: of "vds", what the slope sources take: VDD I_B (t_P + t_M) [J]
     reference: float  #: energy of the bias lines, shared by all outputs of a layer [J]
 
     @property
@@ -239,6 +244,7 @@ def measure_product(bench: MultiplierBench, plot: Plot) -> Product:
         positive=_length(time, plot["v(rp)"], half) / tau,
         negative=_length(time, plot["v(rm)"], half) / tau,
         energy=energy,
+        ramp=vdd * bench.point.i_unit * tau * (t_p + t_m),
         reference=spent("vr"),
     )
 

@@ -21,6 +21,9 @@ from circuits.technology import Technology
 SAMPLE, AFTER, CLEAR = 0.05, 0.10, 0.15
 """After t_min, when synapses have gone off [tau_c]: the sample, when it is read, the membrane's reset."""
 
+GMIN = 1e-16
+"""ngspice's own 1e-12 S over every junction would be the droop that is measured [S]."""
+
 
 @dataclass(frozen=True)
 class ReadoutBench:
@@ -88,7 +91,9 @@ def readout_bench(
     bench.save("vm", "hold")
     bench.save_current("vds")
     x = np.where(np.isfinite(times), input_window - times, 0.0)
-    return ReadoutBench(bench.transient(phases.t_max, accuracy), bench, phases, point, float(weights @ x))
+    return ReadoutBench(
+        bench.transient(phases.t_max, accuracy, GMIN), bench, phases, point, float(weights @ x)
+    )
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def test_pooling_refuses_unknown_kinds_single_inputs_and_late_spikes():
         pooling_gate("mean", 3)
     with pytest.raises(InputError, match="2 inputs"):
         pooling_gate("max", 1)
-    with pytest.raises(InputError, match="0..1 tau_c"):
+    with pytest.raises(InputError, match=r"0\.\.1 tau_c"):
         pooling_bench(GENERIC, "max", np.array([0.2, 1.4]))
 
 

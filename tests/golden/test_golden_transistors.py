@@ -111,6 +111,13 @@ def gate_driver(plot: Plot) -> None:
             assert at(plot, f"v({node})", when) == pytest.approx(wanted, abs=2e-3)
 
 
+def line_gate(plot: Plot) -> None:
+    """The longer line lasts 0.3 tau_c longer; the shorter one lasts a shortest pulse, 0.05 to 0.12 tau_c."""
+    longer, shorter = (np.ptp(plot["time"][plot[f"v({node})"] > 0.5 * VDD]) / TAU for node in ("lp", "lm"))
+    assert longer - shorter == pytest.approx(0.3, abs=2e-3)
+    assert 0.05 < shorter < 0.12
+
+
 def neuron(plot: Plot) -> None:
     """theta 1, sum W x 0.375: t_min at 1.25, the spike 0.6 to 0.8 tau_c later, the delay included."""
     assert 0.6 < rise(plot, "s") - 1.25 < 0.8
@@ -180,6 +187,7 @@ SHOWS: dict[str, Callable[[Plot], None]] = {
     "zero_idle_comparator": zero_idle,
     "latch": latch,
     "gate_driver": gate_driver,
+    "line_gate": line_gate,
     "neuron": neuron,
     "zero_idle_neuron": zero_idle_neuron,
     "references": references,

@@ -1,4 +1,4 @@
-"""The four-quadrant multiplier at transistor level: accuracy after one gain and one offset, pulses, energy."""
+"""The four-quadrant multiplier at transistor level: accuracy after gain and offset, pulses, energy."""
 
 from __future__ import annotations
 

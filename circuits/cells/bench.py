@@ -213,14 +213,16 @@ class Bench:
         """Record the currents through voltage sources, by their nodes."""
         self._currents += sources
 
-    def transient(self, stop: float, accuracy: Accuracy) -> Deck:
-        """The finished deck."""
+    def transient(self, stop: float, accuracy: Accuracy, gmin: float | None = None) -> Deck:
+        """The finished deck; `gmin`: what ngspice puts over every junction [S], 1e-12 if not given."""
         longest = number(accuracy.longest * self.tau_c)
         options = (
             f".options reltol={number(accuracy.reltol)} abstol={number(accuracy.abstol)} "
             f"vntol={number(accuracy.vntol)} chgtol={number(accuracy.chgtol)} method={accuracy.method} "
             + ("bypass=1 " if accuracy.bypass else "")
         )
+        if gmin is not None:
+            options += f"gmin={number(gmin)} "
         return self._deck(
             options, f".tran {longest} {self.time(stop)} 0 {longest}", round(stop / TICK) * TICK
         )

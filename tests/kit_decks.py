@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from circuits.kits import sky130
 from circuits.kits.places import locate
 from circuits.process_kit import card
 from circuits.technology import Size, Technology
@@ -54,13 +55,8 @@ def whole(technology: Technology, corner: str) -> tuple[list[str], dict[str, str
         head = [".param sw_stat_global=0 sw_stat_mismatch=0 mc_skew=3 fnoicor=0"]
         return [*head, f".lib '{path}' {kit['corners'][corner]}"], names, 1.0
     lines, names = [".option scale=1u", ".param mc_mm_switch=0"], dict(kit["models"])
-    for device in names.values():
-        words = {
-            "device": device,
-            "short": device.removeprefix("sky130_fd_pr__"),
-            "corner": kit["corners"][corner],
-        }
-        paths = locate("the test", [[part.format(**words) for part in layout] for layout in kit["layouts"]])
+    for kind in names:
+        paths = sky130.files(kit, "the test", kind, corner)
         lines += [f'.include "{path}"' for path in (*paths[1:], paths[0])]
     return list(dict.fromkeys(lines)), names, 1e-6
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from circuits.errors import InputError
@@ -23,15 +24,23 @@ SCORE = "_slope_spectre"
 """Ending of the names of scores in the kit's own files; open_pdks writes agauss() in their place."""
 
 
+def files(kit: Mapping[str, Any], what: str, kind: str, corner: str) -> list[Path]:
+    """Model file of a kind at a corner, and the files of its parameters."""
+    device = kit["models"][kind]
+    short = device.removeprefix("sky130_fd_pr__")
+    names = (f"{device}__{kit['corners'][corner]}.pm3.spice", f"{device}__mismatch.corner.spice")
+    layouts = []
+    for models, parameters in kit["layouts"]:
+        folder = models.format(short=short)
+        layouts.append([*(f"{folder}/{name}" for name in names), f"{parameters}/lod.spice"])
+    return locate(what, layouts)
+
+
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
     """Card of one size at one corner."""
-    device = kit["models"][size.kind]
-    short = device.removeprefix("sky130_fd_pr__")
-    words = {"device": device, "short": short, "corner": kit["corners"][corner]}
-    layouts = [[part.format(**words) for part in layout] for layout in kit["layouts"]]
-    path, *others = locate(what, layouts)
+    path, *others = files(kit, what, size.kind, corner)
     file = read(path)
-    found = cut(file, [f"{device}__model"], size, what)
+    found = cut(file, [f"{kit['models'][size.kind]}__model"], size, what)
     parameters = {k: v for other in others for k, v in read(other).parameters().items()}
 
     scores = [name for name in file.parameters() if name.endswith(SCORE)]
@@ -45,8 +54,10 @@ def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
     if nominal != parameters_at(0.0, 2.0):
         raise InputError(f"{file.where(found.statement)}: the nominal card depends on the width; {REMEDY}")
     name = found.label.removeprefix("sky130_fd_pr__").replace("__model.", "_b")
-    text = statement(name, size.kind, found, nominal)
-    return Card(name, text, _sigma(found, nominal, parameters_at(1.0), kit["shares"][size.kind]), 0.0)
+    settings = {key: value for key, value in kit["settings"].items() if key in nominal}
+    sigma = _sigma(found, nominal, parameters_at(1.0), kit["shares"][size.kind])
+    text = statement(name, size.kind, found, nominal | settings)
+    return Card(name, text, sigma, 0.0)
 
 
 def _sigma(

@@ -20,7 +20,14 @@ from circuits.ngspice import Ngspice
 from montecarlo.transistor_batches import bench_of
 from montecarlo.transistor_campaign import TransistorCampaign
 
-BARS = {"moved": 1e-5, "energy": 1e-3, "converged_cpu": 0.3, "near": 1e-3, "near_energy": 1e-2, "campaign_cpu": 0.1}
+BARS = {
+    "moved": 1e-5,
+    "energy": 1e-3,
+    "converged_cpu": 0.3,
+    "near": 1e-3,
+    "near_energy": 1e-2,
+    "campaign_cpu": 0.1,
+}
 
 
 def cpu() -> float:
@@ -72,7 +79,9 @@ def main() -> int:
         good &= all(found[k] <= bar for k, bar in BARS.items())
         cells = [f"{found['moved']:.1e} tau", f"{found['energy']:.1e}", f"{found['converged_cpu']:.3f} s"]
         cells += [f"{found['near']:.1e} tau", f"{found['near_energy']:.1e}", f"{found['campaign_cpu']:.3f} s"]
-        print(f"{name:<12} {cells[0]:<12} {cells[1]:<10} {cells[2]:<12} {cells[3]:<12} {cells[4]:<10} {cells[5]}")
+        print(
+            f"{name:<12} {cells[0]:<12} {cells[1]:<10} {cells[2]:<12} {cells[3]:<12} {cells[4]:<10} {cells[5]}"
+        )
     print("all bars held" if good else "a bar is not held")
     return 0 if good else 1
 

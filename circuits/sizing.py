@@ -1,7 +1,8 @@
 r"""The operating point of a layer of transistors: chosen from calibration data, or given and checked.
 
 Bounds and figures are those of `circuits.worth`. As many unit devices make W = 1 as the weights need to lie
-on their grid; V_0 puts the swing in the middle, but thresholds above the comparator's lowest.
+on their grid, fewer where the bounds ask for it; V_0 puts the swing in the middle, but thresholds above the
+comparator's lowest.
 
 ==========  ==========================================================================================
 objective   rule, among all (tau_c, C, s_V) that hold every bound
@@ -57,8 +58,8 @@ class LayerBias:
     offset: float  #: sigma [unit]
     jitter: Array  #: (neuron,) sigma [tau_c]
     spread: Array  #: (neuron,) sigma of spike times over chips and trials [tau_c]
-    turn_on: tuple[float, float]  #: delta of an active source, an active sink [tau_c]
-    feed_through: tuple[float, float]  #: kappa of the same [unit]
+    extra: Array  #: (neuron, synapse) what an active synapse adds beyond W x [unit]
+    slope_extra: Array  #: (neuron,) the same of the slope source
     kick: float  #: what comparator and switches take from the membrane at t_min [unit]
     gain: Array  #: (neuron, synapse) current of each synapse over the ideal one
     slope_gain: Array  #: (neuron,) current of each slope source over the ideal one
@@ -128,8 +129,8 @@ def bias(
         offset=float(np.max(found.offset)),
         jitter=found.jitter,
         spread=found.spread,
-        turn_on=(f.turn_on[0] / unit / point.tau_c, f.turn_on[1] / unit / point.tau_c),
-        feed_through=(f.feed_through[0] / charge, f.feed_through[1] / charge),
+        extra=f.extra(rounded.weights, units) / charge,
+        slope_extra=f.extra(rounded.slope, units) / charge,
         kick=f.kick / charge,
         gain=np.where(
             rounded.weights > 0,
@@ -176,10 +177,14 @@ def choose(
     keys, grids, counts = [], [], []
     for n, (layer, own) in enumerate(zip(layers, inputs, strict=True)):
         count = units or _units(layer, own, technology, bounds)
-        demand = Demand.of(in_units(layer, count)[0], own)
-        found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds, taus))
-        if not found.passed().any():
-            raise refusal(found, bounds, f, demand, f"layer {n}")
+        while True:
+            demand = Demand.of(in_units(layer, count)[0], own)
+            found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds, taus))
+            if found.passed().any():
+                break
+            if units or count == technology.transistors().units:
+                raise refusal(found, bounds, f, demand, f"layer {n}")
+            count //= 2  # a coarser grid of weights, but more current a device
         cost = (found.spread**2 if objective == "spread" else found.energy).mean(axis=-1)
         keys.append(np.where(found.passed(), cost, np.inf))
         grids.append(found.point)

@@ -54,8 +54,8 @@ class Condition:
             nominal = bias.point.vdd
             if not abs(self.supply / nominal - 1.0) <= SUPPLY:
                 raise InputError(
-                    f"--supply {self.supply:g}: {bias.technology.name} is made for {nominal:g} V; stay within "
-                    f"{(1 - SUPPLY) * nominal:g} to {(1 + SUPPLY) * nominal:g} V"
+                    f"--supply {self.supply:g}: {bias.technology.name} is made for {nominal:g} V; stay "
+                    f"within {(1 - SUPPLY) * nominal:g} to {(1 + SUPPLY) * nominal:g} V"
                 )
             options["point"] = dataclasses.replace(bias.point, vdd=self.supply)
         benches = decks(bias, times, **options)

@@ -7,10 +7,11 @@ comparator's lowest.
 ==========  ==========================================================================================
 objective   rule, among all (tau_c, C, s_V) that hold every bound
 ==========  ==========================================================================================
-spread      at the technology's tau_c: least frozen spread of spike times,
-            sigma^2 = sigma_o^2 + sigma_u^2 (sum |W| x^2 + B t^2) / n + (sigma_C theta)^2 + sigma_eta^2
-energy      least E: the smallest Q whose jitter and offset hold their bounds, a short tau_c for the rest
-speed       shortest tau_c whose delay and leakage hold, then least E
+spread      least spread of spike times,
+            sigma^2 = sigma_o^2 + sigma_u^2 (sum |W| x^2 + B t^2) / n + (sigma_C theta)^2 + sigma_eta^2:
+            the largest s_V that the swing allows, large currents (g_m / I_D falls) and capacitors
+energy      least E: the smallest Q whose jitter, offset and charge at turn-on hold, and a short tau_c
+speed       shortest tau_c whose delay and headroom hold, then least E
 ==========  ==========================================================================================
 """
 
@@ -49,6 +50,7 @@ class LayerBias:
     rounded: float  #: largest change of a weight or slope by that
     technology: Technology  #: with this layer's unit devices
     point: OperatingPoint
+    unreached: int  #: neurons whose threshold lies beyond the swing, and is put at its end
     capacitors: Array  #: (neuron,) to draw [F]
     v_th: Array  #: (neuron,) [V]
     slope_units: Array  #: (neuron,) unit devices of the slope source
@@ -106,6 +108,12 @@ def bias(
     demand = Demand.of(rounded, x)
     for i in range(layer.n_out):
         point.check_swing(float(demand.low[i]), float(demand.high[i]), f"{name}, neuron {i}")
+    reach = point.unit_free(point.v_high) * (1 - 1e-6)  # beyond it no input that stays in the swing comes
+    unreached = rounded.theta > reach
+    if layer.spiking and unreached.any():
+        own_bias = np.where(unreached, rounded.window - reach / rounded.slope, rounded.bias)
+        rounded = dataclasses.replace(rounded, bias=own_bias)
+        demand = dataclasses.replace(demand, theta=rounded.theta)
     given = [np.array([v]) for v in (point.tau_c, point.c_mem, point.v_unit, point.v_reset)]
     found = worth(demand, technology, f, units, dataclasses.replace(bounds, margin=0.0), *given)
     if not found.passed():
@@ -120,6 +128,7 @@ def bias(
         rounded=change,
         technology=own,
         point=point,
+        unreached=int(unreached.sum()) if layer.spiking else 0,
         capacitors=np.array([explicit_capacitance(point, n, process) for n in counts]),
         v_th=point.volts(demand.theta),
         slope_units=np.rint(rounded.slope * units).astype(int),
@@ -172,14 +181,13 @@ def choose(
     if objective not in OBJECTIVES:
         raise InputError(f"unknown objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
     bounds = bounds or Bounds()
-    taus = TAUS if objective != "spread" else np.ones(1)
     inputs = list(propagate(layers, x))
     keys, grids, counts = [], [], []
     for n, (layer, own) in enumerate(zip(layers, inputs, strict=True)):
         count = units or _units(layer, own, technology, bounds)
         while True:
             demand = Demand.of(in_units(layer, count)[0], own)
-            found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds, taus))
+            found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds))
             if found.passed().any():
                 break
             if units or count == technology.transistors().units:
@@ -209,9 +217,7 @@ def choose(
     return chosen
 
 
-def _grid(
-    demand: Demand, technology: Technology, f: Figures, bounds: Bounds, taus: Array
-) -> tuple[Array, Array, Array]:
+def _grid(demand: Demand, technology: Technology, f: Figures, bounds: Bounds) -> tuple[Array, Array, Array]:
     """tau_c, C and s_V that are tried, shape (tau, C, s_V, 1)."""
     process = technology.transistors()
     fan_in = float((demand.sources + demand.sinks).max())
@@ -220,7 +226,7 @@ def _grid(
     low, high = min(float(demand.low.min()), 0.0), max(float(demand.high.max()), 0.0)
     scale = (f.point.v_high - f.point.v_low) / (max(high - low, 1e-3) * (1 + bounds.margin))
     return (
-        (taus * f.point.tau_c)[:, None, None, None],
+        (TAUS * f.point.tau_c)[:, None, None, None],
         np.geomspace(least, most, STEPS)[None, :, None, None],
         (scale * SCALES)[None, None, :, None],
     )

@@ -96,12 +96,13 @@ def report(label: str, found: list[tuple[float, Product, int]], inputs: int) -> 
         f"{len(large)}; the gates add {100 * gate.mean():+.3f} +- {100 * gate.std():.3f} %"
     )
     mean = {k: float(np.mean([p.energy[k] for _, p, _ in found])) for k in found[0][1].energy}
-    total, ramp = sum(mean.values()), float(np.mean([p.ramp for _, p, _ in found]))
+    total, floor = sum(mean.values()), found[0][1].membranes
     shared = float(np.mean([p.reference for _, p, _ in found]))
     parts = ", ".join(f"{k} {1e15 * v:.1f}" for k, v in mean.items())
     print(
-        f"  energy: {1e15 * total / (2 * inputs):.1f} fJ/Op, {1e15 * total:.0f} fJ an output ({parts}); of vds "
-        f"the ramps {1e15 * ramp:.0f} fJ; bias lines of the whole layer {1e15 * shared:.0f} fJ"
+        f"  energy: {1e15 * total / (2 * inputs):.1f} fJ/Op, of which "
+        f"{1e15 * floor / (2 * inputs):.1f} charge the membranes; {1e15 * total:.0f} fJ an output ({parts}); "
+        f"bias lines of the whole layer {1e15 * shared:.0f} fJ"
     )
 
 
@@ -126,8 +127,8 @@ def main() -> None:
         f"published: {1e15 * PUBLISHED:g} fJ/Op (multiplications and additions, as here). What differs: "
         f"there 55 nm flash cells, here transistors of {technology.name} and its supply; there N > 200 "
         "inputs share a comparator and a latch; there conversion to and from 6-bit digital numbers and the "
-        "wires of a layout are counted, here neither, but the gates of the input lines are. Here the ramps "
-        "are the largest part, since B grows with N."
+        "wires of a layout are counted, here neither, but the gates of the input lines are. Here most of it "
+        "charges the membranes, VDD s_V theta C for N operations, and C grows with N."
     )
 
 

@@ -84,6 +84,7 @@ class MultiplierBench:
     bench: Bench
     phases: Phases
     point: OperatingPoint
+    theta: float  #: threshold in units of potential
     product: float  #: sum of w x
     lines: tuple[str, ...]  #: sources of the input lines
 
@@ -162,7 +163,7 @@ def multiplier_bench(
     bench.save("p", "m", "sp", "sm", "rp", "rm")
     bench.save_current(*DOMAINS, "vr", *lines)
     deck = bench.transient(phases.end, accuracy)
-    return MultiplierBench(deck, bench, phases, point, float(weights @ inputs), tuple(lines))
+    return MultiplierBench(deck, bench, phases, point, theta, float(weights @ inputs), tuple(lines))
 
 
 def _check(
@@ -207,7 +208,7 @@ class Product:
     positive: float  #: length of the pulse "P and not M"; 0 = none
     negative: float  #: of "M and not P"
     energy: dict[str, float]  #: by domain; "lines": what drives the gates of the inputs [J]
-    ramp: float  #: of "vds", what the slope sources take: VDD I_B (t_P + t_M) [J]
+    membranes: float  #: of "vds", what charges both membranes to the threshold, by hand analysis [J]
     reference: float  #: energy of the bias lines, shared by all outputs of a layer [J]
 
     @property
@@ -244,7 +245,7 @@ def measure_product(bench: MultiplierBench, plot: Plot) -> Product:
         positive=_length(time, plot["v(rp)"], half) / tau,
         negative=_length(time, plot["v(rm)"], half) / tau,
         energy=energy,
-        ramp=vdd * bench.point.i_unit * tau * (t_p + t_m),
+        membranes=2 * vdd * bench.point.c_mem * bench.point.v_unit * bench.theta,
         reference=spent("vr"),
     )
 

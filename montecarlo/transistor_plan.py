@@ -147,8 +147,8 @@ def _inputs(weights: Array, count: int, rng: np.random.Generator, point: Operati
     for _ in range(DRAWS):
         if len(found) == count:
             return np.stack(found)
-        times = rng.uniform(0.0, 0.95 * INPUT_WINDOW, weights.shape[1])
-        times[rng.random(len(times)) < SILENT] = np.inf
+        times = rng.uniform(0.0, 0.95 * INPUT_WINDOW, size=(weights.shape[1],))
+        times[rng.random(times.shape) < SILENT] = np.inf
         paths = [trajectory(w, times) for w in weights]
         inside = all(0.9 * low <= p.min() and p.max() <= 0.9 * high for p in paths)
         if inside and all(CHARGES[0] <= p[-1] <= CHARGES[1] for p in paths):

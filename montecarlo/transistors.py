@@ -20,6 +20,7 @@ import numpy as np
 
 from circuits.cells.bench import Device
 from circuits.technology import Process
+from montecarlo.seeds import CHIP, COMMON, generator
 
 
 def draw(devices: Sequence[Device], rng: np.random.Generator) -> dict[str, tuple[float, float]]:
@@ -44,3 +45,36 @@ def draw_capacitor(farads: float, process: Process, rng: np.random.Generator) ->
     """Relative deviation of one capacitor, by its plate area; lognormal: it cannot vanish."""
     area = farads / process.capacitor["density"]
     return math.expm1(process.capacitor["matching"] / math.sqrt(area) * rng.standard_normal())
+
+
+def draw_chip(
+    neurons: Sequence[Sequence[Device]], capacitors: Sequence[float], process: Process, entropy: int, chip: int
+) -> tuple[list[dict[str, tuple[float, float]]], np.ndarray]:
+    """Deviations of one layer of one chip, neuron by neuron; the references ("ref_...") are common to all.
+
+    Neuron i of a chip is always the same one, and keeps its own devices when its fan-in changes: they are
+    drawn before its synapses.
+
+    Parameters
+    ----------
+    neurons : sequence of sequences of Device
+        Of each neuron's bench.
+    capacitors : sequence of float
+        Drawn capacitor of each neuron [F].
+
+    Returns
+    -------
+    deviations, capacitors
+        By path, for each neuron; relative, shape (neuron,).
+    """
+    shared: dict[str, tuple[float, float]] = {}
+    drawn, plates = [], np.zeros(len(neurons))
+    for i, (devices, farads) in enumerate(zip(neurons, capacitors, strict=True)):
+        references = [d for d in devices if d.path.startswith("ref_")]
+        shared = shared or draw(references, generator(entropy, COMMON, CHIP, chip))
+        rng = generator(entropy, CHIP, chip, i)
+        plates[i] = draw_capacitor(farads, process, rng)
+        own = [d for d in devices if d.path.startswith("n_")]
+        synapses = [d for d in devices if d not in references and d not in own]
+        drawn.append(shared | draw([*own, *synapses], rng))
+    return drawn, plates

@@ -51,15 +51,37 @@ def technologies(out: str | None, seed: int) -> Result:
     return result, text
 
 
+def condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where transistors are operated, and what their operating point is chosen for."""
+    for name, options in (
+        (
+            "--objective",
+            {
+                "type": click.Choice(["spread", "energy", "speed"]),
+                "default": "spread",
+                "show_default": True,
+                "help": "What the operating point of transistors is chosen for.",
+            },
+        ),
+        ("--supply", {"type": float, "default": None, "help": "[V]; default: nominal."}),
+        ("--temperature", {"type": float, "default": None, "help": "[degrees C]; default: 27."}),
+        ("--corner", {"default": None, "help": "Process corner; default: the typical one."}),
+    ):
+        command = click.option(name, **options)(command)  # type: ignore[arg-type]
+    return command
+
+
 @click.command()
 @click.argument("layer_file", metavar="LAYER.json", type=click.Path())
 @technology_option
 @click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
 @click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
+@condition_options
+@workers_option
 @click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
 @common(out="")
 def simulate(**options: Any) -> Result:
-    """One layer, one input: spike times, potentials, slopes, energy."""
+    """One layer, one input: spike times, potentials, slopes, energy; of transistors: one deck a neuron."""
     from ttfs_analog.layer_commands import simulate_layer
 
     return simulate_layer(**options)
@@ -72,9 +94,10 @@ def simulate(**options: Any) -> Result:
 @click.option("--form", type=click.Choice(["pulse", "table", "pwl"]), default="pulse", show_default=True)
 @click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
 @click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
+@condition_options
 @common(out="", folder=True)
 def netlist(source: str, data: str | None, **options: Any) -> Result:
-    """Write the deck of a layer, or of every layer of a network."""
+    """Write the deck of a layer, or of every layer of a network; of transistors: one a neuron."""
     from ttfs_analog.layer_commands import write_netlists
 
     pair = load_network(source, data) if source.endswith(".pt") else None

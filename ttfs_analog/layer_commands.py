@@ -22,10 +22,20 @@ from circuits.technology import Technology
 from montecarlo.mismatch import MismatchLaw, draw_chips
 from ttfs_analog.coding import decode, encode
 from ttfs_analog.console import Result
+from ttfs_analog.transistor_commands import (
+    Condition,
+    refuse_conditions,
+    simulate_transistors,
+    write_transistor_netlists,
+)
 
 if TYPE_CHECKING:
     from ttfs_analog.datasets import Data
     from ttfs_analog.network import TTFSNetwork
+
+
+CALIBRATION = 64
+"""Test images that the layers of a network are biased for."""
 
 
 def scale_of(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:
@@ -48,10 +58,21 @@ def simulate_layer(
     plot: str | None,
     out: str | None,
     seed: int,
+    objective: str,
+    workers: int,
+    corner: str | None,
+    temperature: float | None,
+    supply: float | None,
 ) -> Result:
     """One layer, one input."""
-    layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
+    if tech.process and level == "ngspice":
+        condition = Condition(corner, temperature, supply, chip, seed)
+        return simulate_transistors(layer_file, technology, plot, out, objective, workers, condition)
+    refuse_conditions(tech, _why(tech), corner=corner, temperature=temperature, supply=supply)
+    if tech.process:
+        refuse_conditions(tech, "has no closed form of its mismatch; use --level ngspice", chip=chip)
+    layer, times = read_layer(layer_file)
     point = scale_of(layer, decode(times, layer.t_min), tech)
     (mismatch,) = _chip([layer], tech, chip, seed)
     found = simulate(layer, times, point, mismatch, level=level)
@@ -101,9 +122,22 @@ def write_netlists(
     image: int,
     out: str | None,
     seed: int,
+    objective: str,
+    corner: str | None,
+    temperature: float | None,
+    supply: float | None,
 ) -> Result:
-    """Decks of one layer (a file) or of a network's layers (a folder)."""
+    """Decks of one layer (a file) or of a network's layers (a folder); of transistors always a folder."""
     tech = Technology.load(technology)
+    if tech.process:
+        if form != "pulse":
+            raise InputError(f"--form {form} is one of ideal sources; transistors have one form")
+        condition = Condition(corner, temperature, supply, chip, seed)
+        return write_transistor_netlists(
+            *_layers_and_inputs(source, pair, image), technology, out or f"{Path(source).stem}_netlist",
+            objective, condition,
+        )  # fmt: skip
+    refuse_conditions(tech, _why(tech), corner=corner, temperature=temperature, supply=supply)
     if pair is None:
         layer, times = read_layer(source)
         layers, inputs = [layer], [times]
@@ -129,6 +163,26 @@ def write_netlists(
         devices += _write_deck(path, layer, inputs[n], points[n], mismatch[n], form)
     result = {"path": str(target), "n_devices": devices, "n_decks": len(layers), "form": form}
     return result, f"{target}: {devices} devices in {len(layers)} deck{'s' * (len(layers) > 1)}"
+
+
+def _why(technology: Technology) -> str:
+    if technology.process:
+        return "has it at --level ngspice only: the closed form knows no transistors"
+    return "has ideal sources, which know none; choose a --technology with transistors"
+
+
+def _layers_and_inputs(
+    source: str, pair: tuple[TTFSNetwork, Data] | None, image: int
+) -> tuple[list[Layer], Array]:
+    """Layers, and the inputs that they are biased for, the one asked for first."""
+    if pair is None:
+        layer, times = read_layer(source)
+        return [layer], decode(times, layer.t_min)[None, :]
+    net, data = pair
+    if image >= len(data.x_test):
+        raise InputError(f"--image {image}: {data.name} has {len(data.x_test)} test images")
+    x = data.x_test.double().numpy().reshape(len(data.x_test), -1)
+    return net.to_circuit(), np.vstack([x[image], x[:CALIBRATION]])
 
 
 def _write_deck(

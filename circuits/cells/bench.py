@@ -34,20 +34,21 @@ class Accuracy:
     chgtol: float  #: [C]
     longest: float  #: longest step [tau_c]
     method: str = "trap"  #: as exact as gear at two thirds of its steps
+    bypass: bool = False  #: keep a transistor as it was while its voltages hardly change: a quarter faster
 
     def tightened(self, tolerance: float = 10.0, step: float = 2.0) -> Accuracy:
         """Tolerances divided by one number, the longest step by another."""
         return Accuracy(
             self.reltol / tolerance,
             self.vntol / tolerance,
-            self.abstol / tolerance,
+            self.abstol,  # already far below every current here; less, and ngspice finds no time step
             self.chgtol / tolerance,
             self.longest / step,
             self.method,
         )
 
 
-CAMPAIGN = Accuracy(1e-4, 1e-6, 1e-12, 1e-15, 1 / 50)
+CAMPAIGN = Accuracy(1e-4, 1e-6, 1e-12, 1e-15, 1 / 50, bypass=True)
 CONVERGED = Accuracy(1e-5, 1e-7, 1e-12, 1e-17, 1 / 200)
 
 
@@ -218,6 +219,7 @@ class Bench:
         options = (
             f".options reltol={number(accuracy.reltol)} abstol={number(accuracy.abstol)} "
             f"vntol={number(accuracy.vntol)} chgtol={number(accuracy.chgtol)} method={accuracy.method} "
+            + ("bypass=1 " if accuracy.bypass else "")
         )
         if gmin is not None:
             options += f"gmin={number(gmin)} "

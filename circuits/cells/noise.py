@@ -78,7 +78,7 @@ def draw(
     tail = process.currents["tail"]
     volts = np.sqrt(4 * CHARGE * (tail / 2) / gm**2 / step) * z[1]
     reset = np.sqrt(BOLTZMANN * (temperature + 273.15) / point.c_mem) * rng.standard_normal()
-    return Noise(_pwl(time, current), _pwl(time, volts), float(reset))
+    return Noise(_pwl(time, np.asarray(current)), _pwl(time, np.asarray(volts)), float(reset))
 
 
 def _pwl(time: Array, values: Array) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from circuits.errors import InputError
 from circuits.kits.card import Bin, Card, cut, numbers, statement
-from circuits.kits.model_files import read, values
+from circuits.kits.model_files import REMEDY, read, values
 from circuits.kits.places import locate
 from circuits.technology import Size
 
@@ -34,17 +34,19 @@ def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
     found = cut(file, [f"{device}__model"], size, what)
     parameters = {k: v for other in others for k, v in read(other).parameters().items()}
 
-    def scored(z: float, stretch: float = 1.0) -> Any:
-        scores = {s: z for s in file.parameters() if s.endswith(SCORE)} | {"mc_mm_switch": 1.0}
-        given = {"w": size.width * 1e6 * stretch, "l": size.length * 1e6, "mult": 1.0}
-        return values(parameters, scores | given, z)
+    scores = [name for name in file.parameters() if name.endswith(SCORE)]
 
-    fields = numbers(found, scored(0.0))
-    if fields != numbers(found, scored(0.0, 2.0)):
-        raise InputError(f"{found.file.where(found.statement)}: the nominal card depends on the width")
+    def parameters_at(z: float, stretch: float = 1.0) -> dict[str, float]:
+        """Parameters of the bin at the score z, of a width stretched."""
+        given = {"w": size.width * 1e6 * stretch, "l": size.length * 1e6, "mult": 1.0, "mc_mm_switch": 1.0}
+        return numbers(found, values(parameters, given | dict.fromkeys(scores, z), z), z)
+
+    nominal = parameters_at(0.0)
+    if nominal != parameters_at(0.0, 2.0):
+        raise InputError(f"{file.where(found.statement)}: the nominal card depends on the width; {REMEDY}")
     name = found.label.removeprefix("sky130_fd_pr__").replace("__model.", "_b")
-    text = statement(name, size.kind, found, fields)
-    return Card(name, text, _sigma(found, fields, numbers(found, scored(1.0)), kit["shares"][size.kind]), 0.0)
+    text = statement(name, size.kind, found, nominal)
+    return Card(name, text, _sigma(found, nominal, parameters_at(1.0), kit["shares"][size.kind]), 0.0)
 
 
 def _sigma(

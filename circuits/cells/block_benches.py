@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from circuits.cells.bench import CAMPAIGN, Bench
+from circuits.cells.bench import STEADY, Bench
 from circuits.cells.chain import chain_bench
 from circuits.cells.comparator import OTA, ZERO_IDLE
 from circuits.cells.gate_driver import GATE_DRIVER
@@ -35,7 +35,7 @@ from circuits.technology import Technology
 
 ON, OFF, STOP = 0.3, 0.8, 1.0
 """When what a bench shows begins, ends, and when the transient ends [tau_c]."""
-CLEAN = dataclasses.replace(CAMPAIGN, method="gear")
+CLEAN = dataclasses.replace(STEADY, method="gear")
 """The trapezoidal rule rings in currents between ideal sources; only their integral is right."""
 WEIGHTS, SPIKE_TIMES = np.array([0.5, -0.25, 0.25]), np.array([0.2, 0.5, 0.6])
 FACTORS, INPUTS = np.array([0.5, -0.25]), np.array([0.8, -0.4])

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.cells.bench import CAMPAIGN, Accuracy, Bench
+from circuits.cells.bench import STEADY, Accuracy, Bench
 from circuits.cells.gate_driver import GATE_DRIVER
 from circuits.cells.neuron import NEURON
 from circuits.cells.neuron_bench import (
@@ -69,7 +69,7 @@ def chain_bench(
     theta: float = 1.0,
     corner: str = "tt",
     temperature: float = 27.0,
-    accuracy: Accuracy = CAMPAIGN,
+    accuracy: Accuracy = STEADY,
     heading: str = "two layers",
 ) -> ChainBench:
     """Two layers, one input pattern.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.cells.bench import CAMPAIGN, EDGE, Accuracy, Bench
+from circuits.cells.bench import EDGE, STEADY, Accuracy, Bench
 from circuits.cells.multiplier import LINES, PAIR, WEIGHT
 from circuits.cells.neuron_bench import (
     clocks,
@@ -102,7 +102,7 @@ def multiplier_bench(
     corner: str = "tt",
     temperature: float = 27.0,
     deviations: Mapping[str, tuple[float, float]] | None = None,
-    accuracy: Accuracy = CAMPAIGN,
+    accuracy: Accuracy = STEADY,
     heading: str = "four-quadrant multiplier",
 ) -> MultiplierBench:
     """One output, one input vector.

@@ -15,16 +15,8 @@ from functools import partial
 import numpy as np
 from common import machine
 
-from circuits.cells.multiplier_bench import (
-    MARK,
-    PARKED,
-    THETA,
-    WAKE,
-    MultiplierPoint,
-    Product,
-    measure_product,
-    multiplier_bench,
-)
+from circuits.cells.multiplier_bench import Product, measure_product, multiplier_bench
+from circuits.cells.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
 from circuits.layer import Array
 from circuits.ngspice import Ngspice
 from circuits.technology import Technology
@@ -52,15 +44,23 @@ def vector(rng: np.random.Generator, inputs: int, units: int) -> tuple[Array, Ar
 
 
 def run(
-    technology: Technology, inputs: int, vectors: int, mark: float, seed: int, mismatch: bool = False
+    technology: Technology,
+    inputs: int,
+    vectors: int,
+    mark: float,
+    options: argparse.Namespace,
+    mismatch: bool = False,
 ) -> list[tuple[float, Product, int]]:
     """(sum w x, result, draws beyond the range); with mismatch every vector meets a chip of its own."""
     scale, simulator = MultiplierPoint.of(technology, inputs), Ngspice()
 
     def one(k: int) -> tuple[float, Product, int]:
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(inputs, k)))
+        rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(inputs, k)))
         weights, x, starts, beyond = vector(rng, inputs, scale.units)
-        build = partial(multiplier_bench, technology, weights, x, scale=scale, starts=starts, mark=mark)
+        build = partial(
+            multiplier_bench, technology, weights, x, scale=scale, starts=starts, mark=mark,
+            corner=options.corner, temperature=options.temperature,
+        )  # fmt: skip
         bench = build()
         if mismatch:
             bench = build(deviations=draw(bench.bench.devices, rng))
@@ -113,15 +113,17 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, nargs="+", default=[6, 12, 32, 64])
     parser.add_argument("--vectors", type=int, default=100)
     parser.add_argument("--chips", type=int, default=100, help="mismatch, at the first size; 0: none")
+    parser.add_argument("--corner", default="tt")
+    parser.add_argument("--temperature", type=float, default=27.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     technology, first = Technology.load(options.technology), options.inputs[0]
-    print(f"{technology.name}; {machine()}", flush=True)
+    print(f"{technology.name}, {options.corner}, {options.temperature:g} C; {machine()}", flush=True)
     for inputs in options.inputs:
-        report("nominal", run(technology, inputs, options.vectors, MARK, options.seed), inputs)
-    report("without the shortest pulse", run(technology, first, options.vectors, 0.0, options.seed), first)
+        report("nominal", run(technology, inputs, options.vectors, MARK, options), inputs)
+    report("without the shortest pulse", run(technology, first, options.vectors, 0.0, options), first)
     if options.chips:
-        chips = run(technology, first, options.chips, MARK, options.seed, mismatch=True)
+        chips = run(technology, first, options.chips, MARK, options, mismatch=True)
         report("mismatch, a chip a vector", chips, first)
     print(
         f"published: {1e15 * PUBLISHED:g} fJ/Op (multiplications and additions, as here). What differs: "

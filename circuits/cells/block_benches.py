@@ -168,11 +168,11 @@ def gate_driver(technology: Technology) -> Deck:
     return _end(bench, "s", "window", "gp", "gn")
 
 
-def line_gate(technology: Technology) -> Deck:
-    """P fires at ON, M 0.3 tau_c later: both lines end a shortest pulse after that."""
+def line_gate(technology: Technology, gap: float = 0.3) -> Deck:
+    """M fires `gap` [tau_c] after P, the first at ON: both lines end a shortest pulse after the second."""
     bench, vdd = _start(technology, "line gate of a multiplier"), technology.operating_point.vdd
-    bench.signal("sp", 0.0, *_changes(bench, (ON, vdd)))
-    bench.signal("sm", 0.0, *_changes(bench, (ON + 0.3, vdd)))
+    bench.signal("sp", 0.0, *_changes(bench, (ON + max(-gap, 0.0), vdd)))
+    bench.signal("sm", 0.0, *_changes(bench, (ON + max(gap, 0.0), vdd)))
     bench.place("gate", LINE_GATE, "sp", "sm", "lp", "lm", "nbs", "vdl")
     for node in ("lp", "lm"):
         bench.circuit.C(f"load{node}", node, "0", 2e-15)

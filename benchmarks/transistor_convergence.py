@@ -79,7 +79,8 @@ def main() -> int:
         good &= all(found[k] <= bar for k, bar in BARS.items())
         cells = [f"{found['moved']:.1e} tau", f"{found['energy']:.1e}", f"{found['converged_cpu']:.3f} s"]
         cells += [f"{found['near']:.1e} tau", f"{found['near_energy']:.1e}", f"{found['campaign_cpu']:.3f} s"]
-        print(f"{name:<12}", *(f"{cell:<{w}}" for cell, w in zip(cells, (12, 10, 12, 12, 10, 8), strict=True)))
+        widths = (12, 10, 12, 12, 10, 8)
+        print(f"{name:<12}", *(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)))
     print("all bars held" if good else "a bar is not held")
     return 0 if good else 1
 

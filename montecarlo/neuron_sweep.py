@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ def campaign_at(
     plan: sweep.Sweep, technology: Technology, settings: Settings
 ) -> Campaign | TransistorCampaign:
     """The campaign of one point."""
-    return Campaign.characterize(
+    campaign = Campaign.characterize(
         technology,
         plan.samples,
         plan.entropy,
@@ -72,6 +73,9 @@ def campaign_at(
         settings=settings,
         design=plan.design,
     )
+    if isinstance(campaign, TransistorCampaign):  # spreads need neither systematic constants nor jitter
+        return dataclasses.replace(campaign, nominal=2, trials=2)
+    return campaign
 
 
 def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:

@@ -63,7 +63,9 @@ class TransistorPlan:
     batch: int = 16  #: samples written at a time: what an interruption can lose
 
     def __post_init__(self) -> None:
-        for item, least in (("samples", 1), ("synapses", 1), ("entropy", 0), ("batch", 1), ("random", 1)):
+        whole = ("samples", "synapses", "entropy", "patterns", "random", "nominal", "trials", "batch")
+        for item in whole:
+            least = 0 if item == "entropy" else 1
             value = getattr(self, item)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")

@@ -48,7 +48,11 @@ def draw_capacitor(farads: float, process: Process, rng: np.random.Generator) ->
 
 
 def draw_chip(
-    neurons: Sequence[Sequence[Device]], capacitors: Sequence[float], process: Process, entropy: int, chip: int
+    neurons: Sequence[Sequence[Device]],
+    capacitors: Sequence[float],
+    process: Process,
+    entropy: int,
+    chip: int,
 ) -> tuple[list[dict[str, tuple[float, float]]], np.ndarray]:
     """Deviations of one layer of one chip, neuron by neuron; the references ("ref_...") are common to all.
 

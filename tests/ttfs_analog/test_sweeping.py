@@ -7,13 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from circuits.errors import InputError
 from montecarlo.axes import law_at
 from montecarlo.mismatch import MismatchLaw
 from montecarlo.schema import open_dataset
 from montecarlo.sweep import SCHEMA, Sweep
-from ttfs_analog import datasets, evaluation, network_sweep
+from ttfs_analog import datasets, evaluation, network_sweep, sweeping
 from ttfs_analog.architectures import build
 from ttfs_analog.chip import Chips
 from ttfs_analog.cli import main
@@ -86,6 +87,7 @@ def test_another_network_of_that_name_is_another_sweep(folder, capsys, net):
         ("[axes]\nsupply = [1, 2]", "does not change what a network decides"),
         ("[axes]\ntemperature = [300]", "has no temperature"),
         ("[axes]\nbits = [2.5]", "bits must be whole"),
+        ("technology = 'generic130'\n[axes]\nsize = [1]", "name a noise model"),
     ],
 )
 def test_what_cannot_be_swept_is_named(folder, capsys, text, said):
@@ -140,3 +142,48 @@ def test_neurons_through_the_command_line(folder, capsys):
     found = open_dataset(said["dataset"], SCHEMA).load()
     assert found.attrs["entropy"] == 5
     assert np.all(np.diff(found["spike_time_std"], axis=1) < 0)  # larger devices, smaller spread
+    at = said["points"][1]
+    assert at["settings"] == {"sigma_slope": 0.01, "size": 16}
+    assert at["energy_mean_ci95"][0] < at["energy_mean"] < at["energy_mean_ci95"][1]
+    assert {p.rsplit("/")[-1] for p in said["figures"]} == {
+        f"{n}.{s}" for n in ("sweep", "sweep_energy_mean") for s in ("png", "svg")
+    }
+
+
+def test_corners_are_drawn_as_strips(tmp_path):
+    """Every neuron of every corner, at every other setting; and curves only along numbers."""
+    rng = np.random.default_rng(0)
+    values = 4 + rng.normal(size=(3, 2, 20))
+    axes = {"corner": ("corner", ["tt", "ff", "ss"], {"units": "1"})}
+    axes |= {"temperature": ("temperature", [-40.0, 85.0], {"units": "degC"})}
+    about = {"units": "1", "long_name": "x"}
+    data = dict.fromkeys(("spike_time", "energy"), (("corner", "temperature", "sample"), values, about))
+    for kind, interval in sweeping.NEURON.items():
+        data[kind] = (("corner", "temperature"), values.mean(-1), about)
+        ends = np.stack([values.min(-1), values.max(-1)], -1)
+        data[interval] = (("corner", "temperature", "bound"), ends, about)
+    found = xr.Dataset(data, axes)
+    names = {p.name for p in sweeping.draw(found, sweeping.NEURON, tmp_path)}
+    assert names == {
+        f"{n}.{s}"
+        for n in ("sweep", "sweep_energy_mean", "corners_spike_time", "corners_energy")
+        for s in ("png", "svg")
+    }
+    text = (tmp_path / "corners_energy.svg").read_text()
+    assert "<!-- corner ss" in text
+    assert "<!-- temperature 85" in text
+    alone = {p.name for p in sweeping.draw(found.sel(temperature=85.0), sweeping.NEURON, tmp_path)}
+    assert not any(name.startswith("sweep") for name in alone)
+
+
+@pytest.mark.ngspice
+@pytest.mark.slow
+def test_transistors_over_corners(folder, capsys):
+    """Slow and fast devices differ in energy and time by more than nothing; the same neurons at both."""
+    text = "technology = 'generic130'\nsamples = 5\nsynapses = 4\n[axes]\ncorner = ['ss', 'ff']"
+    said = command(folder, capsys, text)
+    found = open_dataset(said["dataset"], SCHEMA).load()
+    assert found["corner"].values.tolist() == ["ss", "ff"]
+    assert np.all(found["failed"] == 0)
+    assert np.all(found["energy"].sel(corner="ff") != found["energy"].sel(corner="ss"))
+    assert (folder / "out" / "corners_energy.png").stat().st_size > 1000

@@ -20,10 +20,13 @@ def multiply(weights, inputs, **options) -> Product:
 
 
 def vectors(rng: np.random.Generator, count: int, inputs: int):
+    """Random weights, inputs and starts of pulses, within the range."""
     units = MultiplierPoint.of(GENERIC, inputs).units
-    for _ in range(count):
+    while count:
         w, x = rng.integers(-5, 6, inputs) / units, rng.uniform(-1, 1, inputs)
-        yield w, x, rng.uniform(0, 1, inputs) * (1 - np.abs(x))
+        if max(np.maximum(w * x, 0).sum(), np.maximum(-w * x, 0).sum()) + 0.11 * np.abs(w).sum() < 1:
+            yield w, x, rng.uniform(0, 1, inputs) * (1 - np.abs(x))
+            count -= 1
 
 
 def error(rng: np.random.Generator, count: int, inputs: int, mark: float = MARK, **options) -> float:

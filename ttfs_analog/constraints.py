@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from circuits.errors import InputError
+from ttfs_analog.fused import Grid, rounded
 from ttfs_analog.layers import TTFSLayer
 
 SAMPLE = 1_000_000
@@ -65,22 +66,6 @@ class TimeSteps:
             raise InputError(f"the percentile of time steps must lie in (0, 100], got {self.percentile}")
 
 
-class _Rounded(torch.autograd.Function):
-    """Whole multiples of a unit in [-top, top - 1]; the derivative is that of the clipping alone."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, unit: float, top: int) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.ends = (-top * unit, (top - 1) * unit)
-        return (weight / unit).round_().clamp_(-top, top - 1).mul_(unit)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        # hardtanh's own backward: one pass
-        return torch.ops.aten.hardtanh_backward(grad, weight, *ctx.ends), None, None
-
-
 @dataclass(frozen=True)
 class WeightBits:
     """Weights as whole multiples of a unit current, -2^(bits-1) .. 2^(bits-1) - 1.
@@ -113,11 +98,15 @@ class WeightBits:
             units.append(float(torch.tensor(unit, dtype=torch.float32)))  # what the kernel computes with
         return replace(self, units=tuple(units))
 
-    def quantize(self, n: int, weight: Tensor) -> Tensor:
-        """Weights of layer n on their grid."""
+    def grid(self, n: int) -> Grid:
+        """Of the weights of layer n."""
         if n >= len(self.units):
             raise InputError("weight bits have no units yet: apply them with ttfs_analog.hardware.constrain")
-        return _Rounded.apply(weight, self.units[n], 2 ** (self.bits - 1))
+        return Grid(self.units[n], 2 ** (self.bits - 1))
+
+    def quantize(self, n: int, weight: Tensor) -> Tensor:
+        """Weights of layer n on their grid."""
+        return rounded(weight, self.grid(n))
 
 
 @dataclass(frozen=True)
@@ -204,6 +193,10 @@ class Constraints:
     def weight(self, n: int, layer: TTFSLayer) -> Tensor | None:
         """The weights of layer n as the hardware holds them; None: as they are."""
         return self.bits.quantize(n, layer.weight) if self.bits else None
+
+    def grid(self, n: int) -> Grid | None:
+        """What the weights of layer n are rounded to; None: as they are."""
+        return self.bits.grid(n) if self.bits else None
 
     def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
         """The spikes of layer n as the hardware sends them."""

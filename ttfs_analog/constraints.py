@@ -23,6 +23,8 @@ from circuits.errors import InputError
 from ttfs_analog.fused import Grid, rounded
 from ttfs_analog.layers import TTFSLayer
 
+threshold_backward_ = torch.ops.aten.threshold_backward.grad_input
+"""Its first argument where the second is positive, else 0."""
 SAMPLE = 1_000_000
 """Weights from which percentiles are taken."""
 
@@ -203,21 +205,18 @@ class Constraints:
         return self._times(n, x, layer.window_length)
 
     def _times(self, n: int, x: Tensor, window: float) -> Tensor:
-        jitter = self.jitter is not None and self.jitter.std > 0
-        if not jitter and self.steps is None:
+        jitter = self.jitter if self.jitter is not None and self.jitter.std > 0 else None
+        if jitter is None and self.steps is None:
             return x
-        with torch.no_grad():
-            sent = x
-            if self.jitter is not None and jitter:  # a silent neuron has no spike to move
-                noise = self._shift(n, x)
-                sent = torch.sub(x, noise, alpha=self.jitter.std).clamp_(0.0, window).mul_(x.sign())
+        sent = x.clone() if jitter is None else torch.sub(x, self._shift(n, x), alpha=jitter.std)
+        with torch.no_grad():  # from here on as if nothing happened to the gradient
+            if jitter is not None:
+                sent.clamp_(0.0, window)
+                threshold_backward_(sent, x, 0.0, grad_input=sent)  # a silent neuron has no spike to move
             if self.steps:
                 step = window / self.steps.steps
-                sent = (sent / step).round_().mul_(step)
-            if not x.requires_grad:
-                return sent
-            error = sent.sub_(x)
-        return x + error
+                sent.div_(step).round_().mul_(step)
+        return sent
 
     def _shift(self, n: int, x: Tensor) -> Tensor:
         """Errors of spike times, in units of their std; frozen ones are those of the neurons."""

@@ -55,7 +55,7 @@ class LayerBias:
     v_th: Array  #: (neuron,) [V]
     slope_units: Array  #: (neuron,) unit devices of the slope source
     phases: Phases  #: the firing window is longer by `delay`
-    delay: float  #: expected of the comparator, largest of all neurons [tau_c]
+    delays: Array  #: (neuron,) expected of the comparator, longer at a slower slope [tau_c]
     leakage: Array  #: (neuron,) shift of the potential if no synapse is ever on [unit]
     offset: float  #: sigma [unit]
     jitter: Array  #: (neuron,) sigma [tau_c]
@@ -67,6 +67,11 @@ class LayerBias:
     slope_gain: Array  #: (neuron,) current of each slope source over the ideal one
     gm_over_i: tuple[float, float]  #: of a unit source and a unit sink [1/V]
     energy: Array  #: (neuron,) expected of one inference [J]
+
+    @property
+    def delay(self) -> float:
+        """The longest delay: by so much the windows shift [tau_c]."""
+        return float(self.delays.max())
 
     @property
     def unit_current(self) -> float:
@@ -133,7 +138,7 @@ def bias(
         v_th=point.volts(demand.theta),
         slope_units=np.rint(rounded.slope * units).astype(int),
         phases=Phases.of(layer.t_min, layer.window + late, point.tau_c),
-        delay=late,
+        delays=every,
         leakage=found.leakage,
         offset=float(np.max(found.offset)),
         jitter=found.jitter,

@@ -97,12 +97,11 @@ def expected(bias: LayerBias, x: Array) -> Array:
     weights = layer.weights * bias.gain
     numerator = layer.theta + bias.kick - bias.slope_extra - bias.leakage - x @ weights.T
     numerator -= (x > 0).astype(float) @ bias.extra.T
-    late = bias.delay
-    return fire(numerator / (layer.slope * bias.slope_gain) + late, layer.window + late)
+    late = numerator / (layer.slope * bias.slope_gain) + bias.delays
+    return fire(late, layer.window + bias.delay)
 
 
 def activation(bias: LayerBias, found: Sequence[Measured]) -> Array:
-    """x = t_max - t of measured spikes; 0 = silent: the input of the next layer."""
-    window = bias.layer.window + bias.delay
-    times = np.array([m.spike_time for m in found])
-    return np.where(np.isfinite(times), np.clip(window - times, 0.0, bias.layer.window), 0.0)
+    """x = t_max - t of measured spikes, each neuron's expected delay taken off; 0 = silent."""
+    times, window = np.array([m.spike_time for m in found]) - bias.delays, bias.layer.window
+    return np.where(np.isfinite(times), np.clip(window - times, 0.0, window), 0.0)

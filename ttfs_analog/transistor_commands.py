@@ -98,7 +98,7 @@ def simulate_transistors(
     benches = condition.of(bias, times)
     plots = record(benches, Ngspice(), workers)
     found = [measure(b, p) for b, p in zip(benches, plots, strict=True)]
-    spikes = [_spike(layer, bias, m) for m in found]
+    spikes = [_spike(layer, float(d), m) for d, m in zip(bias.delays, found, strict=True)]
     slopes = [_slope(*item) for item in zip(benches, plots, found, strict=True)]
     result = {
         "spike_times": [t if np.isfinite(t) else None for t in spikes],
@@ -107,7 +107,7 @@ def simulate_transistors(
         "energy_j": sum(m.total for m in found),
         "energy_per_neuron_j": [m.total for m in found],
         "energy_by_supply_j": {d: sum(sum(m.energy[d]) for m in found) for d in found[0].energy},
-        "expected_spike_times": (layer.t_min + expected(bias, x)[0] - bias.delay).tolist(),
+        "expected_spike_times": (layer.t_min + expected(bias, x)[0] - bias.delays).tolist(),
         "technology": technology,
         "level": "ngspice",
         "chip": condition.chip,
@@ -123,9 +123,9 @@ def simulate_transistors(
     return result, _table(bias, found, spikes, slopes)
 
 
-def _spike(layer: Layer, bias: LayerBias, m: Measured) -> float:
+def _spike(layer: Layer, delay: float, m: Measured) -> float:
     """From the start of the input window, the comparator's expected delay taken off; inf = silent."""
-    return layer.t_min + max(m.spike_time - bias.delay, 0.0)
+    return layer.t_min + max(m.spike_time - delay, 0.0)
 
 
 def _slope(bench: NeuronBench, plot: Plot, m: Measured) -> float:
@@ -148,7 +148,7 @@ def _numbers(bias: LayerBias) -> dict[str, Any]:
         "unit_devices": bias.technology.transistors().units,
         "unit_current": bias.unit_current,
         "rounded": bias.rounded,
-        "comparator_delay": bias.delay,
+        "comparator_delay": bias.delays.tolist(),
         "threshold": "a node of each neuron's own",
         "thresholds_v": bias.v_th.tolist(),
         "thresholds_beyond_swing": bias.unreached,
@@ -182,7 +182,7 @@ def _draw(
     seconds = phases.start + time * phases.tau_c
     volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
     try:
-        save(waveforms(time, volts, bias.v_th, layer.t_min, t_max, spikes + bias.delay), path)
+        save(waveforms(time, volts, bias.v_th, layer.t_min, t_max, spikes + bias.delays), path)
     except ValueError as error:  # matplotlib's own list of formats
         raise InputError(f"--plot {path}: {error}") from None
 
@@ -216,7 +216,7 @@ def write_transistor_netlists(
             prefix = f"layer{n}_" if len(layers) > 1 else ""
             (folder / f"{prefix}neuron{i}.cir").write_text(bench.deck.text)
             devices, written = devices + bench.deck.n_devices, written + 1
-        late = expected(bias, active[None, :])[0] - bias.delay
+        late = expected(bias, active[None, :])[0] - bias.delays
         active = np.where(np.isfinite(late), np.clip(layer.window - late, 0.0, layer.window), 0.0)
     result: dict[str, Any] = {"path": out, "n_devices": devices, "n_decks": written, "form": "transistors"}
     result |= {"layers": [_numbers(b) for b in chosen], "read_out_neurons_left_out": left, **condition.said()}

@@ -11,13 +11,13 @@ import pytest
 
 from circuits.cells.bias_bench import Figures, figures
 from circuits.cells.neuron_bench import neuron_bench
-from circuits.demand import in_units
 from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.ngspice import Ngspice
 from circuits.sizing import OBJECTIVES, choose
 from circuits.technology import Technology
 from circuits.transistor_layer import activation, decks, expected, run
+from circuits.worth import Bounds
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = [8, 128, *(pytest.param(k, marks=pytest.mark.slow) for k in (16, 32, 64, 256, 512, 784))]
@@ -56,11 +56,9 @@ def test_a_neuron_of_any_fan_in_fires_when_it_must_and_only_then(fan_in, simulat
     assert fan_in.capacitance(one, slope, simulator) == pytest.approx(one.bias.point.c_mem, rel=0.01)
 
 
-def test_without_an_operating_point_of_its_own_a_large_fan_in_is_refused(fan_in):
-    layer, _ = fan_in.neuron(512)
-    rounded = in_units(layer, 8)[0]
+def test_without_an_operating_point_of_its_own_a_large_fan_in_is_refused():
     with pytest.raises(InputError, match="synapses and the neuron hang"):
-        neuron_bench(TECHNOLOGY, rounded.weights[0], np.full(512, np.inf))
+        neuron_bench(TECHNOLOGY, np.full(512, 0.125), np.full(512, np.inf))
 
 
 def small() -> tuple[Layer, np.ndarray]:
@@ -93,7 +91,7 @@ def test_leakage_is_what_a_silent_input_shows(simulator, measured):
     layer = Layer(-np.full((1, 128), 1 / 8), [2.5], t_min=3.0, t_max=6.0)
     x = np.zeros((1, 128))
     x[0, 0] = 0.5
-    (bias,) = choose([layer], x, TECHNOLOGY, hot)
+    (bias,) = choose([layer], x, TECHNOLOGY, hot, bounds=Bounds(leakage=0.2))
     (found,) = run(decks(bias, np.full(128, np.inf), temperature=85.0), simulator)
     droop = bias.leakage[0] * (layer.t_min + 0.05) / (layer.t_min + layer.window)
     assert found.v_t_min == pytest.approx(droop, rel=0.15)

@@ -45,8 +45,8 @@ check: $(STAMP)
 	$(BIN)/python -m pytest --ngspice=disabled
 
 bench: $(STAMP) ngspice
-	for name in neuron_throughput network_throughput recovery step_time; do $(BIN)/python benchmarks/$$name.py || exit 1; done
-	$(BIN)/python benchmarks/campaign.py --samples 5000
+	for name in neuron_throughput network_throughput recovery planted_laws step_time; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/reproducibility.py --campaign 5000
 
 golden: $(STAMP)
 	$(BIN)/python -m pytest tests/golden --update-golden

@@ -100,6 +100,8 @@ class _Seen:
         self.stop = math.nan
         self.trans = 0
         self.ended = False
+        self.from_op = False  # the analysis starts from an operating point
+        self.initial = False  # an element has an initial condition
         self.scope: Scope | None = None  # of the subcircuit that is open
         self.outside: tuple[set[str], set[str]] = (set(), set())
         self.subcircuits: dict[str, Scope] = {}
@@ -125,6 +127,7 @@ class _Seen:
             name, *nodes, value, initial = _match(PASSIVE, line)
             if not 0 < float(value) < math.inf or not math.isfinite(float(initial or 0)):
                 raise InputError("the value must be > 0 and finite")
+            self.initial |= bool(initial)
         elif kind in "iv":
             name, *nodes, value, shape, points = _match(SOURCE, line)
             _finite(value) if value else _points(shape.lower(), points)
@@ -220,12 +223,14 @@ class _Seen:
             _match(OPTIONS, line)
         elif word == ".op":
             _match(OP, line)
+            self.from_op = True
             self.stop, self.trans = 0.0, self.trans + 1
         elif word == ".save":
             what, name = _match(SAVE, line)
             self.wanted.append(("source" if what.lower() == "i" else "node", name.lower()))
         elif word == ".tran":
             found = TRAN_FROM_OP.match(line)
+            self.from_op |= bool(found)
             step, stop, start, longest = (float(v) for v in (found.groups() if found else _match(TRAN, line)))
             self.stop, self.trans = stop, self.trans + 1
             if not (0 < step < math.inf and 0 <= start < stop < math.inf and 0 < longest < math.inf):
@@ -270,6 +275,8 @@ class _Seen:
                 raise InputError(f"deck: no {kind} model {model!r} for {size} ports")
         if self.trans != 1 or not self.ended:
             raise InputError("deck: exactly one .tran or .op and an .end are needed")
+        if self.from_op and (self.initial or not any(kind == "mos" for kind, _, _ in self.uses)):
+            raise InputError("deck: only a circuit of transistors without initial conditions starts from .op")
         if self.scope:
             raise InputError(f"deck: subcircuit {self.scope.name!r} is not closed")
         if not math.isclose(self.stop, stop, rel_tol=1e-9):

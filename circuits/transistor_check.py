@@ -30,7 +30,8 @@ MOS_MODEL = re.compile(
     FLAGS,
 )
 OPTIONS = re.compile(
-    rf"\.options(?: (?:reltol|abstol|vntol|chgtol|temp)={NUMBER}| method=(?:gear|trap)| num_threads=1)+\Z"
+    rf"\.options(?: (?:reltol|abstol|vntol|chgtol|gmin|temp)={NUMBER}| method=(?:gear|trap)"
+    r"| bypass=1| num_threads=1)+\Z"
 )
 TRAN_FROM_OP = re.compile(rf"\.tran ({NUMBER}) ({NUMBER}) ({NUMBER}) ({NUMBER})\Z", FLAGS)
 OP = re.compile(r"\.op\Z")

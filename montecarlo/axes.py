@@ -6,8 +6,8 @@ A device that is `size` times as large has the first law (area a): its own sprea
 whole chip shares (`common`) does not. The swing fixes volts per unit s_V, so a larger `current` makes the
 circuit faster and a larger `capacitance` alone takes more of it.
 
-A technology with process corners lists their names as its attribute `corners`, one whose devices know a
-temperature its range [degC] as `temperatures`; the axes are refused by name where there is none.
+Technologies of transistors have `corners` and `temperatures`; both axes are refused by name where there
+are none.
 
 Source of the area law: Pelgrom et al., IEEE JSSC 24(5), 1433 (1989), area term only.
 """
@@ -76,33 +76,29 @@ def _number(value: Any) -> bool:
 
 
 def _check_condition(technology: Technology, name: str, values: tuple[Any, ...]) -> None:
-    corners = tuple(getattr(technology, "corners", ()))
-    span = tuple(getattr(technology, "temperatures", ()))
-    if name == CORNER and not corners:
+    kind, corners, span = technology.name, technology.corners, technology.temperatures
+    if name == CORNER:
+        if not corners:
+            raise InputError(f"the {kind} technology has no corner: its devices have no process corners")
+        if wrong := [v for v in values if v not in corners]:
+            raise InputError(f"the {kind} technology has no corner {wrong[0]!r}; it has {', '.join(corners)}")
+        return
+    if span is None:
+        raise InputError(f"the {kind} technology has no temperature: its devices know none")
+    if wrong := [v for v in values if not _number(v) or not span[0] <= v <= span[1]]:
         raise InputError(
-            f"the {technology.name} technology has no corner: its devices have no process corners"
+            f"temperature {wrong[0]!r} is outside {span[0]:g} to {span[1]:g} degC, the range of the {kind} "
+            "technology"
         )
-    if name == TEMPERATURE and not span:
-        raise InputError(f"the {technology.name} technology has no temperature: its devices know none")
-    if name == CORNER and (wrong := [v for v in values if v not in corners]):
-        raise InputError(
-            f"the {technology.name} technology has no corner {wrong[0]!r}; it has {', '.join(corners)}"
-        )
-    if name == TEMPERATURE:
-        wrong = [v for v in values if not _number(v) or not span[0] <= v <= span[1]]
-        if wrong:
-            raise InputError(
-                f"temperature {wrong[0]!r} is outside {span[0]:g} to {span[1]:g} degC, the range of the "
-                f"{technology.name} technology"
-            )
 
 
 def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
     """The mismatch of one point: a term's own sigma before `sigma` before the base, then the size."""
-    sigma: dict[str, float] = dict.fromkeys(TERMS, settings["sigma"]) if "sigma" in settings else base.sigma
+    sigma = base.sigma | {term: settings["sigma"] for term in TERMS if "sigma" in settings}
     sigma |= {term: settings[f"sigma_{term}"] for term in TERMS if f"sigma_{term}" in settings}
     shrink = math.sqrt(settings.get("size", 1.0))
-    common = dict.fromkeys(TERMS, settings["common"]) if "common" in settings else dict(base.common)
+    common = dict(base.common)
+    common |= {term: settings["common"] for term in TERMS if "common" in settings}
     common |= {term: settings[f"common_{term}"] for term in TERMS if f"common_{term}" in settings}
     shared = tuple((term, float(value)) for term, value in common.items() if value)
     single: dict[str, Any] = {term: value / shrink for term, value in sigma.items()}

@@ -11,7 +11,7 @@ import xarray as xr
 from circuits.errors import InputError
 from circuits.technology import Technology
 from montecarlo import runner
-from montecarlo.axes import CORNER, TEMPERATURE, Settings, check_axis, law_at, point_at
+from montecarlo.axes import Settings, check_axis, law_at, point_at
 from montecarlo.mismatch import MismatchLaw
 from montecarlo.plan import Plan
 from montecarlo.protocol import THETA_HIGH
@@ -83,8 +83,6 @@ class Campaign(Plan):
             entropy,
             threshold=float(threshold),
             design=design,
-            corner=settings.get(CORNER, ""),
-            temperature=settings.get(TEMPERATURE),
         )
 
     def run(

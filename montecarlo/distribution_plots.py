@@ -6,6 +6,7 @@ Values that are not finite are left out of the drawing and counted in its title.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from montecarlo.plotting import BLUE, COLORS, GRAY, GREEN, ORANGE, canvas, save
 SUFFIXES = (".png", ".svg")
 FITTED = 20_000
 """Student's t is fitted to this many values at most: what a histogram can show."""
+LINE = 36
+"""Letters of a label's line."""
 SHOWN = 12
 """Devices with a bar of their own; the others share one."""
 
@@ -50,6 +53,11 @@ def _axes(ax: Axes | None) -> tuple[Figure, Axes]:
         return owner, ax
     figure, (new,) = canvas()
     return figure, new
+
+
+def folded(label: str) -> str:
+    """A label in lines that fit the height of a figure."""
+    return textwrap.fill(label, LINE)
 
 
 def _title(ax: Axes, *lines: str) -> None:
@@ -166,19 +174,20 @@ def attribution_bars(attribution: xr.Dataset) -> Figure:
     return figure
 
 
-def sweep(
-    x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: str, ylabel: str, log: bool = False
-) -> Figure:
-    """Curves with bands: name -> (value, low, high), each as long as x."""
+def sweep(x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: str, ylabel: str) -> Figure:
+    """Curves with bands: name -> (value, low, high), each as long as x, logarithmic over a decade or more."""
     figure, (ax,) = canvas(width=5.6, height=3.6)
-    for k, (name, (value, low, high)) in enumerate(curves.items()):
-        if not len(x) == len(value) == len(low) == len(high):
-            raise InputError(f"curve {name!r} has {len(value)} points, the axis has {len(x)}")
+    order = np.argsort(x)
+    for k, (name, triple) in enumerate(curves.items()):
+        if any(len(x) != len(column) for column in triple):
+            raise InputError(f"curve {name!r} has {len(triple[0])} points, the axis has {len(x)}")
+        value, low, high = (np.asarray(column)[order] for column in triple)
         color = COLORS[k % len(COLORS)]
-        ax.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
-        ax.plot(x, value, "o-", color=color, ms=3.5, lw=1.3, label=name)
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    if log:
+        ax.fill_between(x[order], low, high, color=color, alpha=0.18, lw=0)
+        ax.plot(x[order], value, "o-", color=color, ms=3.5, lw=1.3, label=name)
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(folded(ylabel))
+    if x.min() > 0 and x.max() >= 10 * x.min():
         ax.set_xscale("log")
     if len(curves) > 1:
         ax.legend(fontsize=7, frameon=False)
@@ -187,7 +196,8 @@ def sweep(
 
 def strips(groups: Mapping[str, Array], label: str, title: str = "") -> Figure:
     """Groups of samples side by side (corners, technologies): every value, middle half and mean."""
-    figure, (ax,) = canvas(width=max(4.2, 0.7 * len(groups) + 1.6), height=3.4)
+    longest = max((len(line) for name in groups for line in name.split("\n")), default=0)
+    figure, (ax,) = canvas(width=max(4.2, max(0.7, 0.075 * longest) * len(groups) + 1.6), height=3.4)
     spread = np.random.default_rng(0)
     ticks = []
     for k, (name, values) in enumerate(groups.items()):
@@ -200,6 +210,6 @@ def strips(groups: Mapping[str, Array], label: str, title: str = "") -> Figure:
         ax.plot(k + 0.25, good.mean(), "kD", ms=4)
     ax.set_xticks(range(len(groups)), ticks, fontsize=7)
     ax.set_xlim(-0.6, len(groups) - 0.4)
-    ax.set_ylabel(label)
+    ax.set_ylabel(folded(label))
     _title(ax, title)
     return figure

@@ -29,8 +29,6 @@ class Plan:
     threshold: float = THETA_HIGH  #: in units of potential: the firing time of the protocol [tau_c]
     batch: int = 256  #: samples written at a time: what an interruption can lose
     design: str = "plain"  #: how samples fill the space of deviations, see `montecarlo.designs`
-    corner: str = ""  #: process corner, where the technology has them; none: typical
-    temperature: float | None = None  #: of the devices, where they know one [degC]; none: the technology's
 
     def __post_init__(self) -> None:
         for item, least in (("samples", 1), ("synapses", 1), ("entropy", 0), ("batch", 1)):
@@ -52,7 +50,7 @@ class Plan:
         fields = dataclasses.asdict(self) | {"law": self.law.to_dict()}
         # what a plan does not ask for is not written: plans from before it could be asked keep their hashes
         usual = {f.name: f.default for f in dataclasses.fields(self)}
-        for name in ("design", "threshold", "corner", "temperature"):
+        for name in ("design", "threshold"):
             if fields[name] == usual[name]:
                 del fields[name]
         return json.dumps(fields, sort_keys=True)

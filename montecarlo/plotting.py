@@ -168,22 +168,3 @@ def log_bars(rows: Mapping[str, float], label: str) -> Figure:
     ax.invert_yaxis()
     ax.set_xlabel(label)
     return figure
-
-
-def sweep_curves(
-    x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: str, ylabel: str, scale: float = 1.0
-) -> Figure:
-    """Estimates along an axis with their bands: name -> (value, low, high), each (x,)."""
-    figure, (ax,) = canvas(width=6.0, height=3.8)
-    order = np.argsort(x)
-    for k, (name, triple) in enumerate(curves.items()):
-        value, low, high = (scale * np.asarray(v)[order] for v in triple)
-        color = COLORS[k % len(COLORS)]
-        ax.plot(x[order], value, "o-", color=color, ms=3.5, lw=1.2, label=name or None)
-        ax.fill_between(x[order], low, high, color=color, alpha=0.2, lw=0)
-    if x.min() > 0 and x.max() >= 10 * x.min():
-        ax.set_xscale("log")
-    ax.set(xlabel=xlabel, ylabel=ylabel)
-    if any(curves):
-        ax.legend(fontsize=7, frameon=False)
-    return figure

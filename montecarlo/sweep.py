@@ -70,6 +70,10 @@ class Sweep:
             raise InputError(f"sweep: unknown design {self.design!r}; available: {', '.join(DESIGNS)}")
         if self.network and self.design != "plain":
             raise InputError("sweep: a design is for neurons; the chips of a network are drawn plainly")
+        if self.network and not self.noise and technology.process:
+            raise InputError(
+                f"sweep: chips of {self.technology} deviate as was measured: name a noise model (noise = ...)"
+            )
         base = self.law(MismatchLaw.of(technology.mismatch))
         if not self.noise:  # better now than at the last point
             for _, settings in self.points():

@@ -63,7 +63,9 @@ class TransistorPlan:
     batch: int = 16  #: samples written at a time: what an interruption can lose
 
     def __post_init__(self) -> None:
-        for item, least in (("samples", 1), ("synapses", 1), ("entropy", 0), ("batch", 1), ("random", 1)):
+        whole = ("samples", "synapses", "entropy", "patterns", "random", "nominal", "trials", "batch")
+        for item in whole:
+            least = 0 if item == "entropy" else 1
             value = getattr(self, item)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")
@@ -147,8 +149,8 @@ def _inputs(weights: Array, count: int, rng: np.random.Generator, point: Operati
     for _ in range(DRAWS):
         if len(found) == count:
             return np.stack(found)
-        times = rng.uniform(0.0, 0.95 * INPUT_WINDOW, weights.shape[1])
-        times[rng.random(len(times)) < SILENT] = np.inf
+        times = rng.uniform(0.0, 0.95 * INPUT_WINDOW, size=(weights.shape[1],))
+        times[rng.random(times.shape) < SILENT] = np.inf
         paths = [trajectory(w, times) for w in weights]
         inside = all(0.9 * low <= p.min() and p.max() <= 0.9 * high for p in paths)
         if inside and all(CHARGES[0] <= p[-1] <= CHARGES[1] for p in paths):

@@ -7,6 +7,7 @@ the bias nodes would enter the energy.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -34,20 +35,23 @@ class Accuracy:
     chgtol: float  #: [C]
     longest: float  #: longest step [tau_c]
     method: str = "trap"  #: as exact as gear at two thirds of its steps
+    bypass: bool = False  #: keep a transistor as it was while its voltages hardly change: a quarter faster
 
     def tightened(self, tolerance: float = 10.0, step: float = 2.0) -> Accuracy:
         """Tolerances divided by one number, the longest step by another."""
         return Accuracy(
             self.reltol / tolerance,
             self.vntol / tolerance,
-            self.abstol / tolerance,
+            self.abstol,  # already far below every current here; less, and ngspice finds no time step
             self.chgtol / tolerance,
             self.longest / step,
             self.method,
         )
 
 
-CAMPAIGN = Accuracy(1e-4, 1e-6, 1e-12, 1e-15, 1 / 50)
+CAMPAIGN = Accuracy(1e-4, 1e-6, 1e-12, 1e-15, 1 / 50, bypass=True)
+STEADY = dataclasses.replace(CAMPAIGN, bypass=False)
+"""For nodes that hold a charge, and for small currents: with bypass a held node drifts by 65 uV in 100 ns."""
 CONVERGED = Accuracy(1e-5, 1e-7, 1e-12, 1e-17, 1 / 200)
 
 
@@ -212,13 +216,16 @@ class Bench:
         """Record the currents through voltage sources, by their nodes."""
         self._currents += sources
 
-    def transient(self, stop: float, accuracy: Accuracy) -> Deck:
-        """The finished deck."""
+    def transient(self, stop: float, accuracy: Accuracy, gmin: float | None = None) -> Deck:
+        """The finished deck; `gmin`: what ngspice puts over every junction [S], 1e-12 if not given."""
         longest = number(accuracy.longest * self.tau_c)
         options = (
             f".options reltol={number(accuracy.reltol)} abstol={number(accuracy.abstol)} "
             f"vntol={number(accuracy.vntol)} chgtol={number(accuracy.chgtol)} method={accuracy.method} "
+            + ("bypass=1 " if accuracy.bypass else "")
         )
+        if gmin is not None:
+            options += f"gmin={number(gmin)} "
         return self._deck(
             options, f".tran {longest} {self.time(stop)} 0 {longest}", round(stop / TICK) * TICK
         )

@@ -27,11 +27,16 @@ def _neuron(name: str, comparator: Block, threshold: str, bias: str) -> Block:
         ("vm", "s", "sb", "v0", threshold, *CONTROLS, "pbb", bias, "nbs", *SUPPLIES),
         (
             Use("mem", MEMBRANE, ("vm", "v0", "rst", "rstb", "vds"), {"cm": "cm"}),
-            Use("slope", SLOPE_SOURCE, ("vm", "s", "gateb", "pbb", "vds"), {"count": "units"}),
+            Use(
+                "slope",
+                SLOPE_SOURCE,
+                ("vm", "s", "gateb", "pbb", "vds"),
+                {"count": "units", "fingers": "fingers"},
+            ),
             Use("cmp", comparator, ("vm", threshold, "a", "en", "sb", bias, "nbs", "vdc")),
             Use("latch", LATCH, ("a", "rst", "s", "sb", "vdl"), {"load": "load"}),
         ),
-        {"cm": 100e-15, "units": 8, "load": 2e-15},
+        {"cm": 100e-15, "units": 8, "fingers": 1, "load": 2e-15},
     )
 
 

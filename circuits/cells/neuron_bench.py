@@ -15,7 +15,7 @@ from circuits.cells.bench import CAMPAIGN, EDGE, Accuracy, Bench
 from circuits.cells.neuron import NEURON, ZERO_IDLE_NEURON
 from circuits.cells.noise import Noise
 from circuits.cells.phases import Phases
-from circuits.cells.references import BUFFERED, DECOUPLED
+from circuits.cells.references import BUFFERED, DECOUPLED, bias_line
 from circuits.cells.synapse import SINK, SOURCE
 from circuits.errors import InputError
 from circuits.layer import Array
@@ -24,6 +24,7 @@ from circuits.operating_point import OperatingPoint
 from circuits.technology import Process, Technology
 
 COMPARATORS = ("ota", "zero_idle")
+WEIGHT_STORAGE = ("units", "bias")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def neuron_bench(
     accuracy: Accuracy = CAMPAIGN,
     slope_units: int | None = None,
     decoupling: float | None = None,
+    weight_storage: str = "units",
     load: float = 2e-15,
     noise: Noise | None = None,
     heading: str = "neuron with its synapses",
@@ -112,6 +114,9 @@ def neuron_bench(
         Unit devices of the slope source; default B = 1.
     decoupling : float, optional
         Capacitor on each bias line [F] instead of ideal buffers.
+    weight_storage : str
+        "units": \\|W\\| unit devices in parallel. "bias": one device a synapse with a gate voltage of its own
+        (`circuits.cells.references.bias_line`); any weight, but the spread of one device.
     load : float
         Capacitance on the spike's wire [F].
     noise : Noise, optional
@@ -126,6 +131,8 @@ def neuron_bench(
     weights, times = np.asarray(weights, float), np.asarray(spike_times, float)
     if comparator not in COMPARATORS:
         raise InputError(f"comparator is one of {', '.join(COMPARATORS)}, got {comparator!r}")
+    if weight_storage not in WEIGHT_STORAGE:
+        raise InputError(f"weights are stored as {' or '.join(WEIGHT_STORAGE)}, got {weight_storage!r}")
     if weights.ndim != 1 or times.shape != weights.shape:
         raise InputError(f"need one spike time a synapse, got {weights.shape} weights, {times.shape} times")
     late = np.isfinite(times) & ((times < 0) | (times > input_window))
@@ -137,7 +144,8 @@ def neuron_bench(
             f"threshold {theta:g} is {v_th:.3f} V, outside {point.v_low:g}..{point.v_high:g} V; lower "
             "i_unit, raise c_mem, or lower v_reset"
         )
-    units = unit_devices(weights, process)
+    stored = weight_storage == "bias"
+    units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
     phases = Phases.of(input_window, window, point.tau_c)
     bench = Bench(
         technology,
@@ -160,7 +168,8 @@ def neuron_bench(
     else:
         bench.level("vth", level)
     for j in np.flatnonzero(units):
-        attach(bench, f"w{j}", "vm", weights[j], units[j], times[j], phases, point.vdd)
+        line = weight_line(bench, int(j), float(weights[j]), point.i_unit) if stored else None
+        attach(bench, f"w{j}", "vm", weights[j], units[j], times[j], phases, point.vdd, line)
     bench.place(
         "n", ZERO_IDLE_NEURON if zero else NEURON,
         "vm", "s", "sb", "v0", "vth", "rst", "rstb", "en", "gateb", "pbb", "pbc" if zero else "nbt", "nbs",
@@ -192,6 +201,13 @@ def references(bench: Bench, unit: float, decoupling: float | None = None) -> No
         bench.place("ref", DECOUPLED, *lines, **given, decap=decoupling)
 
 
+def weight_line(bench: Bench, synapse: int, weight: float, amps: float) -> str:
+    """The gate voltage of one weight, made from a reference current of its own; returns its node."""
+    line = f"b{synapse}"
+    bench.place(f"ref{line}", bias_line("p" if weight > 0 else "n"), line, "vr", iweight=abs(weight) * amps)
+    return line
+
+
 def clocks(bench: Bench, phases: Phases, vdd: float) -> None:
     """Reset, enable of the comparator, switch of the slope source."""
     bench.signal("rst", vdd, (phases.reset, 0.0))
@@ -215,8 +231,9 @@ def attach(
     spike_time: float,
     phases: Phases,
     vdd: float,
+    line: str | None = None,
 ) -> None:
-    """One synapse on a membrane, and its input: on from the spike to t_min."""
+    """One synapse on a membrane, and its input: on from the spike to t_min; `line`: its own bias line."""
     off, on = (
         (vdd, source_level(bench.process, vdd)) if weight > 0 else (0.0, bench.process.levels["cascode_n"])
     )
@@ -226,6 +243,6 @@ def attach(
     else:
         bench.level(f"g{label}", off)
     if weight > 0:
-        bench.place(label, SOURCE, node, f"g{label}", "pb", "vds", count=units)
+        bench.place(label, SOURCE, node, f"g{label}", line or "pb", "vds", count=units)
     else:
-        bench.place(label, SINK, node, f"g{label}", "nb", count=units)
+        bench.place(label, SINK, node, f"g{label}", line or "nb", count=units)

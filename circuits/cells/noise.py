@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.cells.bench import Bench
 from circuits.cells.parts import Block, Current, Mos
@@ -81,7 +82,7 @@ def draw(
     return Noise(_pwl(time, current), _pwl(time, volts), float(reset))
 
 
-def _pwl(time: Array, values: Array) -> str:
+def _pwl(time: NDArray[np.floating], values: NDArray[np.floating]) -> str:
     ticks = np.rint(time / 1e-15).astype(np.int64)
     corners = " ".join(f"{t}e-15 {number(v)}" for t, v in zip(ticks, values, strict=True))
     after = ticks[-1] + (ticks[1] - ticks[0])

@@ -46,7 +46,7 @@ class Bin:
     label: str  #: name in the file, such as "nmos_3p3.7"
     fields: dict[str, str]
 
-    def value(self, field: str, lookup: Callable[[str], float], z: float = 0.0) -> float:
+    def value(self, field: str, lookup: Callable[[str], float], z: float) -> float:
         """Value of a parameter.
 
         Raises
@@ -116,10 +116,10 @@ def _um(value: float) -> str:
     return f"{value * 1e6:.6g} um"
 
 
-def numbers(found: Bin, lookup: Callable[[str], float]) -> dict[str, float]:
+def numbers(found: Bin, lookup: Callable[[str], float], z: float = 0.0) -> dict[str, float]:
     """The parameters of a bin as numbers: all but its limits, and its level and version, see `statement`."""
     apart = (*LIMITS, "level", "version")
-    return {key: found.value(key, lookup) for key in found.fields if key not in apart}
+    return {key: found.value(key, lookup, z) for key in found.fields if key not in apart}
 
 
 def statement(model: str, kind: str, found: Bin, fields: dict[str, float]) -> str:

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from circuits.errors import InputError
 from circuits.kits.card import Bin, Card, cut, numbers, statement
-from circuits.kits.model_files import read, values
+from circuits.kits.model_files import REMEDY, read, values
 from circuits.kits.places import locate
 from circuits.technology import Size
 
@@ -23,28 +24,40 @@ SCORE = "_slope_spectre"
 """Ending of the names of scores in the kit's own files; open_pdks writes agauss() in their place."""
 
 
+def files(kit: Mapping[str, Any], what: str, kind: str, corner: str) -> list[Path]:
+    """Model file of a kind at a corner, and the files of its parameters."""
+    device = kit["models"][kind]
+    short = device.removeprefix("sky130_fd_pr__")
+    names = (f"{device}__{kit['corners'][corner]}.pm3.spice", f"{device}__mismatch.corner.spice")
+    layouts = []
+    for models, parameters in kit["layouts"]:
+        folder = models.format(short=short)
+        layouts.append([*(f"{folder}/{name}" for name in names), f"{parameters}/lod.spice"])
+    return locate(what, layouts)
+
+
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
     """Card of one size at one corner."""
-    device = kit["models"][size.kind]
-    short = device.removeprefix("sky130_fd_pr__")
-    words = {"device": device, "short": short, "corner": kit["corners"][corner]}
-    layouts = [[part.format(**words) for part in layout] for layout in kit["layouts"]]
-    path, *others = locate(what, layouts)
+    path, *others = files(kit, what, size.kind, corner)
     file = read(path)
-    found = cut(file, [f"{device}__model"], size, what)
+    found = cut(file, [f"{kit['models'][size.kind]}__model"], size, what)
     parameters = {k: v for other in others for k, v in read(other).parameters().items()}
 
-    def scored(z: float, stretch: float = 1.0) -> Any:
-        scores = {s: z for s in file.parameters() if s.endswith(SCORE)} | {"mc_mm_switch": 1.0}
-        given = {"w": size.width * 1e6 * stretch, "l": size.length * 1e6, "mult": 1.0}
-        return values(parameters, scores | given, z)
+    scores = [name for name in file.parameters() if name.endswith(SCORE)]
 
-    fields = numbers(found, scored(0.0))
-    if fields != numbers(found, scored(0.0, 2.0)):
-        raise InputError(f"{found.file.where(found.statement)}: the nominal card depends on the width")
+    def parameters_at(z: float, stretch: float = 1.0) -> dict[str, float]:
+        """Parameters of the bin at the score z, of a width stretched."""
+        given = {"w": size.width * 1e6 * stretch, "l": size.length * 1e6, "mult": 1.0, "mc_mm_switch": 1.0}
+        return numbers(found, values(parameters, given | dict.fromkeys(scores, z), z), z)
+
+    nominal = parameters_at(0.0)
+    if nominal != parameters_at(0.0, 2.0):
+        raise InputError(f"{file.where(found.statement)}: the nominal card depends on the width; {REMEDY}")
     name = found.label.removeprefix("sky130_fd_pr__").replace("__model.", "_b")
-    text = statement(name, size.kind, found, fields)
-    return Card(name, text, _sigma(found, fields, numbers(found, scored(1.0)), kit["shares"][size.kind]), 0.0)
+    settings = {key: value for key, value in kit["settings"].items() if key in nominal}
+    sigma = _sigma(found, nominal, parameters_at(1.0), kit["shares"][size.kind])
+    text = statement(name, size.kind, found, nominal | settings)
+    return Card(name, text, sigma, 0.0)
 
 
 def _sigma(

@@ -101,10 +101,13 @@ def test_attribution_bars_are_the_shares_largest_first():
 
 def test_a_sweep_has_a_curve_and_a_band_a_name():
     x, y = np.array([1.0, 10.0]), np.array([0.9, 0.8])
-    (ax,) = plots.sweep(x, {"a": (y, y - 0.1, y + 0.1), "b": (y, y, y)}, "sigma", "accuracy", log=True).axes
+    (ax,) = plots.sweep(x, {"a": (y, y - 0.1, y + 0.1), "b": (y, y, y)}, "sigma", "accuracy").axes
     assert legend(ax) == ["a", "b"]
     assert len(ax.collections) == 2
     assert ax.get_xscale() == "log"
+    (ax,) = plots.sweep(x[::-1] - 0.9, {"a": (y, y, y)}, "sigma", "a long label " * 6).axes
+    assert ax.lines[0].get_ydata().tolist() == [0.8, 0.9]  # in the order of x
+    assert max(map(len, ax.get_ylabel().split("\n"))) <= plots.LINE
     with pytest.raises(InputError, match="curve 'a' has 2 points, the axis has 1"):
         plots.sweep(x[:1], {"a": (y, y, y)}, "sigma", "accuracy")
 

@@ -31,8 +31,6 @@ OTHER = {
     "threshold": 5.0,
     "batch": 128,
     "design": "sobol",
-    "corner": "ss",
-    "temperature": 85.0,
 }
 
 

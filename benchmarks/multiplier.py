@@ -15,16 +15,8 @@ from functools import partial
 import numpy as np
 from common import machine
 
-from circuits.cells.multiplier_bench import (
-    MARK,
-    PARKED,
-    THETA,
-    WAKE,
-    MultiplierPoint,
-    Product,
-    measure_product,
-    multiplier_bench,
-)
+from circuits.cells.multiplier_bench import Product, measure_product, multiplier_bench
+from circuits.cells.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
 from circuits.layer import Array
 from circuits.ngspice import Ngspice
 from circuits.technology import Technology
@@ -52,15 +44,23 @@ def vector(rng: np.random.Generator, inputs: int, units: int) -> tuple[Array, Ar
 
 
 def run(
-    technology: Technology, inputs: int, vectors: int, mark: float, seed: int, mismatch: bool = False
+    technology: Technology,
+    inputs: int,
+    vectors: int,
+    mark: float,
+    options: argparse.Namespace,
+    mismatch: bool = False,
 ) -> list[tuple[float, Product, int]]:
     """(sum w x, result, draws beyond the range); with mismatch every vector meets a chip of its own."""
     scale, simulator = MultiplierPoint.of(technology, inputs), Ngspice()
 
     def one(k: int) -> tuple[float, Product, int]:
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(inputs, k)))
+        rng = np.random.default_rng(np.random.SeedSequence(options.seed, spawn_key=(inputs, k)))
         weights, x, starts, beyond = vector(rng, inputs, scale.units)
-        build = partial(multiplier_bench, technology, weights, x, scale=scale, starts=starts, mark=mark)
+        build = partial(
+            multiplier_bench, technology, weights, x, scale=scale, starts=starts, mark=mark,
+            corner=options.corner, temperature=options.temperature,
+        )  # fmt: skip
         bench = build()
         if mismatch:
             bench = build(deviations=draw(bench.bench.devices, rng))
@@ -96,12 +96,13 @@ def report(label: str, found: list[tuple[float, Product, int]], inputs: int) -> 
         f"{len(large)}; the gates add {100 * gate.mean():+.3f} +- {100 * gate.std():.3f} %"
     )
     mean = {k: float(np.mean([p.energy[k] for _, p, _ in found])) for k in found[0][1].energy}
-    total, ramp = sum(mean.values()), float(np.mean([p.ramp for _, p, _ in found]))
+    total, floor = sum(mean.values()), found[0][1].membranes
     shared = float(np.mean([p.reference for _, p, _ in found]))
     parts = ", ".join(f"{k} {1e15 * v:.1f}" for k, v in mean.items())
     print(
-        f"  energy: {1e15 * total / (2 * inputs):.1f} fJ/Op, {1e15 * total:.0f} fJ an output ({parts}); of vds "
-        f"the ramps {1e15 * ramp:.0f} fJ; bias lines of the whole layer {1e15 * shared:.0f} fJ"
+        f"  energy: {1e15 * total / (2 * inputs):.1f} fJ/Op, of which "
+        f"{1e15 * floor / (2 * inputs):.1f} charge the membranes; {1e15 * total:.0f} fJ an output ({parts}); "
+        f"bias lines of the whole layer {1e15 * shared:.0f} fJ"
     )
 
 
@@ -112,22 +113,24 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, nargs="+", default=[6, 12, 32, 64])
     parser.add_argument("--vectors", type=int, default=100)
     parser.add_argument("--chips", type=int, default=100, help="mismatch, at the first size; 0: none")
+    parser.add_argument("--corner", default="tt")
+    parser.add_argument("--temperature", type=float, default=27.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     technology, first = Technology.load(options.technology), options.inputs[0]
-    print(f"{technology.name}; {machine()}", flush=True)
+    print(f"{technology.name}, {options.corner}, {options.temperature:g} C; {machine()}", flush=True)
     for inputs in options.inputs:
-        report("nominal", run(technology, inputs, options.vectors, MARK, options.seed), inputs)
-    report("without the shortest pulse", run(technology, first, options.vectors, 0.0, options.seed), first)
+        report("nominal", run(technology, inputs, options.vectors, MARK, options), inputs)
+    report("without the shortest pulse", run(technology, first, options.vectors, 0.0, options), first)
     if options.chips:
-        chips = run(technology, first, options.chips, MARK, options.seed, mismatch=True)
+        chips = run(technology, first, options.chips, MARK, options, mismatch=True)
         report("mismatch, a chip a vector", chips, first)
     print(
         f"published: {1e15 * PUBLISHED:g} fJ/Op (multiplications and additions, as here). What differs: "
         f"there 55 nm flash cells, here transistors of {technology.name} and its supply; there N > 200 "
         "inputs share a comparator and a latch; there conversion to and from 6-bit digital numbers and the "
-        "wires of a layout are counted, here neither, but the gates of the input lines are. Here the ramps "
-        "are the largest part, since B grows with N."
+        "wires of a layout are counted, here neither, but the gates of the input lines are. Here most of it "
+        "charges the membranes, VDD s_V theta C for N operations, and C grows with N."
     )
 
 

@@ -60,8 +60,8 @@ def failures(transients: int, elsewhere: int) -> bool:
             spikes = found["spike_time"].values
             good &= failed == 0
             print(
-                f"{name:<12} {corner:<8} {temperature:>8g} C   {per * found.sizes['sample']:>10}   {failed:>6}   "
-                f"{int(found['retried'].sum()):>9}   {int(np.isinf(spikes).sum()):>6}   "
+                f"{name:<12} {corner:<8} {temperature:>8g} C   {per * found.sizes['sample']:>10}   "
+                f"{failed:>6}   {int(found['retried'].sum()):>9}   {int(np.isinf(spikes).sum()):>6}   "
                 f"{int((spikes <= 0).sum()):>5}   {time.time() - start:>3.0f} s",
                 flush=True,
             )
@@ -69,7 +69,7 @@ def failures(transients: int, elsewhere: int) -> bool:
 
 
 def power(spreads: np.ndarray, count: int) -> tuple[float, float]:
-    """Exponent of spread = a * area ** exponent, and its standard error, from spreads of `count` samples each.
+    """Exponent of spread = a * area ** exponent, and its standard error; `count` samples behind each spread.
 
     The logarithm of a standard deviation has the standard error 1 / sqrt(2 (n - 1)).
     """

@@ -15,6 +15,10 @@ from circuits.closed_form import fire, trajectory_range
 from circuits.errors import InputError
 from circuits.layer import Array, Layer
 
+BEYOND = 1.5
+"""Thresholds up to so many times the highest potential of a layer have room in its swing; those above lie
+at its end, where no input that stays in the swing reaches them."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -41,9 +45,12 @@ class Demand:
         charge = x @ layer.weights.T + layer.drive * layer.t_min
         late = fire((layer.theta - charge) / layer.slope, layer.window)
         ramp = np.minimum(late, layer.window) if layer.spiking else np.zeros_like(charge)
+        top = high.max(axis=0)
+        if layer.spiking:  # room for thresholds that no calibration input has reached, but others may
+            top = np.maximum(top, np.minimum(layer.theta, BEYOND * max(float(top.max()), 0.0)))
         return cls(
             low=low.min(axis=0),
-            high=high.max(axis=0),
+            high=top,
             sources=(layer.weights > 0).sum(axis=1),
             sinks=(layer.weights < 0).sum(axis=1),
             moved=(x @ np.abs(layer.weights).T + layer.slope * ramp).mean(axis=0),

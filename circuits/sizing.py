@@ -1,15 +1,17 @@
 r"""The operating point of a layer of transistors: chosen from calibration data, or given and checked.
 
 Bounds and figures are those of `circuits.worth`. As many unit devices make W = 1 as the weights need to lie
-on their grid; V_0 puts the swing in the middle, but thresholds above the comparator's lowest.
+on their grid, fewer where the bounds ask for it; V_0 puts the swing in the middle, but thresholds above the
+comparator's lowest.
 
 ==========  ==========================================================================================
 objective   rule, among all (tau_c, C, s_V) that hold every bound
 ==========  ==========================================================================================
-spread      at the technology's tau_c: least frozen spread of spike times,
-            sigma^2 = sigma_o^2 + sigma_u^2 (sum |W| x^2 + B t^2) / n + (sigma_C theta)^2 + sigma_eta^2
-energy      least E: the smallest Q whose jitter and offset hold their bounds, a short tau_c for the rest
-speed       shortest tau_c whose delay and leakage hold, then least E
+spread      least spread of spike times,
+            sigma^2 = sigma_o^2 + sigma_u^2 (sum |W| x^2 + B t^2) / n + (sigma_C theta)^2 + sigma_eta^2:
+            the largest s_V that the swing allows, large currents (g_m / I_D falls) and capacitors
+energy      least E: the smallest Q whose jitter, offset and charge at turn-on hold, and a short tau_c
+speed       shortest tau_c whose delay and headroom hold, then least E
 ==========  ==========================================================================================
 """
 
@@ -48,22 +50,28 @@ class LayerBias:
     rounded: float  #: largest change of a weight or slope by that
     technology: Technology  #: with this layer's unit devices
     point: OperatingPoint
+    unreached: int  #: neurons whose threshold lies beyond the swing, and is put at its end
     capacitors: Array  #: (neuron,) to draw [F]
     v_th: Array  #: (neuron,) [V]
     slope_units: Array  #: (neuron,) unit devices of the slope source
     phases: Phases  #: the firing window is longer by `delay`
-    delay: float  #: expected of the comparator, largest of all neurons [tau_c]
+    delays: Array  #: (neuron,) expected of the comparator, longer at a slower slope [tau_c]
     leakage: Array  #: (neuron,) shift of the potential if no synapse is ever on [unit]
     offset: float  #: sigma [unit]
     jitter: Array  #: (neuron,) sigma [tau_c]
     spread: Array  #: (neuron,) sigma of spike times over chips and trials [tau_c]
-    turn_on: tuple[float, float]  #: delta of an active source, an active sink [tau_c]
-    feed_through: tuple[float, float]  #: kappa of the same [unit]
+    extra: Array  #: (neuron, synapse) what an active synapse adds beyond W x [unit]
+    slope_extra: Array  #: (neuron,) the same of the slope source
     kick: float  #: what comparator and switches take from the membrane at t_min [unit]
     gain: Array  #: (neuron, synapse) current of each synapse over the ideal one
     slope_gain: Array  #: (neuron,) current of each slope source over the ideal one
     gm_over_i: tuple[float, float]  #: of a unit source and a unit sink [1/V]
     energy: Array  #: (neuron,) expected of one inference [J]
+
+    @property
+    def delay(self) -> float:
+        """The longest delay: by so much the windows shift [tau_c]."""
+        return float(self.delays.max())
 
     @property
     def unit_current(self) -> float:
@@ -105,6 +113,12 @@ def bias(
     demand = Demand.of(rounded, x)
     for i in range(layer.n_out):
         point.check_swing(float(demand.low[i]), float(demand.high[i]), f"{name}, neuron {i}")
+    reach = point.unit_free(point.v_high) * (1 - 1e-6)  # beyond it no input that stays in the swing comes
+    unreached = rounded.theta > reach
+    if layer.spiking and unreached.any():
+        own_bias = np.where(unreached, rounded.window - reach / rounded.slope, rounded.bias)
+        rounded = dataclasses.replace(rounded, bias=own_bias)
+        demand = dataclasses.replace(demand, theta=rounded.theta)
     given = [np.array([v]) for v in (point.tau_c, point.c_mem, point.v_unit, point.v_reset)]
     found = worth(demand, technology, f, units, dataclasses.replace(bounds, margin=0.0), *given)
     if not found.passed():
@@ -119,17 +133,18 @@ def bias(
         rounded=change,
         technology=own,
         point=point,
+        unreached=int(unreached.sum()) if layer.spiking else 0,
         capacitors=np.array([explicit_capacitance(point, n, process) for n in counts]),
         v_th=point.volts(demand.theta),
         slope_units=np.rint(rounded.slope * units).astype(int),
         phases=Phases.of(layer.t_min, layer.window + late, point.tau_c),
-        delay=late,
+        delays=every,
         leakage=found.leakage,
         offset=float(np.max(found.offset)),
         jitter=found.jitter,
         spread=found.spread,
-        turn_on=(f.turn_on[0] / unit / point.tau_c, f.turn_on[1] / unit / point.tau_c),
-        feed_through=(f.feed_through[0] / charge, f.feed_through[1] / charge),
+        extra=f.extra(rounded.weights, units) / charge,
+        slope_extra=f.extra(rounded.slope, units) / charge,
         kick=f.kick / charge,
         gain=np.where(
             rounded.weights > 0,
@@ -171,15 +186,18 @@ def choose(
     if objective not in OBJECTIVES:
         raise InputError(f"unknown objective {objective!r}; choose from {', '.join(OBJECTIVES)}")
     bounds = bounds or Bounds()
-    taus = TAUS if objective != "spread" else np.ones(1)
     inputs = list(propagate(layers, x))
     keys, grids, counts = [], [], []
     for n, (layer, own) in enumerate(zip(layers, inputs, strict=True)):
         count = units or _units(layer, own, technology, bounds)
-        demand = Demand.of(in_units(layer, count)[0], own)
-        found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds, taus))
-        if not found.passed().any():
-            raise refusal(found, bounds, f, demand, f"layer {n}")
+        while True:
+            demand = Demand.of(in_units(layer, count)[0], own)
+            found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds))
+            if found.passed().any():
+                break
+            if units or count == technology.transistors().units:
+                raise refusal(found, bounds, f, demand, f"layer {n}")
+            count //= 2  # a coarser grid of weights, but more current a device
         cost = (found.spread**2 if objective == "spread" else found.energy).mean(axis=-1)
         keys.append(np.where(found.passed(), cost, np.inf))
         grids.append(found.point)
@@ -204,9 +222,7 @@ def choose(
     return chosen
 
 
-def _grid(
-    demand: Demand, technology: Technology, f: Figures, bounds: Bounds, taus: Array
-) -> tuple[Array, Array, Array]:
+def _grid(demand: Demand, technology: Technology, f: Figures, bounds: Bounds) -> tuple[Array, Array, Array]:
     """tau_c, C and s_V that are tried, shape (tau, C, s_V, 1)."""
     process = technology.transistors()
     fan_in = float((demand.sources + demand.sinks).max())
@@ -215,7 +231,7 @@ def _grid(
     low, high = min(float(demand.low.min()), 0.0), max(float(demand.high.max()), 0.0)
     scale = (f.point.v_high - f.point.v_low) / (max(high - low, 1e-3) * (1 + bounds.margin))
     return (
-        (taus * f.point.tau_c)[:, None, None, None],
+        (TAUS * f.point.tau_c)[:, None, None, None],
         np.geomspace(least, most, STEPS)[None, :, None, None],
         (scale * SCALES)[None, None, :, None],
     )

@@ -1,9 +1,11 @@
 r"""A layer at transistor level (F3): one deck a neuron, and what the equation with known constants expects.
 
-.. math:: t_i - t_{min} = \frac{\vartheta_i + k - B_i \delta_+ - l_i
-          - \sum_j g_{ij} W_{ij} (x_j + \delta_s) - \kappa_s n_s}{g_{B,i} B_i} + t_d
+.. math:: t_i - t_{min} = \frac{\vartheta_i + k - e_{B,i} - l_i
+          - \sum_{j\,active} (g_{ij} W_{ij} x_j + e_{ij})}{g_{B,i} B_i} + t_d
 
-over active synapses of sign s; g are DC gains, k what the comparator takes from the membrane at t_min.
+with DC gains g, charges e beyond the current (turn-on and gate feed-through), leakage l, and k, what the
+comparator takes from the membrane at t_min (`circuits.cells.bias_bench`).
+
 Several neurons in one deck would be slower: every neuron would step at the
 events of all. The threshold of each neuron is a node of its own.
 """
@@ -93,17 +95,13 @@ def expected(bias: LayerBias, x: Array) -> Array:
     """
     layer = bias.layer
     weights = layer.weights * bias.gain
-    numerator = layer.theta + bias.kick - layer.slope * bias.turn_on[0] - bias.leakage - x @ weights.T
-    for sign, delta, kappa in zip((1, -1), bias.turn_on, bias.feed_through, strict=True):
-        active = (x > 0).astype(float)
-        own = np.where(np.sign(layer.weights) == sign, layer.weights, 0.0)
-        numerator = numerator - delta * (active @ own.T) - kappa * (active @ np.abs(np.sign(own)).T)
-    late = bias.delay
-    return fire(numerator / (layer.slope * bias.slope_gain) + late, layer.window + late)
+    numerator = layer.theta + bias.kick - bias.slope_extra - bias.leakage - x @ weights.T
+    numerator -= (x > 0).astype(float) @ bias.extra.T
+    late = numerator / (layer.slope * bias.slope_gain) + bias.delays
+    return fire(late, layer.window + bias.delay)
 
 
 def activation(bias: LayerBias, found: Sequence[Measured]) -> Array:
-    """x = t_max - t of measured spikes; 0 = silent: the input of the next layer."""
-    window = bias.layer.window + bias.delay
-    times = np.array([m.spike_time for m in found])
-    return np.where(np.isfinite(times), np.clip(window - times, 0.0, bias.layer.window), 0.0)
+    """x = t_max - t of measured spikes, each neuron's expected delay taken off; 0 = silent."""
+    times, window = np.array([m.spike_time for m in found]) - bias.delays, bias.layer.window
+    return np.where(np.isfinite(times), np.clip(window - times, 0.0, window), 0.0)

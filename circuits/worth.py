@@ -9,7 +9,7 @@ A layer is unit-free; its membrane takes the charge Q = C s_V = I_u tau_c per un
     \sigma_o &= \sigma_{offset} / s_V \\
     \sigma_\eta^2 &= k T C / Q^2 + q\,n / Q + 2 q I_{tail} / (g_m^2 s^2 t_d) & &n = \sum |W| x + B t \\
     t_d / \tau_c &= t_{d0} \sqrt{I_0 / I_{tail}}\,(s_0 / s)^{0.4} / \tau_c & &s = B s_V / \tau_c \\
-    \delta &= Q_{on} n / Q & &\text{charge at turn-on, a fixed extra input time} \\
+    \delta &= Q_{on} n / Q & &\text{charge at turn-on: acts as so much extra input time} \\
     E &= V_{DD} Q\,\Big(\sum_{W>0} W x + B t\Big) + V_{DD} I_{tail} \tau_c t + E_{latch}
 
 so jitter and the energy of the membrane depend on Q alone, leakage and the comparator's energy grow with
@@ -50,7 +50,7 @@ class Bounds:
     jitter: float = 0.01  #: sigma of a spike's time from trial to trial [tau_c]
     delay: float = 0.3  #: of the comparator [tau_c]
     turn_on: float = 0.1  #: what an active synapse acts longer than its pulse [tau_c]
-    headroom: float = 0.03  #: part of its current that the largest synapse may lose in its switch
+    headroom: float = 0.01  #: part of its current that the largest synapse or slope may lose for lack of room
     above_leakage: float = 50.0  #: current of a unit device over the leakage of a synapse that is off
     rounding: float = 0.05  #: rms over calibration of what whole unit devices change [unit of potential]
     most_units: int = 64  #: unit devices of W = 1

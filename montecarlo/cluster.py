@@ -19,6 +19,8 @@ PATIENCE = 60.0
 """How long the work waits while no worker is there [s]."""
 AHEAD = 2
 """Tasks per worker thread that are handed out at a time: memory does not grow with their number."""
+AGAIN = ("lost", "pending")
+"""Its worker died after it had ended and before the result was here: the scheduler has it done again."""
 LOST = "the connection to the scheduler was lost; what was done is safe: give the same command again"
 T = TypeVar("T")
 
@@ -72,6 +74,8 @@ def remote(
                 item = waiting.pop()
                 pending[client.submit(function, item, pure=False)] = item
             for future in _ended(client, address, pending):
+                if future.status in AGAIN:
+                    continue
                 item = pending.pop(future)
                 yield item, _value(future)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from montecarlo.sweep import Sweep
 from ttfs_analog.cli import cli
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,3 +39,14 @@ def test_python_lines_are_those_of_the_example():
     block = README.split("## The same in Python")[1].split("The whole script")[0]
     for line in filter(None, (text.strip() for text in block.splitlines())):
         assert line in example, line
+
+
+def test_the_sweep_of_the_example_is_a_plan(tmp_path):
+    text = README.split("A sweep is a table of axes")[1].split("Axes:")[0].split("\n", 1)[1]
+    (tmp_path / "SWEEP.toml").write_text(text)
+    plan = Sweep.from_toml(tmp_path / "SWEEP.toml")
+    assert plan.shape == (3, 3)
+    assert plan.design == "sobol"
+    assert plan.distribution
+    assert plan.correlation
+    assert plan.common

@@ -192,6 +192,12 @@ def rare(**options: Any) -> Result:
 
 @click.command()
 @click.argument("dataset", type=click.Path())
+@click.option(
+    "--against",
+    type=click.Path(),
+    default=None,
+    help="Noise model to test these samples against (not its own).",
+)
 @click.option("--plot", type=click.Path(), default=None, help="Folder for figures (PNG and SVG).")
 @common(out="description.nc")
 def describe(**options: Any) -> Result:

@@ -20,8 +20,11 @@ import torch
 from torch import Tensor
 
 from circuits.errors import InputError
+from ttfs_analog.fused import Grid, rounded
 from ttfs_analog.layers import TTFSLayer
 
+threshold_backward_ = torch.ops.aten.threshold_backward.grad_input
+"""Its first argument where the second is positive, else 0."""
 SAMPLE = 1_000_000
 """Weights from which percentiles are taken."""
 
@@ -65,22 +68,6 @@ class TimeSteps:
             raise InputError(f"the percentile of time steps must lie in (0, 100], got {self.percentile}")
 
 
-class _Rounded(torch.autograd.Function):
-    """Whole multiples of a unit in [-top, top - 1]; the derivative is that of the clipping alone."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, unit: float, top: int) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.ends = (-top * unit, (top - 1) * unit)
-        return (weight / unit).round_().clamp_(-top, top - 1).mul_(unit)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (weight,) = ctx.saved_tensors
-        # hardtanh's own backward: one pass
-        return torch.ops.aten.hardtanh_backward(grad, weight, *ctx.ends), None, None
-
-
 @dataclass(frozen=True)
 class WeightBits:
     """Weights as whole multiples of a unit current, -2^(bits-1) .. 2^(bits-1) - 1.
@@ -113,11 +100,15 @@ class WeightBits:
             units.append(float(torch.tensor(unit, dtype=torch.float32)))  # what the kernel computes with
         return replace(self, units=tuple(units))
 
-    def quantize(self, n: int, weight: Tensor) -> Tensor:
-        """Weights of layer n on their grid."""
+    def grid(self, n: int) -> Grid:
+        """Of the weights of layer n."""
         if n >= len(self.units):
             raise InputError("weight bits have no units yet: apply them with ttfs_analog.hardware.constrain")
-        return _Rounded.apply(weight, self.units[n], 2 ** (self.bits - 1))
+        return Grid(self.units[n], 2 ** (self.bits - 1))
+
+    def quantize(self, n: int, weight: Tensor) -> Tensor:
+        """Weights of layer n on their grid."""
+        return rounded(weight, self.grid(n))
 
 
 @dataclass(frozen=True)
@@ -205,26 +196,27 @@ class Constraints:
         """The weights of layer n as the hardware holds them; None: as they are."""
         return self.bits.quantize(n, layer.weight) if self.bits else None
 
+    def grid(self, n: int) -> Grid | None:
+        """What the weights of layer n are rounded to; None: as they are."""
+        return self.bits.grid(n) if self.bits else None
+
     def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
         """The spikes of layer n as the hardware sends them."""
         return self._times(n, x, layer.window_length)
 
     def _times(self, n: int, x: Tensor, window: float) -> Tensor:
-        jitter = self.jitter is not None and self.jitter.std > 0
-        if not jitter and self.steps is None:
+        jitter = self.jitter if self.jitter is not None and self.jitter.std > 0 else None
+        if jitter is None and self.steps is None:
             return x
-        with torch.no_grad():
-            sent = x
-            if self.jitter is not None and jitter:  # a silent neuron has no spike to move
-                noise = self._shift(n, x)
-                sent = torch.sub(x, noise, alpha=self.jitter.std).clamp_(0.0, window).mul_(x.sign())
+        sent = x.clone() if jitter is None else torch.sub(x, self._shift(n, x), alpha=jitter.std)
+        with torch.no_grad():  # from here on as if nothing happened to the gradient
+            if jitter is not None:
+                sent.clamp_(0.0, window)
+                threshold_backward_(sent, x, 0.0, grad_input=sent)  # a silent neuron has no spike to move
             if self.steps:
                 step = window / self.steps.steps
-                sent = (sent / step).round_().mul_(step)
-            if not x.requires_grad:
-                return sent
-            error = sent.sub_(x)
-        return x + error
+                sent.div_(step).round_().mul_(step)
+        return sent
 
     def _shift(self, n: int, x: Tensor) -> Tensor:
         """Errors of spike times, in units of their std; frozen ones are those of the neurons."""

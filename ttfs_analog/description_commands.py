@@ -7,19 +7,22 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from circuits.errors import InputError
+from montecarlo.laws import Outcome, kolmogorov_smirnov
 from montecarlo.mismatch import OFFSETS
 from montecarlo.schema import CHARACTERIZATION, MEASURED, open_dataset, package_version, with_units
 from montecarlo.statistics import samples_for_std
 from montecarlo.summary import describe
 from ttfs_analog.console import Result
 from ttfs_analog.extraction import extract
+from ttfs_analog.noise_model import NoiseModel
 
 DESCRIPTION = "ttfs-analog/description/1"
 
 
-def describe_campaign(dataset: str, plot: str | None, out: str, seed: int) -> Result:
+def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Result:
     """Statistics of the extracted deviations, and of every measured quantity by pattern and stimulus."""
     if plot and Path(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
@@ -45,9 +48,30 @@ def describe_campaign(dataset: str, plot: str | None, out: str, seed: int) -> Re
         "terms": {name: _numbers(row) for name, row in rows.items()},
         "samples_for_sigma_to_10_percent": samples_for_std(0.1),
     }
+    if against:
+        result["against"] = against
+        for name, test in _against(
+            NoiseModel.load(against), terms, stored.attrs.get("plan_hash", "")
+        ).items():
+            result["terms"][name] |= {"ks_distance": test.statistic, "ks_p": test.p}
     if plot:
         result["plots"] = _plot_campaign(dataset, plot)
     return result, _description_text(result)
+
+
+def _against(model: NoiseModel, terms: dict[str, xr.DataArray], plan_hash: str) -> dict[str, Outcome]:
+    """Kolmogorov-Smirnov of every term that the model has too; other chips than those of its fit."""
+    if plan_hash and model.provenance.get("plan_hash") == plan_hash:
+        raise InputError(
+            "--against: this noise model was fitted to these very samples, which would agree too well; "
+            "characterize others with another --seed"
+        )
+    tests = {}
+    for name, values in terms.items():
+        if (term := model.terms.get(name)) and term.std > 0:
+            law = stats.norm(term.mean, term.std)
+            tests[name] = kolmogorov_smirnov(values.values[np.isfinite(values.values)], law.cdf)
+    return tests
 
 
 def _terms(run: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -103,6 +127,10 @@ def _description_text(result: dict[str, Any]) -> str:
     for name, t in result["terms"].items():
         ends = [t[f"{k}_{end}"] for k in ("tolerance", "free_tolerance") for end in ("low", "high")]
         rows.append("{:<15} [{:.4g}, {:.4g}] / [{:.4g}, {:.4g}]".format(name, *ends))
+    if "against" in result:
+        rows.append(f"Kolmogorov-Smirnov against {result['against']}:")
+        tested = {k: t for k, t in result["terms"].items() if "ks_p" in t}
+        rows += [f"{k:<15} D = {t['ks_distance']:.4f}, p = {t['ks_p']:.2g}" for k, t in tested.items()]
     advice = result["samples_for_sigma_to_10_percent"]
     if result["n_samples"] < advice:
         rows.append(f"few samples: sigmas to +-10 % need about {advice}")

@@ -20,7 +20,7 @@ Source: Stanojevic et al., Nat. Commun. 2024, eqs. 1-2 and 4-7.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,32 +68,12 @@ def fire(u: Tensor, window: float, slope: Tensor | None = None) -> Tensor:
     return hardtanh(u if slope is None else u / slope, 0.0, window)
 
 
-class _Scaled(torch.autograd.Function):
-    """weight * gain; its gradient is scaled in place, which saves a third of the traffic in memory."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, gain: Tensor) -> Tensor:
-        ctx.save_for_backward(gain)
-        return weight * gain
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (gain,) = ctx.saved_tensors
-        return grad * gain if grad.requires_grad else grad.mul_(gain), None
-
-
-def scaled(weight: Tensor, gain: Tensor) -> Tensor:
-    """Weights of devices with frozen gains; the result must be used once."""
-    return _Scaled.apply(weight, gain)
-
-
 class Folded(NamedTuple):
     """A layer's deviations as z = gain q + shift_gain D + offset, each broadcasting against the batch."""
 
     gain: Tensor
     shift_gain: Tensor
     offset: Tensor
-    weight_gain: Tensor | None = None  #: gain (1 + e) of a single chip: no batched product is needed
 
 
 def fold(

@@ -122,10 +122,10 @@ def write_netlists(
     image: int,
     out: str | None,
     seed: int,
-    objective: str,
-    corner: str | None,
-    temperature: float | None,
-    supply: float | None,
+    objective: str = "spread",
+    corner: str | None = None,
+    temperature: float | None = None,
+    supply: float | None = None,
 ) -> Result:
     """Decks of one layer (a file) or of a network's layers (a folder); of transistors always a folder."""
     tech = Technology.load(technology)

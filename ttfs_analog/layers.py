@@ -21,7 +21,8 @@ from torch.nn import functional as F
 
 from circuits.errors import InputError
 from circuits.layer import Layer
-from ttfs_analog.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout, scaled
+from ttfs_analog.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout
+from ttfs_analog.fused import Devices, Grid, respond, rounded
 
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 """b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
@@ -92,11 +93,12 @@ class TTFSLayer(nn.Module):
         self._refresh()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_folded": None}
+        return {**super().__getstate__(), "_folded": None, "_kept": None}
 
     def _refresh(self) -> None:
         """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
-        self._folded: tuple[Any, Folded] | None = None
+        self._folded: tuple[Deviations, float, Folded] | None = None
+        self._kept: tuple[Deviations | None, Grid | None, float, Devices | None] | None = None
         self._window = float(self.window)
         self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
         self._unit = not self.tracked and bool((self.slope == 1).all())
@@ -167,7 +169,11 @@ class TTFSLayer(nn.Module):
         raise TypeError(f"{type(self).__name__} has no charge")
 
     def forward(
-        self, x: Tensor, deviations: Deviations | None = None, weight: Tensor | None = None
+        self,
+        x: Tensor,
+        deviations: Deviations | None = None,
+        weight: Tensor | None = None,
+        grid: Grid | None = None,
     ) -> Tensor:
         """Activations of the layer before -> activations, or logits of a read-out layer.
 
@@ -177,9 +183,19 @@ class TTFSLayer(nn.Module):
         deviations : Deviations, optional
             With a leading chip dimension.
         weight : Tensor, optional
-            Instead of the layer's own: quantized weights, for example.
+            Instead of the layer's own.
+        grid : Grid, optional
+            What the weights are rounded to.
         """
         weight = self.weight if weight is None else weight
+        if deviations is not None or grid is not None:
+            devices = self._devices(deviations, grid)
+            if devices is not None:
+                if deviations is not None and x.dim() == 2:
+                    x = x.unsqueeze(0)
+                return respond(x, weight, self.bias, devices)
+            if grid is not None:
+                weight = rounded(weight, grid)
         if deviations is None:
             u = self.drive(x, weight)
             if not self.spiking:
@@ -189,23 +205,34 @@ class TTFSLayer(nn.Module):
         shift = self._broadcast(self.bias)
         if self.border is not None:
             shift = shift + self.border
-        if folded.weight_gain is not None:  # z is one product: q and D, each with its gain
-            threshold = torch.addcmul(folded.offset, shift, folded.shift_gain).flatten()
-            z = F.linear(x, scaled(weight, folded.weight_gain), threshold)
-            return self._bounded(z if x.dim() > 2 else z.unsqueeze(0))
         q = self.charge(x, weight, deviations.synapse)
-        return self._bounded(
-            combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
-        )
-
-    def _bounded(self, z: Tensor) -> Tensor:
+        z = combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
         return fire(z, self._window) if self.spiking else z
+
+    def _devices(self, deviations: Deviations | None, grid: Grid | None) -> Devices | None:
+        """The layer as one product; None: it is a convolution, there are many chips, or slopes vary."""
+        kept = self._kept
+        if kept is not None and kept[0] is deviations and kept[1] == grid and kept[2] == self._window:
+            return kept[3]
+        devices = None
+        window = self._window if self.spiking else None
+        if self.inside or self.form != "b1":
+            pass
+        elif deviations is None:
+            devices = Devices(window, grid) if self._unit or not self.spiking else None
+        elif len(deviations.slope) == 1 and _frozen(deviations):
+            gain, shift_gain, offset = (v.flatten() for v in self._fold(deviations, self.weight))
+            if deviations.synapse is not None:
+                gain = (1.0 + deviations.synapse[0]) * gain.unsqueeze(1)
+            devices = Devices(window, grid, gain, shift_gain, offset)
+        if not torch.is_inference_mode_enabled():
+            self._kept = (deviations, grid, self._window, devices)
+        return devices
 
     def _fold(self, deviations: Deviations, weight: Tensor) -> Folded:
         """What the deviations do, kept as long as nothing it depends on changes: chips are frozen."""
-        key = (deviations, self._window)
-        if self._folded is not None and self._folded[0][0] is deviations and self._folded[0][1] == key[1]:
-            return self._folded[1]
+        if self._folded is not None and self._folded[0] is deviations and self._folded[1] == self._window:
+            return self._folded[2]
         if not self.spiking:
             folded = fold_readout(deviations, self.inside)
         else:
@@ -215,12 +242,9 @@ class TTFSLayer(nn.Module):
                 every = weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
                 held = (every * deviations.synapse).sum(-1)
             folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside, held, self.form)
-        if deviations.synapse is not None and len(deviations.synapse) == 1 and not self.inside:
-            folded = folded._replace(
-                weight_gain=(1.0 + deviations.synapse[0]) * folded.gain[0].transpose(0, 1)
-            )
-        if self.form == "b1" and not torch.is_inference_mode_enabled():  # else it depends on the weights
-            self._folded = (key, folded)
+        # in other forms it depends on the weights
+        if self.form == "b1" and _frozen(deviations) and not torch.is_inference_mode_enabled():
+            self._folded = (deviations, self._window, folded)
         return folded
 
     def _broadcast(self, value: Tensor) -> Tensor:
@@ -251,6 +275,11 @@ class TTFSLayer(nn.Module):
     def extra_repr(self) -> str:
         kind = f"window={self._window:.4g}" if self.spiking else "readout"
         return f"{'x'.join(map(str, self.weight.shape[::-1]))}, {kind}, form={self.form}"
+
+
+def _frozen(deviations: Deviations) -> bool:
+    """Whether nobody asks for gradients of the deviations."""
+    return not any(v is not None and v.requires_grad for v in deviations)
 
 
 class TTFSLinear(TTFSLayer):

@@ -134,9 +134,12 @@ class TTFSNetwork(nn.Module):
         for block in self._chain:
             if isinstance(block, TTFSLayer):
                 n = len(found)
-                weight = None if limits is None else limits.weight(n, block)
                 before = x
-                x = block(before, None if chips is None else chips[n], weight)
+                x = block(
+                    before,
+                    None if chips is None else chips[n],
+                    grid=None if limits is None else limits.grid(n),
+                )
                 if limits is not None and block.spiking:
                     x = limits.spikes(n, x, block)
                 found.append((before, x))
@@ -225,9 +228,8 @@ class TTFSNetwork(nn.Module):
     def weights(self) -> list[Tensor]:
         """Weights as the hardware holds them: on their grid under WeightBits."""
         limits = self.constraints
-        if limits is None or limits.bits is None:
-            return [layer.weight for layer in self._layers]
-        return [limits.bits.quantize(n, layer.weight) for n, layer in enumerate(self._layers)]
+        held = [None if limits is None else limits.weight(n, layer) for n, layer in enumerate(self._layers)]
+        return [layer.weight if w is None else w for layer, w in zip(self._layers, held, strict=True)]
 
     @torch.no_grad()
     def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:

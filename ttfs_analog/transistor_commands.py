@@ -54,8 +54,8 @@ class Condition:
             nominal = bias.point.vdd
             if not abs(self.supply / nominal - 1.0) <= SUPPLY:
                 raise InputError(
-                    f"--supply {self.supply:g}: {bias.technology.name} is made for {nominal:g} V; stay within "
-                    f"{(1 - SUPPLY) * nominal:g} to {(1 + SUPPLY) * nominal:g} V"
+                    f"--supply {self.supply:g}: {bias.technology.name} is made for {nominal:g} V; stay "
+                    f"within {(1 - SUPPLY) * nominal:g} to {(1 + SUPPLY) * nominal:g} V"
                 )
             options["point"] = dataclasses.replace(bias.point, vdd=self.supply)
         benches = decks(bias, times, **options)
@@ -98,15 +98,16 @@ def simulate_transistors(
     benches = condition.of(bias, times)
     plots = record(benches, Ngspice(), workers)
     found = [measure(b, p) for b, p in zip(benches, plots, strict=True)]
-    spikes = [_spike(layer, bias, m) for m in found]
+    spikes = [_spike(layer, float(d), m) for d, m in zip(bias.delays, found, strict=True)]
+    slopes = [_slope(*item) for item in zip(benches, plots, found, strict=True)]
     result = {
         "spike_times": [t if np.isfinite(t) else None for t in spikes],
         "v_t_min": [m.v_t_min for m in found],
-        "slope": [m.slope for m in found],
+        "slope": slopes,
         "energy_j": sum(m.total for m in found),
         "energy_per_neuron_j": [m.total for m in found],
         "energy_by_supply_j": {d: sum(sum(m.energy[d]) for m in found) for d in found[0].energy},
-        "expected_spike_times": (layer.t_min + expected(bias, x)[0] - bias.delay).tolist(),
+        "expected_spike_times": (layer.t_min + expected(bias, x)[0] - bias.delays).tolist(),
         "technology": technology,
         "level": "ngspice",
         "chip": condition.chip,
@@ -119,12 +120,25 @@ def simulate_transistors(
     if out:
         Path(out).write_text(json.dumps(result, indent=1) + "\n")
         result["path"] = out
-    return result, _table(bias, found, spikes)
+    return result, _table(bias, found, spikes, slopes)
 
 
-def _spike(layer: Layer, bias: LayerBias, m: Measured) -> float:
+def _spike(layer: Layer, delay: float, m: Measured) -> float:
     """From the start of the input window, the comparator's expected delay taken off; inf = silent."""
-    return layer.t_min + max(m.spike_time - bias.delay, 0.0)
+    return layer.t_min + max(m.spike_time - delay, 0.0)
+
+
+def _slope(bench: NeuronBench, plot: Plot, m: Measured) -> float:
+    """dV/dt of the ramp below the threshold; of a neuron that does not come near it, over its whole ramp."""
+    if np.isfinite(m.slope):
+        return m.slope
+    phases, point = bench.phases, bench.point
+    end = min(phases.t_max, phases.t_min + max(m.spike_time, 0.0) * phases.tau_c)
+    start = phases.t_min + 0.1 * phases.tau_c
+    if end < start + 0.1 * phases.tau_c:
+        return np.nan
+    first, last = np.interp([start, end], plot["time"], plot["v(vm)"])
+    return float((last - first) / point.v_unit / ((end - start) / phases.tau_c))
 
 
 def _numbers(bias: LayerBias) -> dict[str, Any]:
@@ -134,14 +148,15 @@ def _numbers(bias: LayerBias) -> dict[str, Any]:
         "unit_devices": bias.technology.transistors().units,
         "unit_current": bias.unit_current,
         "rounded": bias.rounded,
-        "comparator_delay": bias.delay,
+        "comparator_delay": bias.delays.tolist(),
         "threshold": "a node of each neuron's own",
         "thresholds_v": bias.v_th.tolist(),
+        "thresholds_beyond_swing": bias.unreached,
         "capacitors_f": bias.capacitors.tolist(),
     }
 
 
-def _table(bias: LayerBias, found: list[Measured], spikes: list[float]) -> str:
+def _table(bias: LayerBias, found: list[Measured], spikes: list[float], slopes: list[float]) -> str:
     point = bias.point
     rows = [
         f"tau_c {point.tau_c:.4g} s, membrane {point.c_mem:.4g} F, {point.v_unit:.4g} V a unit above "
@@ -150,9 +165,9 @@ def _table(bias: LayerBias, found: list[Measured], spikes: list[float]) -> str:
         f"most); comparator's delay of {bias.delay:.3g} tau_c taken off",
         f"{'neuron':>6} {'spike [tau_c]':>14} {'V(t_min)':>12} {'slope':>8} {'energy [J]':>12}",
     ]
-    for k, (m, t) in enumerate(zip(found, spikes, strict=True)):
+    for k, (m, t, slope) in enumerate(zip(found, spikes, slopes, strict=True)):
         when = f"{t:.6g}" if np.isfinite(t) else "silent"
-        rows.append(f"{k:>6} {when:>14} {m.v_t_min:>12.6g} {m.slope:>8.4g} {m.total:>12.4g}")
+        rows.append(f"{k:>6} {when:>14} {m.v_t_min:>12.6g} {slope:>8.4g} {m.total:>12.4g}")
     return "\n".join(rows)
 
 
@@ -167,7 +182,7 @@ def _draw(
     seconds = phases.start + time * phases.tau_c
     volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
     try:
-        save(waveforms(time, volts, bias.v_th, layer.t_min, t_max, spikes + bias.delay), path)
+        save(waveforms(time, volts, bias.v_th, layer.t_min, t_max, spikes + bias.delays), path)
     except ValueError as error:  # matplotlib's own list of formats
         raise InputError(f"--plot {path}: {error}") from None
 
@@ -201,7 +216,7 @@ def write_transistor_netlists(
             prefix = f"layer{n}_" if len(layers) > 1 else ""
             (folder / f"{prefix}neuron{i}.cir").write_text(bench.deck.text)
             devices, written = devices + bench.deck.n_devices, written + 1
-        late = expected(bias, active[None, :])[0] - bias.delay
+        late = expected(bias, active[None, :])[0] - bias.delays
         active = np.where(np.isfinite(late), np.clip(layer.window - late, 0.0, layer.window), 0.0)
     result: dict[str, Any] = {"path": out, "n_devices": devices, "n_decks": written, "form": "transistors"}
     result |= {"layers": [_numbers(b) for b in chosen], "read_out_neurons_left_out": left, **condition.said()}

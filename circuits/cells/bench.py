@@ -7,6 +7,7 @@ the bias nodes would enter the energy.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -49,6 +50,8 @@ class Accuracy:
 
 
 CAMPAIGN = Accuracy(1e-4, 1e-6, 1e-12, 1e-15, 1 / 50, bypass=True)
+STEADY = dataclasses.replace(CAMPAIGN, bypass=False)
+"""For nodes that hold a charge, and for small currents: with bypass a held node drifts by 65 uV in 100 ns."""
 CONVERGED = Accuracy(1e-5, 1e-7, 1e-12, 1e-17, 1 / 200)
 
 

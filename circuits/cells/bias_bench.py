@@ -7,12 +7,13 @@ r"""What an operating point is chosen by, measured on the cells: one `.op`, and 
 
 at a corner, a temperature and a supply. The transconductances are those of diode-connected devices at two
 currents 2 % apart. Leakage is that of synapses that are off, on a membrane in the middle of the swing. From
-spike times: an active synapse acts as W (x + delta) + kappa, with charges that are constants of the cells,
+spike times: beyond W x, an active synapse of m unit devices gives what is parked on its mirror's drain and
+what its switch's gate feeds through,
 
-.. math:: \delta = Q_{turn-on} / (i \tau_c), \qquad \kappa = Q_{feed-through} / (C s_V)
+.. math:: Q(m) \approx m\,C_x \Delta V(m\,i) + Q_{gate}, \qquad \delta = Q(m) / (m\,i\,\tau_c)
 
-so both weigh more the smaller the currents are. The slope source has its own turn-on charge; against it stands
-what the comparator takes from the membrane when it is switched on.
+which weighs more the smaller the currents are. The slope source has its own; against it stands what the
+comparator takes from the membrane when it is switched on.
 """
 
 from __future__ import annotations
@@ -67,14 +68,16 @@ class Figures:
     gain_source: Array  #: current over the ideal one, COUNTS unit devices behind one switch
     gain_sink: Array
     gain_slope: Array  #: the same of a slope source
+    gain_end: Array  #: least of the three where they have least room: sources at v_high, sinks at v_low
     offset: float  #: sigma of the comparator's threshold [V]
     gm_pair: float  #: transconductance of one device of the comparator's pair [S]
     tail: float  #: current of the comparator [A]
     lowest_threshold: float  #: below it the comparator's tail runs out of headroom [V]
     delay: float  #: of the comparator at `point` and B = 1 [s]
     latch: float  #: energy of a spike in latch and inverter [J]
-    turn_on: tuple[float, float]  #: charge that a unit source, a unit sink gives beyond i x at a spike [C]
-    feed_through: tuple[float, float]  #: charge of an active source, an active sink of any size [C]
+    counts: Array  #: unit devices of the synapses of which the next two are
+    extra_source: Array  #: charge that an active source gives beyond its current, at a spike and t_min [C]
+    extra_sink: Array  #: the same of an active sink, < 0 where it takes charge
     kick: float  #: charge that the comparator and the switches take from the membrane at t_min [C]
 
     def gm_over_i(self, sign: int, unit: Array | float) -> Array:
@@ -91,13 +94,28 @@ class Figures:
         """Current over the ideal one of a "source", "sink" or "slope" source that carries `current` [A]."""
         return np.interp(np.log(np.maximum(current, 1e-15)), np.log(COUNTS * self.unit), self._gains[kind])
 
+    def extra(self, weights: Array, units: int) -> Array:
+        """Charge that active synapses give beyond their current, shape of `weights` [C]; 0 where W = 0."""
+        m = np.abs(weights) * units
+        beyond = np.maximum(m / self.counts[-1], 1.0)
+        tables = (np.interp(m, self.counts, t) * beyond for t in (self.extra_source, self.extra_sink))
+        source, sink = tables
+        return np.where(weights > 0, source, np.where(weights < 0, sink, 0.0))
+
+    @property
+    def turn_on(self) -> tuple[float, float]:
+        """Charge that one more unit device of a source, of a sink adds to that [C]."""
+        step = self.counts[1] - self.counts[0]
+        source, sink = (float((t[1] - t[0]) / step) for t in (self.extra_source, self.extra_sink))
+        return source, -sink
+
     @property
     def _gains(self) -> dict[str, Array]:
         return {"source": self.gain_source, "sink": self.gain_sink, "slope": self.gain_slope}
 
     def largest(self, loss: float) -> float:
-        """Current through one switch up to which a synapse loses no more than `loss` of it [A]."""
-        gain = np.min([table / table[0] for table in self._gains.values()], axis=0)
+        """Current through one switch of which no more than `loss` is lost, anywhere in the swing [A]."""
+        gain = self.gain_end / self.gain_end[0]
         short = np.flatnonzero(gain < 1.0 - loss)
         if len(short) == 0:
             return self.unit * float(COUNTS[-1])
@@ -158,15 +176,22 @@ def figures(
         rails = ("pb", "vds") if label == "p" else ("nb",)
         bench.level(f"on{label}", on[label])
         bench.level(f"off{label}", off)
-        for tag, gate, count in [("leak", "off", 1), *((f"m{m}", "on", int(m)) for m in COUNTS)]:
+        end = point.v_high if label == "p" else point.v_low
+        for tag, gate, count, volts in [
+            ("leak", "off", 1, middle),
+            *((f"m{m}", "on", int(m), middle) for m in COUNTS),
+            *((f"e{m}", "on", int(m), end) for m in COUNTS),
+        ]:
             out = f"{tag}{label}"
-            bench.level(out, middle)
+            bench.level(out, volts)
             bench.place(f"s{out}", block, out, f"{gate}{label}", *rails, count=count)
             bench.save_current(out)
     for m in COUNTS:
-        bench.level(f"m{m}b", middle)
-        bench.place(f"sm{m}b", SLOPE_SOURCE, f"m{m}b", "0", "onp", "pbb", "vds", count=int(m))
-        bench.save_current(f"m{m}b")
+        for tag, volts in (("m", middle), ("e", point.v_high)):
+            out = f"{tag}{m}b"
+            bench.level(out, volts)
+            bench.place(f"s{out}", SLOPE_SOURCE, out, "0", "onp", "pbb", "vds", count=int(m))
+            bench.save_current(out)
     for k, part in enumerate(LEVELS):
         level = part * point.vdd
         bench.level(f"vth{k}", level)
@@ -184,9 +209,10 @@ def figures(
     def current(tag: str, label: str) -> float:
         return float(plot[f"i(v{tag}{label})"][0]) * (-1 if label == "n" else 1)
 
-    slope_gain = float(
-        np.interp(process.units, COUNTS, [current(f"m{m}", "b") for m in COUNTS] / (COUNTS * unit))
-    )
+    def gains(tag: str, label: str) -> Array:
+        return np.array([current(f"{tag}{m}", label) for m in COUNTS]) / (COUNTS * unit)
+
+    slope_gain = float(np.interp(process.units, COUNTS, gains("m", "b")))
     many = range(len(UNIT_CURRENTS))
     sigma = {d.role: (d.sigma_vth, d.sigma_beta) for d in bench.devices if d.path.startswith("d")}
     pair, load = gm("a") * tail / 2, gm("b") * tail / 2
@@ -201,9 +227,10 @@ def figures(
         sigma_sink=sigma["sink_mirror"],
         leak_source=current("leak", "p"),
         leak_sink=current("leak", "n"),
-        gain_source=np.array([current(f"m{m}", "p") for m in COUNTS]) / (COUNTS * unit),
-        gain_sink=np.array([current(f"m{m}", "n") for m in COUNTS]) / (COUNTS * unit),
-        gain_slope=np.array([current(f"m{m}", "b") for m in COUNTS]) / (COUNTS * unit),
+        gain_source=gains("m", "p"),
+        gain_sink=gains("m", "n"),
+        gain_slope=gains("m", "b"),
+        gain_end=np.min([gains("e", label) for label in "pnb"], axis=0),
         offset=math.sqrt(2) * math.hypot(sigma["pair"][0], load / pair * sigma["load"][0]),
         gm_pair=pair,
         tail=tail,
@@ -238,22 +265,25 @@ def _neuron(
         m = measure(bench, simulator.run(bench.deck))
         if not np.isfinite(m.spike_time):
             raise SimulatorError(
-                f"{technology.name}, corner {corner}, {temperature:g} C, {point.vdd:g} V: a neuron with weight "
-                f"{weight:g} does not fire within {WINDOW:g} tau_c"
+                f"{technology.name}, corner {corner}, {temperature:g} C, {point.vdd:g} V: a neuron with "
+                f"weight {weight:g} does not fire within {WINDOW:g} tau_c"
             )
         return m
 
     alone = run(0.0)
-    turn_on, feed_through, charge = [], [], point.i_unit * point.tau_c
-    for sign in (1.0, -1.0):
-        small, large = (alone.spike_time - run(sign * w).spike_time - sign * w * X for w in (1 / units, 1.0))
-        slope = (large - small) / (1.0 - 1 / units)
-        turn_on.append(sign * slope * charge / units)
-        feed_through.append((small - slope / units) * charge)
+    counts, charge = np.unique([1, round(units**0.5), units]), point.i_unit * point.tau_c
+    extra = {
+        sign: charge
+        * np.array(
+            [alone.spike_time - run(sign * m / units).spike_time - sign * m / units * X for m in counts]
+        )
+        for sign in (1.0, -1.0)
+    }
     return {
-        "kick": (alone.crossing * slope_gain - 1.0) * charge + turn_on[0] * units,
+        "kick": (alone.crossing * slope_gain - 1.0) * charge + float(extra[1.0][-1]),
         "delay": alone.delay * point.tau_c,
         "latch": sum(alone.energy["vdl"]),
-        "turn_on": tuple(turn_on),
-        "feed_through": tuple(feed_through),
+        "counts": counts,
+        "extra_source": extra[1.0],
+        "extra_sink": extra[-1.0],
     }

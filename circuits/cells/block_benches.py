@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from circuits.cells.bench import CAMPAIGN, Bench
+from circuits.cells.bench import STEADY, Bench
 from circuits.cells.chain import chain_bench
 from circuits.cells.comparator import OTA, ZERO_IDLE
 from circuits.cells.gate_driver import GATE_DRIVER
@@ -35,7 +35,7 @@ from circuits.technology import Technology
 
 ON, OFF, STOP = 0.3, 0.8, 1.0
 """When what a bench shows begins, ends, and when the transient ends [tau_c]."""
-CLEAN = dataclasses.replace(CAMPAIGN, method="gear")
+CLEAN = dataclasses.replace(STEADY, method="gear")
 """The trapezoidal rule rings in currents between ideal sources; only their integral is right."""
 WEIGHTS, SPIKE_TIMES = np.array([0.5, -0.25, 0.25]), np.array([0.2, 0.5, 0.6])
 FACTORS, INPUTS = np.array([0.5, -0.25]), np.array([0.8, -0.4])
@@ -168,11 +168,11 @@ def gate_driver(technology: Technology) -> Deck:
     return _end(bench, "s", "window", "gp", "gn")
 
 
-def line_gate(technology: Technology) -> Deck:
-    """P fires at ON, M 0.3 tau_c later: both lines end a shortest pulse after that."""
+def line_gate(technology: Technology, gap: float = 0.3) -> Deck:
+    """M fires `gap` [tau_c] after P, the first at ON: both lines end a shortest pulse after the second."""
     bench, vdd = _start(technology, "line gate of a multiplier"), technology.operating_point.vdd
-    bench.signal("sp", 0.0, *_changes(bench, (ON, vdd)))
-    bench.signal("sm", 0.0, *_changes(bench, (ON + 0.3, vdd)))
+    bench.signal("sp", 0.0, *_changes(bench, (ON + max(-gap, 0.0), vdd)))
+    bench.signal("sm", 0.0, *_changes(bench, (ON + max(gap, 0.0), vdd)))
     bench.place("gate", LINE_GATE, "sp", "sm", "lp", "lm", "nbs", "vdl")
     for node in ("lp", "lm"):
         bench.circuit.C(f"load{node}", node, "0", 2e-15)

@@ -8,8 +8,9 @@ The window w (high during phase 1 of the driven layer) ends all synapses at t_mi
 NAND serves both drivers: sources follow s and w, sinks its complement.
 
 Sizing: the on-edge passes through one transistor at V_GS = cascode_p's distance from VDD, or cascode_n's from
-0, about 0.7 V: R_on some 20 kOhm, 0.1 ns into 5 fF. Each fan-out of 100 synapses wants 20 times the
-width. The delay is that of both edges, so only its difference changes the length of the current.
+0, about 0.7 V: R_on some 20 kOhm, 0.1 ns into 5 fF. Each fan-out of 100 synapses wants 20 times the width.
+The P device to cascode_n has a well of its own: in that of VDD, its threshold would eat the 0.7 V up. The
+delay is that of both edges, so only its difference changes the length of the current.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ GATE_DRIVER = Block(
         Mos("i2", "gate_n", "on", "z", "0", "0"),
         Mos("p1", "buffer_p", "gp", "on", "vdd", "vdd"),
         Mos("p2", "buffer_n", "gp", "on", "oncp", "0"),
-        Mos("n1", "buffer_p", "gn", "z", "oncn", "vdd"),
+        Mos("n1", "buffer_p", "gn", "z", "oncn", "oncn"),
         Mos("n2", "buffer_n", "gn", "z", "0", "0"),
     ),
 )

@@ -1,25 +1,15 @@
-r"""A four-quadrant multiplier on a bench: its operating point, one transient, the pulses that come out.
-
-The operating point follows from the technology's own for neurons: a lower reset, since nothing pulls down,
-and a larger unit of potential that fills the distance to the threshold:
-
-.. math:: V_0 = V_{0,neuron} - 0.6\,s_V, \qquad s_V' = 1.6\,s_V, \qquad I_B' = 1.6\,I_B
-
-For N inputs beyond six, units, current and capacitor of a membrane grow as N / 6. The threshold is THETA =
-1.2 units: one for the result and the shortest pulses, 0.2 for the comparator, which needs that much ramp
-after it has been switched on (with 0.1, the largest results are 0.8 % of full scale off; with none, 3 %).
-"""
+"""A four-quadrant multiplier on a bench: one input vector, one transient, the pulses that come out."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.cells.bench import CAMPAIGN, EDGE, Accuracy, Bench
+from circuits.cells.bench import EDGE, STEADY, Accuracy, Bench
 from circuits.cells.multiplier import LINES, PAIR, WEIGHT
+from circuits.cells.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
 from circuits.cells.neuron_bench import (
     clocks,
     explicit_capacitance,
@@ -37,43 +27,7 @@ from circuits.operating_point import OperatingPoint
 from circuits.rawfile import Plot
 from circuits.technology import Technology
 
-LOWER = 0.6
-"""How far the reset lies below that of a neuron, in its units of potential."""
-INPUTS = 6
-"""Inputs that the operating point is meant for before it is scaled."""
-MARK = 0.05
-"""x_0: shortest pulse, on both lines of every input [tau_c]."""
-PARKED = 0.06
-"""Head room for delta, the charge dumped at turn-on, on top of the pulse [tau_c]."""
-THETA, WAKE = 1.2, 0.2
-"""Threshold, and the part of it that has to be left when phase 2 begins, in units of potential."""
-UNITS_A_FINGER = 16
-"""Of the slope source, to one finger of its switches."""
 DOMAINS = ("vds", "vdc", "vdl")
-
-
-@dataclass(frozen=True)
-class MultiplierPoint:
-    """Electrical scale of a multiplier."""
-
-    point: OperatingPoint  #: of one membrane
-    units: int  #: unit sources that make a weight of 1, and B
-
-    @classmethod
-    def of(cls, technology: Technology, inputs: int) -> MultiplierPoint:
-        """For a number of inputs."""
-        neuron, process = technology.operating_point, technology.transistors()
-        factor = max(inputs / INPUTS, 1.0)
-        base = 2 * process.units
-        units = round(base * factor)
-        factor = units / base
-        point = dataclasses.replace(
-            neuron,
-            v_reset=round(neuron.v_reset - LOWER * neuron.v_unit, 9),
-            i_unit=neuron.i_unit * (1.0 + LOWER) * factor,
-            c_mem=neuron.c_mem * factor,
-        )
-        return cls(point, units)
 
 
 @dataclass(frozen=True)
@@ -84,6 +38,7 @@ class MultiplierBench:
     bench: Bench
     phases: Phases
     point: OperatingPoint
+    theta: float  #: threshold in units of potential
     product: float  #: sum of w x
     lines: tuple[str, ...]  #: sources of the input lines
 
@@ -101,7 +56,7 @@ def multiplier_bench(
     corner: str = "tt",
     temperature: float = 27.0,
     deviations: Mapping[str, tuple[float, float]] | None = None,
-    accuracy: Accuracy = CAMPAIGN,
+    accuracy: Accuracy = STEADY,
     heading: str = "four-quadrant multiplier",
 ) -> MultiplierBench:
     """One output, one input vector.
@@ -157,12 +112,12 @@ def multiplier_bench(
         "pair", PAIR, "p", "m", "sp", "sm", "rp", "rm", *LINES,
         cm=explicit_capacitance(point, int(np.count_nonzero(units)), bench.process),
         units=scale.units,
-        fingers=max(round(scale.units / UNITS_A_FINGER), 1),
+        fingers=scale.fingers,
     )  # fmt: skip
     bench.save("p", "m", "sp", "sm", "rp", "rm")
     bench.save_current(*DOMAINS, "vr", *lines)
     deck = bench.transient(phases.end, accuracy)
-    return MultiplierBench(deck, bench, phases, point, float(weights @ inputs), tuple(lines))
+    return MultiplierBench(deck, bench, phases, point, theta, float(weights @ inputs), tuple(lines))
 
 
 def _check(
@@ -207,7 +162,7 @@ class Product:
     positive: float  #: length of the pulse "P and not M"; 0 = none
     negative: float  #: of "M and not P"
     energy: dict[str, float]  #: by domain; "lines": what drives the gates of the inputs [J]
-    ramp: float  #: of "vds", what the slope sources take: VDD I_B (t_P + t_M) [J]
+    membranes: float  #: of "vds", what charges both membranes to the threshold, by hand analysis [J]
     reference: float  #: energy of the bias lines, shared by all outputs of a layer [J]
 
     @property
@@ -244,7 +199,7 @@ def measure_product(bench: MultiplierBench, plot: Plot) -> Product:
         positive=_length(time, plot["v(rp)"], half) / tau,
         negative=_length(time, plot["v(rm)"], half) / tau,
         energy=energy,
-        ramp=vdd * bench.point.i_unit * tau * (t_p + t_m),
+        membranes=2 * vdd * bench.point.c_mem * bench.point.v_unit * bench.theta,
         reference=spent("vr"),
     )
 

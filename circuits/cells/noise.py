@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.cells.bench import Bench
 from circuits.cells.parts import Block, Current, Mos
@@ -78,10 +79,10 @@ def draw(
     tail = process.currents["tail"]
     volts = np.sqrt(4 * CHARGE * (tail / 2) / gm**2 / step) * z[1]
     reset = np.sqrt(BOLTZMANN * (temperature + 273.15) / point.c_mem) * rng.standard_normal()
-    return Noise(_pwl(time, np.asarray(current)), _pwl(time, np.asarray(volts)), float(reset))
+    return Noise(_pwl(time, current), _pwl(time, volts), float(reset))
 
 
-def _pwl(time: Array, values: Array) -> str:
+def _pwl(time: NDArray[np.floating], values: NDArray[np.floating]) -> str:
     ticks = np.rint(time / 1e-15).astype(np.int64)
     corners = " ".join(f"{t}e-15 {number(v)}" for t, v in zip(ticks, values, strict=True))
     after = ticks[-1] + (ticks[1] - ticks[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.cells.bench import CAMPAIGN, Accuracy, Bench
+from circuits.cells.bench import STEADY, Accuracy, Bench
 from circuits.cells.neuron_bench import attach, explicit_capacitance, references, supplies, unit_devices
 from circuits.cells.phases import Phases
 from circuits.cells.readout import READOUT
@@ -48,7 +48,7 @@ def readout_bench(
     corner: str = "tt",
     temperature: float = 27.0,
     deviations: Mapping[str, tuple[float, float]] | None = None,
-    accuracy: Accuracy = CAMPAIGN,
+    accuracy: Accuracy = STEADY,
     heading: str = "readout with sample and hold",
 ) -> ReadoutBench:
     """One readout neuron, one input pattern.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from circuits.cells.chain import chain_bench
-from circuits.cells.multiplier_bench import MARK, MultiplierPoint, multiplier_bench
+from circuits.cells.multiplier_bench import multiplier_bench
+from circuits.cells.multiplier_point import MARK, MultiplierPoint
 from circuits.cells.neuron_bench import neuron_bench
 from circuits.cells.parts import Mos, Use
 from circuits.cells.pooling import WIDEST, pooling_gate

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import sys
+import time
 
 import pytest
 
@@ -105,6 +106,17 @@ def test_every_task_is_done_once_however_many_there_are(scheduler):
 
 def pow_of_two(k: int) -> int:
     return 2**k
+
+
+def test_a_result_that_dies_with_its_worker_is_computed_again(scheduler):
+    """Tasks end while the first result is looked at; then the workers that hold the others are killed."""
+    found = cluster.remote(scheduler.scheduler_address, pow_of_two, range(4))
+    seen = [next(found)]
+    time.sleep(0.5)
+    for victim in workers_of(scheduler):
+        os.kill(victim, signal.SIGKILL)
+    time.sleep(1.0)
+    assert sorted([*seen, *found]) == [(k, 2**k) for k in range(4)]
 
 
 @pytest.mark.parametrize(("item", "said"), [(3, "no room"), (4, r"a task failed .*KeyError")])

@@ -14,7 +14,7 @@ from scipy import stats
 from circuits.cells.bench import Device
 from circuits.technology import Size, Technology
 from montecarlo.seeds import generator
-from montecarlo.transistors import draw, draw_capacitor
+from montecarlo.transistors import draw, draw_capacitor, draw_chip
 
 FEW = settings(max_examples=30, deadline=None)
 SIZE = Size("p", 0.3e-6, 2e-6)
@@ -95,3 +95,36 @@ def test_capacitors_follow_their_plate_area():
     for farads, sigma in ((100e-15, 1.2247e-3), (25e-15, 2.4495e-3)):
         drawn = [draw_capacitor(farads, process, generator(0, k)) for k in range(4000)]
         assert np.std(drawn) == pytest.approx(sigma, rel=4 / math.sqrt(2 * 4000))
+
+
+def bench(synapses: int) -> list[Device]:
+    """Devices as a neuron's bench lists them: references, synapses, the neuron."""
+    paths = ["ref_mpb", "ref_mnb", *(f"w{j}_ma" for j in range(synapses)), "n_slope_mb1", "n_cmp_m1"]
+    return [dataclasses.replace(devices(1)[0], path=p) for p in paths]
+
+
+PROCESS = Technology.load("generic130").transistors()
+
+
+def test_neurons_of_a_chip_share_its_references_and_nothing_else():
+    drawn, plates = draw_chip([bench(2), bench(2)], [1e-13, 1e-13], PROCESS, 1, 0)
+    one, two = drawn
+    assert set(one) == {d.path for d in bench(2)}
+    assert all((one[p] == two[p]) == p.startswith("ref_") for p in one)
+    assert plates[0] != plates[1]
+
+
+@FEW
+@given(st.integers(0, 2**32), st.integers(0, 100))
+def test_a_neuron_of_a_chip_keeps_its_devices_when_fan_in_or_layer_grow(entropy, chip):
+    (few, _), few_plates = draw_chip([bench(2), bench(2)], [1e-13] * 2, PROCESS, entropy, chip)
+    (many, *_), plates = draw_chip([bench(5), bench(2), bench(3)], [1e-13] * 3, PROCESS, entropy, chip)
+    assert few == {p: many[p] for p in few}
+    assert few_plates.tolist() == plates[:2].tolist()
+
+
+def test_chips_differ():
+    (a,), _ = draw_chip([bench(1)], [1e-13], PROCESS, 1, 0)
+    (b,), _ = draw_chip([bench(1)], [1e-13], PROCESS, 1, 1)
+    (c,), _ = draw_chip([bench(1)], [1e-13], PROCESS, 2, 0)
+    assert all(len({a[p], b[p], c[p]}) == 3 for p in a)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.cells.multiplier_bench import MARK, MultiplierPoint, Product, measure_product, multiplier_bench
+from circuits.cells.block_benches import line_gate
+from circuits.cells.multiplier_bench import Product, measure_product, multiplier_bench
+from circuits.cells.multiplier_point import MARK, MultiplierPoint
 from circuits.ngspice import Ngspice
 from circuits.technology import Technology
 
@@ -18,18 +20,21 @@ def multiply(weights, inputs, **options) -> Product:
 
 
 def vectors(rng: np.random.Generator, count: int, inputs: int):
+    """Random weights, inputs and starts of pulses, within the range."""
     units = MultiplierPoint.of(GENERIC, inputs).units
-    for _ in range(count):
+    while count:
         w, x = rng.integers(-5, 6, inputs) / units, rng.uniform(-1, 1, inputs)
-        yield w, x, rng.uniform(0, 1, inputs) * (1 - np.abs(x))
+        if max(np.maximum(w * x, 0).sum(), np.maximum(-w * x, 0).sum()) + 0.11 * np.abs(w).sum() < 1:
+            yield w, x, rng.uniform(0, 1, inputs) * (1 - np.abs(x))
+            count -= 1
 
 
-def error(rng: np.random.Generator, count: int, inputs: int, mark: float = MARK) -> float:
+def error(rng: np.random.Generator, count: int, inputs: int, mark: float = MARK, **options) -> float:
     """rms after one gain and one offset, as a part of full scale."""
     y, found = [], []
     for w, x, starts in vectors(rng, count, inputs):
         y.append(w @ x)
-        found.append(multiply(w, x, starts=starts, mark=mark).y)
+        found.append(multiply(w, x, starts=starts, mark=mark, **options).y)
     return float(np.std(np.polynomial.Polynomial.fit(y, found, 1)(np.array(y)) - found))
 
 
@@ -77,3 +82,23 @@ def test_energy_goes_where_the_inputs_say():
 @pytest.mark.parametrize(("inputs", "count"), [(6, 60), (32, 20)])
 def test_acceptance_of_many_vectors(rng, inputs, count):
     assert error(rng, count, inputs) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("corner", "temperature"),
+    [("ss", 27.0), ("ff", 27.0), ("sf", 27.0), ("fs", 27.0), ("tt", -40.0), ("tt", 125.0)],
+)
+def test_corners_and_temperatures_change_the_gain_only(rng, corner, temperature):
+    assert error(rng, 8, 6, corner=corner, temperature=temperature) < 1e-3
+
+
+@pytest.mark.parametrize("gap", [0.3, 0.02, 0.0, -0.3])
+def test_the_lines_of_a_next_multiplier_carry_the_result_and_a_shortest_pulse(gap):
+    plot = Ngspice().run(line_gate(GENERIC, gap))
+    plus, minus = (
+        np.ptp(plot["time"][plot[f"v({line})"] > 0.6]) / GENERIC.operating_point.tau_c
+        for line in ("lp", "lm")
+    )
+    assert plus - minus == pytest.approx(gap, abs=3e-3)
+    assert 0.05 < min(plus, minus) < 0.12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,3 +181,26 @@ def test_describe_of_nothing_yet_is_refused(call, make_dataset):
 def test_a_neuron_of_one_synapse_has_no_sinks(succeed, make_dataset):
     make_dataset(20, synapses=1).to_zarr("one.zarr", consolidated=False, zarr_format=2)
     assert "synapse_sink" not in succeed("describe", "one.zarr")["terms"]
+
+
+def test_samples_are_tested_against_a_noise_model_of_others(succeed, call, files, make_dataset):
+    """300 neurons against the model of 300 others; a sigma of a half is refused beyond doubt."""
+    model = json.loads((files / "noise_model.json").read_text())
+    model["provenance"]["plan_hash"] = "another"
+    model["terms"]["slope"]["std"] *= 0.5
+    Path("other.json").write_text(json.dumps(model))
+    found = succeed("describe", files / "characterization.zarr", "--against", "other.json")["terms"]
+    assert found["slope"]["ks_p"] < 1e-6
+    assert found["capacitance"]["ks_p"] > 1e-3
+    assert 0 < found["capacitance"]["ks_distance"] < found["slope"]["ks_distance"] < 1
+    code, out, _ = call("describe", files / "characterization.zarr", "--against", "other.json")
+    assert code == 0
+    assert "Kolmogorov-Smirnov against other.json" in out
+
+
+def test_a_noise_model_is_not_tested_against_its_own_samples(succeed, call, files, dataset):
+    dataset.assign_attrs(plan_hash="one").to_zarr("own.zarr", consolidated=False, zarr_format=2)
+    succeed("fit", "own.zarr", "--out", "own.json")
+    code, _, err = call("describe", "own.zarr", "--against", "own.json")
+    assert code == 2
+    assert "fitted to these very samples" in err

@@ -111,8 +111,8 @@ def judge(one: Case, found: list[Measured]) -> tuple[Array, Array, bool]:
     ready = one.bias
     spike = np.array([m.spike_time for m in found])
     ideal = (ready.layer.theta - one.x @ ready.layer.weights.T)[:, 0] + ready.delay
-    right = np.isfinite(spike[:-2]).all() and (spike[:-2] > ready.delay).all() and np.isinf(spike[-2])
-    right &= 0 < spike[-1] <= ready.delay
+    right = np.isfinite(spike[:-2]).all() and (spike[:-2] > spike[-1]).all() and np.isinf(spike[-2])
+    right &= 0 < spike[-1] <= Bounds().delay
     return spike[:-2] - ideal[:-2], spike[:-2] - expected(ready, one.x)[:-2, 0], bool(right)
 
 
@@ -148,7 +148,7 @@ def sweep(technology: str, sizes: tuple[int, ...], objective: str, workers: int 
     units = ("", "", "ns", "fF", "fF", "fF", "V", "nA", "nA", "tau_c", "tau_c", "tau_c", "fJ", "fJ")
     widths = (4, 3, 4, 6, 6, 6, 6, 5, 6, 7, 7, 7, 6, 6)
     for line in (titles, units):
-        print(" ".join(f"{text:>{w}}" for text, w in zip(line, widths, strict=True)) + f" {'CPU s':>6}")
+        print(" ".join(f"{text:>{w}}" for text, w in zip(line, widths, strict=True)) + f" {'CPU':>6}")
     good = True
     for k in sizes:
         one = case(k, tech, found, objective, simulator)

@@ -13,6 +13,7 @@ import xarray as xr
 from circuits.errors import InputError
 
 CHARACTERIZATION = "ttfs-analog/characterization/1"
+TRANSISTORS = "ttfs-analog/transistor-characterization/1"
 
 VARIABLES = {
     "spike_time": (("sample", "stimulus"), "tau_c", "spike time after t_min; inf = silent"),
@@ -32,6 +33,18 @@ MEASURED = [v for v, (dims, _, _) in VARIABLES.items() if "stimulus" in dims]
 
 
 FILL = {"status": np.array(-1, np.int8), "reason": np.array("", "<U160")}
+
+
+HINTS = {TRANSISTORS: "; characterizations at transistor level are read by 'describe'"}
+"""What to do with a dataset that is in the wrong place, by its schema."""
+
+
+def schema_of(path: str | Path) -> str | None:
+    """Schema of a zarr store; None if it is none."""
+    try:
+        return xr.open_zarr(path, consolidated=False).attrs.get("schema")
+    except Exception:  # said better by `open_dataset`
+        return None
 
 
 def package_version() -> str:
@@ -83,5 +96,5 @@ def open_dataset(path: str | Path, schema: str) -> xr.Dataset:
         raise InputError(f"{path} cannot be read as a dataset: {_first_line(error)}") from None
     found = dataset.attrs.get("schema")
     if found != schema:
-        raise InputError(f"{path} has schema {found!r}, {schema!r} was expected")
+        raise InputError(f"{path} has schema {found!r}, {schema!r} was expected{HINTS.get(str(found), '')}")
     return dataset

@@ -22,11 +22,10 @@ from montecarlo import store
 from montecarlo.axes import Settings
 from montecarlo.cluster import remote
 from montecarlo.runner import check_held, text_hash
-from montecarlo.schema import open_dataset, package_version, with_units
+from montecarlo.schema import TRANSISTORS, open_dataset, package_version, with_units
 from montecarlo.transistor_batches import NOMINAL, SAMPLE, TRIAL, Values, batches, bench_of, run_batch
 from montecarlo.transistor_plan import TransistorPlan
 
-SCHEMA = "ttfs-analog/transistor-characterization/1"
 RETRIES = 1
 AXES = ("size", "current", "capacitance", "supply", "corner", "temperature")
 """Axes of a sweep that a transistor-level campaign has."""
@@ -123,7 +122,7 @@ class TransistorCampaign(TransistorPlan):
         path, simulator = Path(path), Ngspice(retries=RETRIES)
         with store.locked(path):
             _open_store(self, path, simulator)
-            held = open_dataset(path, SCHEMA)
+            held = open_dataset(path, TRANSISTORS)
             states = {
                 part: held["status" if part == SAMPLE else f"{part}_status"].values
                 for part in (NOMINAL, SAMPLE, TRIAL)
@@ -140,7 +139,7 @@ class TransistorCampaign(TransistorPlan):
                     done += last - first
                     if progress:
                         progress(done, total)
-        return open_dataset(path, SCHEMA)
+        return open_dataset(path, TRANSISTORS)
 
 
 def _carry_out(
@@ -172,7 +171,7 @@ def _elsewhere(plan: TransistorCampaign, version: str, todo: list[tuple[str, int
 
 def _open_store(plan: TransistorCampaign, path: Path, simulator: Ngspice) -> None:
     if path.exists():
-        check_held(plan, path, SCHEMA, {"ngspice_version": simulator.version})
+        check_held(plan, path, TRANSISTORS, {"ngspice_version": simulator.version})
         store.clear(path)
         return
     stim = plan.stimuli
@@ -192,7 +191,7 @@ def _open_store(plan: TransistorCampaign, path: Path, simulator: Ngspice) -> Non
         fill = np.full([lengths[d] for d in dims], np.nan if kind.kind == "f" else kind.type())
         data[name] = (dims, fill.astype(kind), {"units": units, "long_name": text})
     attrs = {
-        "schema": SCHEMA,
+        "schema": TRANSISTORS,
         "technology": plan.technology,
         "operating_point": plan.point.to_json(),
         "entropy": plan.entropy,

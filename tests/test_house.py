@@ -22,6 +22,7 @@ ONLY_IN = {
         "ttfs_analog/diagnostic_plots.py",
         "montecarlo/plotting.py",
         "montecarlo/distribution_plots.py",
+        "montecarlo/transistor_plots.py",
     },
     "click": {"ttfs_analog/cli.py", "ttfs_analog/cli_circuit.py", "ttfs_analog/console.py"},
 }

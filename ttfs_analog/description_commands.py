@@ -12,12 +12,21 @@ from scipy import stats
 from circuits.errors import InputError
 from montecarlo.laws import Outcome, kolmogorov_smirnov
 from montecarlo.mismatch import OFFSETS
-from montecarlo.schema import CHARACTERIZATION, MEASURED, open_dataset, package_version, with_units
+from montecarlo.schema import (
+    CHARACTERIZATION,
+    MEASURED,
+    TRANSISTORS,
+    open_dataset,
+    package_version,
+    schema_of,
+    with_units,
+)
 from montecarlo.statistics import samples_for_std
 from montecarlo.summary import describe
 from ttfs_analog.console import Result
 from ttfs_analog.extraction import extract
 from ttfs_analog.noise_model import NoiseModel
+from ttfs_analog.transistor_report import describe_transistors
 
 DESCRIPTION = "ttfs-analog/description/1"
 
@@ -26,6 +35,10 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     """Statistics of the extracted deviations, and of every measured quantity by pattern and stimulus."""
     if plot and Path(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
+    if schema_of(dataset) == TRANSISTORS:
+        if against:
+            raise InputError("--against compares with a noise model, which does not describe transistors")
+        return describe_transistors(dataset, plot, out, seed)
     stored = open_dataset(dataset, CHARACTERIZATION).load()
     status = stored["status"].values
     run = stored.isel(sample=status != -1)

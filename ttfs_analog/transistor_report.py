@@ -1,8 +1,35 @@
-"""The figures of a transistor-level characterization as a table for people."""
+"""What `characterize` and `describe` say of a characterization at transistor level."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+
+from circuits.errors import InputError
+from montecarlo.schema import TRANSISTORS, open_dataset
+from montecarlo.transistor_fit import summary
+from ttfs_analog.console import Result
+
+
+def describe_transistors(dataset: str, plot: str | None, out: str, seed: int) -> Result:
+    """Constants, spreads, prediction and energy of a campaign, as JSON at `out`; figures in folder `plot`."""
+    stored = open_dataset(dataset, TRANSISTORS).load()
+    missing = sum(int(np.sum(stored[n].values == -1)) for n in ("status", "nominal_status", "trial_status"))
+    if missing:
+        raise InputError(f"{dataset}: {missing} runs are not done; give the same characterize command again")
+    found: dict[str, Any] = {"path": str(Path(out).with_suffix(".json")), **summary(stored, seed)}
+    Path(found["path"]).write_text(json.dumps(found, indent=1) + "\n")
+    if plot:
+        from montecarlo.plotting import save
+        from montecarlo.transistor_plots import overview
+
+        Path(plot).mkdir(parents=True, exist_ok=True)
+        figure = overview(stored, found)
+        found["plots"] = [str(save(figure, Path(plot) / f"overview.{kind}")) for kind in ("png", "svg")]
+    return found, f"{table(found)}\n{found['path']}"
 
 
 def table(found: dict[str, Any]) -> str:

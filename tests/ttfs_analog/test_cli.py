@@ -98,6 +98,7 @@ def test_the_commands_are_those_of_the_loop():
     wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert", "constrain"}
     assert wanted | {
         "attribute",
+        "rare",
         "describe",
         "chip",
         "sweep",
@@ -567,7 +568,7 @@ JUDGES = ("evaluate", "energy", "verify", "finetune")
 MISTAKES = [
     ("simulate none.json", "none.json does not exist"),
     ("simulate text", "text is not JSON"),
-    ("simulate layer.json --technology magic", "unknown technology 'magic'; available: ideal"),
+    ("simulate layer.json --technology magic", "unknown technology 'magic'; available: generic130, gf180mcu, ideal, sky130"),
     ("simulate layer.json --level magic", "magic"),
     ("simulate layer.json --chip -1", "--chip"),
     ("simulate layer.json --color red", "No such option.*--color.*simulate --help"),

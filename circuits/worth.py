@@ -121,7 +121,7 @@ def worth(
     offset = np.where(demand.slope > 0, f.offset / s, 0.0)
     parasitic = process.fixed_capacitance + (demand.sources + demand.sinks) * process.synapse_capacitance
     plate = process.capacitor["matching"] ** 2 * process.capacitor["density"]
-    matching = plate / np.maximum(c - parasitic, 1e-3 * c) * demand.theta**2
+    matching = plate * np.maximum(c - parasitic, 0.0) / c**2 * demand.theta**2  # of the drawn part of c
     frozen = offset**2 + sigma_u**2 * demand.squared / units + matching
     busy = np.where(demand.slope > 0, demand.waiting + delay, 0.0)
     supplied = demand.supplied + demand.slope * delay

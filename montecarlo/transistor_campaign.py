@@ -13,22 +13,26 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits.cells.neuron_bench import explicit_capacitance
 from circuits.cells.neuron_measure import DOMAINS
 from circuits.cells.reference_errors import LINES
 from circuits.errors import InputError
 from circuits.ngspice import HostError, Ngspice, parallel
+from circuits.operating_point import OperatingPoint
 from circuits.technology import Technology
 from montecarlo import store
 from montecarlo.axes import Settings
 from montecarlo.cluster import remote
 from montecarlo.runner import check_held, text_hash
 from montecarlo.schema import TRANSISTORS, open_dataset, package_version, with_units
-from montecarlo.transistor_batches import NOMINAL, SAMPLE, TRIAL, Values, batches, bench_of, run_batch
+from montecarlo.transistor_batches import NOMINAL, SAMPLE, TRIAL, Values, batches, bench_of, drawn, run_batch
 from montecarlo.transistor_plan import TransistorPlan
 
 RETRIES = 1
 AXES = ("size", "current", "capacitance", "supply", "corner", "temperature")
 """Axes of a sweep that a transistor-level campaign has."""
+SUPPLY, FACTOR = 1.25, 10.0
+"""How far from the technology's own a supply, and a current or a capacitance may be."""
 Dims = tuple[str, ...]
 VARIABLES: dict[str, tuple[Dims, str, str]] = {
     "spike_time": (("sample", "stimulus"), "tau_c", "spike time after t_min, transient; inf = silent"),
@@ -39,7 +43,7 @@ VARIABLES: dict[str, tuple[Dims, str, str]] = {
     "synapse_error": (("sample", "synapse"), "1", "relative error of a synapse's current, operating point"),
     "slope_error": (("sample",), "1", "relative error of the slope current, operating point"),
     "threshold_error": (("sample",), "1", "offset of the trip voltage, units of potential"),
-    "capacitance_error": (("sample",), "1", "drawn relative error of the membrane capacitor"),
+    "capacitance_error": (("sample",), "1", "relative error of the membrane capacitance"),
     "reference_error": (
         ("sample", "line"),
         "1",
@@ -94,10 +98,8 @@ class TransistorCampaign(TransistorPlan):
                 f"the transistors of {technology.name!r} have no {unknown[0]!r} to set; their spread follows "
                 f"from their area. Axes: {', '.join(AXES)}"
             )
-        named = {"current": "i_unit", "capacitance": "c_mem", "supply": "vdd"}
-        point = dataclasses.replace(
-            technology.operating_point, **{f: settings[k] for k, f in named.items() if k in settings}
-        )
+        point = point_at(technology.operating_point, settings)
+        explicit_capacitance(point, synapses, technology.transistors())  # refused before anything is drawn
         return cls(
             technology.name,
             point,
@@ -142,6 +144,28 @@ class TransistorCampaign(TransistorPlan):
         return open_dataset(path, TRANSISTORS)
 
 
+def point_at(point: OperatingPoint, settings: Settings) -> OperatingPoint:
+    """The operating point under the conditions of an axis; `current` alone changes the volts per unit.
+
+    Raises
+    ------
+    InputError
+        For a value so far from the technology's own that its circuit cannot work.
+    """
+    named = {"current": "i_unit", "capacitance": "c_mem", "supply": "vdd"}
+    given = {f: float(settings[k]) for k, f in named.items() if k in settings}
+    for axis, field in named.items():
+        usual, far = getattr(point, field), SUPPLY if field == "vdd" else FACTOR
+        if field in given and not usual / far <= given[field] <= usual * far:
+            raise InputError(
+                f"{axis} {given[field]:g}: these cells are made for {usual:g}; stay within {usual / far:.3g} "
+                f"to {usual * far:.3g} (SI units)"
+            )
+    if "vdd" in given:
+        given["v_high"] = min(point.v_high, given["vdd"])
+    return dataclasses.replace(point, **given)
+
+
 def _carry_out(
     plan: TransistorCampaign,
     todo: list[tuple[str, int, int]],
@@ -171,7 +195,8 @@ def _elsewhere(plan: TransistorCampaign, version: str, todo: list[tuple[str, int
 
 def _open_store(plan: TransistorCampaign, path: Path, simulator: Ngspice) -> None:
     if path.exists():
-        check_held(plan, path, TRANSISTORS, {"ngspice_version": simulator.version})
+        made_with = {"ngspice_version": simulator.version, "deck_hash": _deck_hash(plan)}
+        check_held(plan, path, TRANSISTORS, made_with)
         store.clear(path)
         return
     stim = plan.stimuli
@@ -199,7 +224,7 @@ def _open_store(plan: TransistorCampaign, path: Path, simulator: Ngspice) -> Non
         "plan_hash": plan.hash,
         "ngspice_version": simulator.version,
         "package_version": package_version(),
-        "deck_hash": text_hash(bench_of(plan, stim.weights[0], stim.input_time[0]).deck.text),
+        "deck_hash": _deck_hash(plan),
     }
     template = xr.Dataset(data, {**{d: [0] for d in sizes}, **coords}, attrs)
     whole = {
@@ -213,3 +238,11 @@ def _open_store(plan: TransistorCampaign, path: Path, simulator: Ngspice) -> Non
         template[name] = (dims, values, {"units": units, "long_name": text})
     chunk = {"sample": plan.batch, NOMINAL: 8, TRIAL: 8}
     store.create(with_units(template), path, {d: n for d, n in sizes.items() if n}, chunk)
+
+
+def _deck_hash(plan: TransistorCampaign) -> str:
+    """Fingerprint of the deck of sample 0: model cards, sizes and, through the deviations, the matching."""
+    stim, (deviations, capacitor) = plan.stimuli, drawn(plan, 0)
+    own = {path: d for path, d in deviations.items() if not path.startswith("ref_")}
+    bench = bench_of(plan, stim.weights[0], stim.input_time[0], deviations=own, capacitor=capacitor)
+    return text_hash(bench.deck.text)

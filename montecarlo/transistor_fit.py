@@ -74,7 +74,10 @@ def systematic(dataset: xr.Dataset) -> Systematic:
     design = np.column_stack([theta, np.ones_like(theta), columns])
     fired = np.isfinite(time) & (time > 0)
     if fired.sum() < 2 * len(CONSTANTS):
-        raise InputError(f"{fired.sum()} of {len(time)} nominal runs fired; {2 * len(CONSTANTS)} are needed")
+        raise InputError(
+            f"{fired.sum()} of {len(time)} nominal runs fired; {2 * len(CONSTANTS)} are needed for the "
+            "systematic constants (the points of a sweep have none: characterize at that condition with --at)"
+        )
     a, y = design[fired], time[fired]
     value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
     if rank < len(CONSTANTS):
@@ -140,6 +143,9 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
         "technology": dataset.attrs["technology"],
         "corner": units["corner"],
         "temperature": units["temperature"],
+        "supply": units["point"]["vdd"],
+        "size": units["area"],
+        "comparator": units["comparator"],
         "n_samples": int(dataset.sizes["sample"]),
         "n_failed": int(np.sum(dataset["status"].values == 1)),
         "n_retried": int(np.sum(good["retried"].values)),

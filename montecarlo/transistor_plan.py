@@ -69,8 +69,11 @@ class TransistorPlan:
             value = getattr(self, item)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"campaign: {item} must be a whole number >= {least}, got {value!r}")
-        if not 1 / 16 <= self.area <= 16:
-            raise InputError(f"campaign: the area (size) must lie in 1/16..16, got {self.area!r}")
+        if not 1 / 4 <= self.area <= 4:
+            raise InputError(
+                f"campaign: the area (size) must lie in 1/4..4, got {self.area!r}: beyond that the matched "
+                "transistors load the membrane and the comparator too much, and the cells want another design"
+            )
         if self.comparator not in COMPARATORS:
             raise InputError(f"campaign: comparator is one of {COMPARATORS}, got {self.comparator!r}")
         if not TEMPERATURES[0] <= self.temperature <= TEMPERATURES[1]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from circuits.errors import InputError
 from circuits.technology import Technology
 from ttfs_analog.console import (
     Result,
@@ -22,6 +23,9 @@ from ttfs_analog.console import (
     technology_option,
     workers_option,
 )
+
+LEAST_SYNAPSES = 4
+"""Of a characterization at transistor level."""
 
 
 @click.command()
@@ -246,6 +250,10 @@ def characterize(
     from ttfs_analog.law_items import parse_conditions, parse_law
 
     tech = Technology.load(technology)
+    if tech.process and synapses < LEAST_SYNAPSES:
+        raise InputError(
+            f"--synapses {synapses}: fewer than {LEAST_SYNAPSES} do not tell the systematic constants apart"
+        )
     plan = Campaign.characterize(
         tech,
         samples,

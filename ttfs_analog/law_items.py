@@ -58,6 +58,8 @@ def parse_conditions(items: Items) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for item in items:
         axis, text = _split("--at", item, "AXIS=VALUE")
+        if axis in settings:
+            raise InputError(f"--at {axis} is given twice")
         try:
             settings[axis] = float(text)
         except ValueError:

@@ -57,7 +57,9 @@ class Condition:
                     f"--supply {self.supply:g}: {bias.technology.name} is made for {nominal:g} V; stay "
                     f"within {(1 - SUPPLY) * nominal:g} to {(1 + SUPPLY) * nominal:g} V"
                 )
-            options["point"] = dataclasses.replace(bias.point, vdd=self.supply)
+            options["point"] = dataclasses.replace(
+                bias.point, vdd=self.supply, v_high=min(bias.point.v_high, self.supply)
+            )
         benches = decks(bias, times, **options)
         if self.chip is None:
             return benches

@@ -13,6 +13,9 @@ from montecarlo.schema import TRANSISTORS, open_dataset
 from montecarlo.transistor_fit import summary
 from ttfs_analog.console import Result
 
+NOMINAL = 0.01
+"""Residual of the nominal runs above which the constants mean nothing [tau_c]."""
+
 
 def describe_transistors(dataset: str, plot: str | None, out: str, seed: int) -> Result:
     """Constants, spreads, prediction and energy of a campaign, as JSON at `out`; figures in folder `plot`."""
@@ -34,7 +37,11 @@ def describe_transistors(dataset: str, plot: str | None, out: str, seed: int) ->
 
 def table(found: dict[str, Any]) -> str:
     """Text of `montecarlo.transistor_fit.summary`."""
-    lines = [f"{found['technology']}, corner {found['corner']}, {found['temperature']:g} C", ""]
+    lines = [
+        f"{found['technology']}, corner {found['corner']}, {found['temperature']:g} C, "
+        f"{found['supply']:g} V, size {found['size']:g}",
+        "",
+    ]
     lines.append("frozen, one neuron to the next        std         95 % interval")
     for name, term in found["terms"].items():
         unit = "tau_c" if name in ("delay", "jitter") else "1"
@@ -48,6 +55,7 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"  {name:<18} {constant['unit']:<8} {constant['value']:>12.5f}   {constant['se']:.5f}")
     check, energy = found["check"], found["energy_j"]
     lines += [
+        f"  the nominal runs against them: {found['nominal_rms_tau_c']:.5f} tau_c rms",
         "",
         "spike times of transients, against constants and operating points: "
         f"{check['spike_time_rms_tau_c']:.4f} tau_c rms",
@@ -59,6 +67,10 @@ def table(found: dict[str, Any]) -> str:
         f"silent {found['n_silent']}, early {found['n_early']}, run again more exactly {found['n_retried']}",
         "",
     ]
+    if found["nominal_rms_tau_c"] > NOMINAL:
+        lines.append(
+            "warning: the constants do not describe this circuit; it is outside its operating range\n"
+        )
     return "\n".join(lines)
 
 

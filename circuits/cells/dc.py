@@ -131,7 +131,9 @@ def _solve(
     zero = comparator == "zero_idle"
     supplies(bench, point)
     references(bench, point.i_unit / process.units)
-    bench.level("vth", process.levels["zero_idle"] if zero else point.volts(theta))
+    bench.level(
+        "vth", process.levels["zero_idle"] + point.v_unit * (theta - 1.0) if zero else point.volts(theta)
+    )
     bench.level("high", point.vdd)
     bench.level("onp", source_level(process, point.vdd))
     bench.level("onn", process.levels["cascode_n"])

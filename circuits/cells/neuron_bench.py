@@ -160,7 +160,8 @@ def neuron_bench(
     references(bench, unit, decoupling)
     clocks(bench, phases, point.vdd)
     zero = comparator == "zero_idle"
-    level = process.levels["zero_idle"] if zero else v_th
+    # the rail of the zero-idle stage is made for theta = 1; its trip voltage moves with it
+    level = process.levels["zero_idle"] + point.v_unit * (theta - 1.0) if zero else v_th
     if noise:
         bench.level("vquiet", level)
         bench.circuit.V("noise", "vth", "vquiet", noise.threshold)

@@ -36,6 +36,13 @@ class Card:
     )
     sigma_beta: float  #: the same of the logarithm of the current factor
 
+    def __post_init__(self) -> None:
+        if not (1e-5 <= self.sigma_vth <= 0.2 and 0 <= self.sigma_beta <= 0.5):
+            raise InputError(
+                f"model {self.model}: a spread of {self.sigma_vth:g} V of the threshold and "
+                f"{self.sigma_beta:g} of the current factor is no transistor's; is a file of the kit cut short?"
+            )
+
 
 @dataclass(frozen=True)
 class Bin:

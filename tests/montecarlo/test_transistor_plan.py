@@ -89,3 +89,16 @@ def test_conditions_reach_the_plan():
     )
     assert isinstance(p, TransistorCampaign)
     assert (p.corner, p.temperature, p.point.vdd, p.area) == ("fs", -40.0, 1.1, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("axis", "value"), [("current", 1e-15), ("capacitance", 1.0), ("supply", 3.0), ("size", 16.0)]
+)
+def test_a_condition_under_which_no_circuit_works_is_refused(axis, value):
+    with pytest.raises(InputError, match=f"{axis}.*stay within|size"):
+        TransistorCampaign.characterize(GENERIC, 10, settings={axis: value})
+
+
+def test_a_lower_supply_takes_the_top_of_the_swing_with_it():
+    point = TransistorCampaign.characterize(GENERIC, 10, settings={"supply": 0.97}).point
+    assert (point.vdd, point.v_high) == (0.97, 0.97)

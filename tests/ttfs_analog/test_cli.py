@@ -568,7 +568,10 @@ JUDGES = ("evaluate", "energy", "verify", "finetune")
 MISTAKES = [
     ("simulate none.json", "none.json does not exist"),
     ("simulate text", "text is not JSON"),
-    ("simulate layer.json --technology magic", "unknown technology 'magic'; available: generic130, gf180mcu, ideal, sky130"),
+    (
+        "simulate layer.json --technology magic",
+        "unknown technology 'magic'; available: generic130, gf180mcu, ideal, sky130",
+    ),
     ("simulate layer.json --level magic", "magic"),
     ("simulate layer.json --chip -1", "--chip"),
     ("simulate layer.json --color red", "No such option.*--color.*simulate --help"),

@@ -40,7 +40,7 @@ class Card:
         if not (1e-5 <= self.sigma_vth <= 0.2 and 0 <= self.sigma_beta <= 0.5):
             raise InputError(
                 f"model {self.model}: a spread of {self.sigma_vth:g} V of the threshold and "
-                f"{self.sigma_beta:g} of the current factor is no transistor's; is a file of the kit cut short?"
+                f"{self.sigma_beta:g} of the current factor is no transistor's; is a kit file cut short?"
             )
 
 

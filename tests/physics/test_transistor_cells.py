@@ -153,3 +153,15 @@ def test_two_layers_follow_the_equation_after_constants():
     assert 0.05 < d < 0.2
     assert 0.03 < delta < 0.07
     assert np.abs(np.array(rows) @ [d, delta] - left).max() < 0.01
+
+
+def test_the_threshold_of_the_zero_idle_stage_follows_theta():
+    """0.15 units of potential more: about 0.15 tau_c later at B = 1, the stage's own delay aside."""
+    low, high = (
+        measure(b, Ngspice().run(b.deck)).spike_time
+        for b in (
+            neuron_bench(GENERIC, [0.5, -0.25], [0.3, 0.5], theta=theta, comparator="zero_idle")
+            for theta in (0.85, 1.0)
+        )
+    )
+    assert 0.1 < high - low < 0.25

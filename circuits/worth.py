@@ -28,13 +28,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuits.cells.bias_bench import Figures
+from circuits.cells.noise import BOLTZMANN, CHARGE
 from circuits.demand import Demand
 from circuits.errors import InputError
 from circuits.layer import Array
 from circuits.technology import Technology
 
-CHARGE = 1.602176634e-19
-BOLTZMANN = 1.380649e-23
 SLOPE_EXPONENT = 0.4
 DRAWN = 0.25
 """Least share of the membrane that is a drawn capacitor: the rest is not linear and matches badly."""

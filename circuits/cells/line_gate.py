@@ -15,15 +15,7 @@ before it meets the gates.
 
 from __future__ import annotations
 
-from circuits.cells.parts import Block, Capacitor, Mos, Part, Use
-
-
-def _inverter(label: str, to: str, of: str) -> tuple[Part, ...]:
-    return (
-        Mos(f"{label}p", "gate_p", to, of, "vdd", "vdd"),
-        Mos(f"{label}n", "gate_n", to, of, "0", "0"),
-    )
-
+from circuits.cells.parts import Block, Capacitor, Mos, Use, inverter
 
 AND = Block(
     "and_gate",
@@ -46,8 +38,8 @@ LINE_GATE = Block(
         Mos("dn", "nand_n", "slow", "both", "h", "0"),
         Mos("ds", "starve", "h", "nbs", "0", "0"),
         Capacitor("cd", "slow", "0", "delay"),
-        *_inverter("i1", "late", "slow"),
-        *_inverter("i2", "lateb", "late"),
+        *inverter("i1", "late", "slow"),
+        *inverter("i2", "lateb", "late"),
         Use("p", AND, ("sp", "lateb", "lp", "vdd")),
         Use("m", AND, ("sm", "lateb", "lm", "vdd")),
     ),

@@ -108,3 +108,11 @@ class Block:
                         seen.add(inner.name)
                         yield inner
         yield self
+
+
+def inverter(label: str, to: str, of: str, roles: tuple[str, str] = ("gate_p", "gate_n")) -> tuple[Part, ...]:
+    """Two transistors of a static inverter between `vdd` and ground."""
+    return (
+        Mos(f"{label}p", roles[0], to, of, "vdd", "vdd"),
+        Mos(f"{label}n", roles[1], to, of, "0", "0"),
+    )

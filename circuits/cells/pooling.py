@@ -14,21 +14,12 @@ There is no analog error: mismatch moves the delay by a part of itself.
 
 from __future__ import annotations
 
-from circuits.cells.parts import Block, Mos, Part, Use
+from circuits.cells.parts import Block, Mos, Part, Use, inverter
 from circuits.errors import InputError
 
 KINDS = ("max", "min")
 WIDEST = 4
 """Inputs of one gate."""
-
-
-def _inverter(
-    label: str, to: str, of: str, roles: tuple[str, str] = ("gate_p", "gate_n")
-) -> tuple[Part, ...]:
-    return (
-        Mos(f"{label}p", roles[0], to, of, "vdd", "vdd"),
-        Mos(f"{label}n", roles[1], to, of, "0", "0"),
-    )
 
 
 def _nand(to: str, inputs: tuple[str, ...]) -> tuple[Part, ...]:
@@ -70,8 +61,8 @@ def pooling_gate(kind: str, inputs: int) -> Block:
         parts += (Use("u", pooling_gate(kind, len(inner)), (*inner, "q", "vdd")),)
     elif kind == "max":
         inverted = tuple(f"b{j}" for j in range(inputs))
-        parts = tuple(m for j in range(inputs) for m in _inverter(f"i{j}", inverted[j], s[j]))
+        parts = tuple(m for j in range(inputs) for m in inverter(f"i{j}", inverted[j], s[j]))
         parts += _nand("q", inverted)
     else:
-        parts = _nand("z", s) + _inverter("o", "q", "z", ("buffer_p", "buffer_n"))
+        parts = _nand("z", s) + inverter("o", "q", "z", ("buffer_p", "buffer_n"))
     return Block(f"{word}_arrival_{inputs}", (*s, "q", "vdd"), parts)

@@ -16,6 +16,7 @@ ONLY_IN = {
     "subprocess": {"circuits/ngspice.py"},
     "PySpice": {"circuits/netlist.py"},
     "torch": {"ttfs_analog/"},
+    "numba": {"ttfs_analog/kernels.py"},
     "distributed": {"montecarlo/cluster.py"},
     "matplotlib": {
         "ttfs_analog/report.py",

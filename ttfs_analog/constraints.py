@@ -22,9 +22,8 @@ from torch import Tensor
 from circuits.errors import InputError
 from ttfs_analog.fused import Grid, rounded
 from ttfs_analog.layers import TTFSLayer
+from ttfs_analog.spike_times import normals, send
 
-threshold_backward_ = torch.ops.aten.threshold_backward.grad_input
-"""Its first argument where the second is positive, else 0."""
 SAMPLE = 1_000_000
 """Weights from which percentiles are taken."""
 
@@ -151,19 +150,9 @@ class Constraints:
 
     def restart(self, seed: int) -> None:
         """Start the trials again: the same seed gives the same jitter."""
-        self._trials: dict[str, torch.Generator] = {}
+        self.trials = 0  #: drawn so far: for a checkpoint
         self._frozen: dict[tuple[Any, ...], Tensor] = {}
         self._trial_seed = seed
-
-    def trial_state(self) -> dict[str, Tensor]:
-        """Where the trials stand, by device: for a checkpoint."""
-        return {device: g.get_state() for device, g in self._trials.items()}
-
-    def set_trial_state(self, states: dict[str, Tensor]) -> None:
-        """Go on from `trial_state`."""
-        for device, state in states.items():
-            self._trials[device] = torch.Generator(device)
-            self._trials[device].set_state(state)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Constraints:
         return Constraints(copy.deepcopy(self.parts, memo), self.seed)
@@ -204,38 +193,35 @@ class Constraints:
         """The spikes of layer n as the hardware sends them."""
         return self._times(n, x, layer.window_length)
 
+    @property
+    def move_spikes(self) -> bool:
+        """Whether spikes leave at other times than their neurons fire."""
+        return self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
+
     def _times(self, n: int, x: Tensor, window: float) -> Tensor:
         jitter = self.jitter if self.jitter is not None and self.jitter.std > 0 else None
         if jitter is None and self.steps is None:
             return x
-        sent = x.clone() if jitter is None else torch.sub(x, self._shift(n, x), alpha=jitter.std)
-        with torch.no_grad():  # from here on as if nothing happened to the gradient
-            if jitter is not None:
-                sent.clamp_(0.0, window)
-                threshold_backward_(sent, x, 0.0, grad_input=sent)  # a silent neuron has no spike to move
-            if self.steps:
-                step = window / self.steps.steps
-                sent.div_(step).round_().mul_(step)
-        return sent
+        errors = None if jitter is None else self._errors(n, x, jitter)
+        step = window / self.steps.steps if self.steps else 0.0
+        return send(x, errors, jitter.std if jitter else 0.0, window, step)
 
-    def _shift(self, n: int, x: Tensor) -> Tensor:
-        """Errors of spike times, in units of their std; frozen ones are those of the neurons."""
-        assert self.jitter is not None
+    def _errors(self, n: int, x: Tensor, jitter: Jitter) -> int | Tensor:
+        """Errors of spike times in units of their std; frozen ones are those of the neurons."""
         place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
-        own = self.jitter.scope == "neuron"
-        if self.jitter.kind == "frozen":
+        if jitter.kind == "frozen":
             key = (n, place, x.dtype, x.device)
             if key not in self._frozen:
                 generator = torch.Generator().manual_seed(hash_of(self.seed, n))
-                drawn = torch.randn(place if own else (1,), generator=generator, dtype=torch.float64)
-                self._frozen[key] = drawn.to(x)
+                shape = place if jitter.scope == "neuron" else (1,)
+                self._frozen[key] = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
             return self._frozen[key]
-        device = str(x.device)
-        if device not in self._trials:
-            self._trials[device] = torch.Generator(x.device).manual_seed(hash_of(self._trial_seed, -2))
+        self.trials += 1
+        stream = hash_of(self._trial_seed, self.trials)
+        if jitter.scope == "neuron":
+            return stream
         trials = x.shape[: x.dim() - len(place)]
-        shape = x.shape if own else (*trials, *([1] * len(place)))
-        return torch.randn(shape, generator=self._trials[device], dtype=x.dtype, device=x.device)
+        return normals(stream, (*trials, *([1] * len(place))), x)
 
 
 def hash_of(seed: int, n: int) -> int:

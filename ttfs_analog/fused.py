@@ -1,24 +1,28 @@
 r"""A fully connected layer of real devices as one product.
 
-.. math:: z_i = g_i u \sum_j k_{ij} (1+e_{ij}) x_j + h_i D_i + o_i, \qquad x_i = \mathrm{clip}(z_i, 0, T)
+.. math:: z_i = g_i \sum_j W_{ij} (1+e_{ij}) x_j + h_i D_i + o_i, \qquad x_i = \mathrm{clip}(z_i, 0, T)
 
-with k = W / u rounded to whole multiples of a unit current u and g, h, o from `functional.fold`. Without a
-grid few operations without a chip dimension do. With one, single operations cost several passes over
-matrices that do not fit into a core's cache: one node of the graph makes u a factor of the product, and
-scales and masks the gradient of W, which nobody else holds yet, in place. Gradients are the exact ones;
-those of the rounding are the clipping's.
+with W rounded to whole multiples of a unit current, and g, h, o from `functional.fold`: few operations
+without a chip dimension. `ttfs_analog.chain` runs whole networks of such layers faster.
 """
 
 from __future__ import annotations
 
+import functools
+import math
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import hardtanh, linear
 
-hardtanh_backward = torch.ops.aten.hardtanh_backward.default  # their names alone are searched for anew
-hardtanh_backward_ = torch.ops.aten.hardtanh_backward.grad_input
+from ttfs_analog.compiled import kernels_for
+
+SMALL = 4096
+"""Numbers below which a kernel is not worth its loading."""
+hardtanh_backward = torch.ops.aten.hardtanh_backward.default  # its name alone is searched for anew
 
 
 class Grid(NamedTuple):
@@ -32,9 +36,10 @@ class Grid(NamedTuple):
         """The smallest and the largest weight."""
         return -self.top * self.unit, (self.top - 1) * self.unit
 
-    def multiples(self, weight: Tensor) -> Tensor:
-        """W / unit, rounded and clipped."""
-        return (weight / self.unit).round_().clamp_(-self.top, self.top - 1)
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """1 / unit, unit, lowest and highest multiple, as the kernels take them."""
+        return 1.0 / self.unit, self.unit, float(-self.top), float(self.top - 1)
 
 
 class _Rounded(torch.autograd.Function):
@@ -44,7 +49,12 @@ class _Rounded(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.grid = grid
-        return grid.multiples(weight).mul_(grid.unit)
+        kernels = kernels_for(weight) if weight.numel() >= SMALL and weight.is_contiguous() else None
+        if kernels is None:
+            return (weight * (1.0 / grid.unit)).round_().clamp_(-grid.top, grid.top - 1).mul_(grid.unit)
+        held = torch.empty_like(weight)
+        kernels.hold(weight.detach().flatten(1).numpy(), None, grid.numbers, held.flatten(1).numpy())
+        return held
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -57,14 +67,44 @@ def rounded(weight: Tensor, grid: Grid) -> Tensor:
     return _Rounded.apply(weight, grid)
 
 
-class Devices(NamedTuple):
+class Numbers(NamedTuple):
+    """`Devices` as the kernels take them; None: not there."""
+
+    gain: Any
+    shift: Any  #: (h, o)
+    low: float
+    high: float
+    synapse_gain: Any
+    grid: Any  #: `Grid.numbers`
+
+
+@dataclass(frozen=True, eq=False)
+class Devices:
     """What the devices of one chip make of a layer; nothing here depends on the weights."""
 
     window: float | None  #: T; None: a read-out
     grid: Grid | None = None
-    gain: Tensor | None = None  #: g, shape (out,), or g (1 + e), shape (out, in)
+    gain: Tensor | None = None  #: g, shape (out,)
     shift_gain: Tensor | None = None  #: h, shape (out,)
     offset: Tensor | None = None  #: o, shape (out,); together with h
+    synapse_gain: Tensor | None = None  #: g (1 + e), shape (out, in); instead of g
+
+    @functools.cached_property
+    def numbers(self) -> Numbers:
+        """On the CPU, in arrays that share memory with the tensors."""
+        shift = None
+        if self.shift_gain is not None and self.offset is not None:
+            shift = self.shift_gain.numpy(), self.offset.numpy()
+        grid = None if self.grid is None else self.grid.numbers
+        gain, synapse_gain = (None if v is None else v.numpy() for v in (self.gain, self.synapse_gain))
+        low, high = (-math.inf, math.inf) if self.window is None else (0.0, self.window)
+        return Numbers(gain, shift, low, high, synapse_gain, grid)
+
+    def threshold(self, bias: Tensor) -> Tensor:
+        """h D + o."""
+        if self.offset is None or self.shift_gain is None:
+            return bias
+        return torch.addcmul(self.offset, bias, self.shift_gain)
 
 
 def respond(x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
@@ -76,72 +116,53 @@ def respond(x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor
     weight, bias : Tensor
         W and D, shapes (out, in) and (out,).
     """
-    if devices.grid is None:  # a node in Python costs more than what it would save here
-        return composed(x, weight, bias, devices)
-    return _Response.apply(x, weight, bias, devices)
+    weight = weight if devices.grid is None else rounded(weight, devices.grid)
+    if devices.gain is not None:
+        return fired(x @ weight.t(), bias, devices)
+    weight = weight if devices.synapse_gain is None else weight * devices.synapse_gain
+    z = linear(x, weight, devices.threshold(bias))
+    return z if devices.window is None else hardtanh(z, 0.0, devices.window)
 
 
-def composed(x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
-    """`respond` operation by operation: with a grid slower, but its gradients have gradients."""
-    window, grid, gain, shift_gain, offset = devices
-    weight = weight if grid is None else rounded(weight, grid)
-    threshold = bias if offset is None or shift_gain is None else torch.addcmul(offset, bias, shift_gain)
-    if gain is not None and gain.dim() == 1:
-        z = torch.addcmul(threshold, x @ weight.t(), gain)
-    else:
-        z = linear(x, weight if gain is None else weight * gain, threshold)
-    return z if window is None else hardtanh(z, 0.0, window)
+def fired(q: Tensor, bias: Tensor, devices: Devices) -> Tensor:
+    """Activations of neurons with charge q, shape (..., neuron), D of shape (neuron,) and gains g."""
+    kernels = kernels_for(q) if q.numel() >= SMALL else None
+    if kernels is not None:
+        return _Fired.apply(q, bias, devices, kernels)
+    assert devices.gain is not None
+    z = torch.addcmul(devices.threshold(bias), q, devices.gain)
+    return z if devices.window is None else hardtanh(z, 0.0, devices.window)
 
 
-class _Response(torch.autograd.Function):
-    """`composed` with a grid as one node."""
+class _Fired(torch.autograd.Function):
+    """`fired` in one pass over the charges, and one over their gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
-        window, grid, gain, shift_gain, offset = devices
-        assert grid is not None
-        rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-        threshold = bias if offset is None or shift_gain is None else torch.addcmul(offset, bias, shift_gain)
-        held = grid.multiples(weight)
-        if gain is not None and gain.dim() == 1:
-            z = torch.addcmul(threshold, rows @ held.t(), gain, value=grid.unit)
-        else:
-            held = held if gain is None else held.mul_(gain)
-            z = torch.addmm(threshold, rows, held.t(), alpha=grid.unit)
-        if window is not None:
-            z.clamp_(0.0, window)
-        z = z if x.dim() == 2 else z.view(*x.shape[:-1], len(bias))
-        # clipped activations say where z was inside the window, and serve the next layer anyway
-        ctx.save_for_backward(x, weight, bias, z, held if ctx.needs_input_grad[0] else None)
-        ctx.devices = devices
+    def forward(ctx: Any, q: Tensor, bias: Tensor, devices: Devices, kernels: ModuleType) -> Tensor:
+        q = q.contiguous()
+        z = torch.empty_like(q)
+        rows = q.detach().view(-1, len(bias)).numpy(), bias.detach().numpy()
+        kernels.fire(*rows, *devices.numbers[:4], z.view(-1, len(bias)).numpy())
+        ctx.save_for_backward(z)
+        ctx.devices, ctx.kernels = devices, kernels
         return z
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, found, held = ctx.saved_tensors
-        window, grid, gain, shift_gain, _ = ctx.devices
-        wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
-            leaves = [v for v, w in zip((x, weight, bias), wanted, strict=True) if w]
-            again = composed(x, weight, bias, ctx.devices)
-            grads = iter(torch.autograd.grad(again, leaves, grad, create_graph=True))
-            return (*(next(grads) if w else None for w in wanted), None)
-        if window is not None:
-            grad = hardtanh_backward(grad, found, 0.0, window)
-        rows = x
-        if x.dim() != 2:
-            rows, grad = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
-        by_x = by_weight = by_bias = None
-        if wanted[2]:
-            by_bias = grad.sum(0) if shift_gain is None else grad.sum(0).mul_(shift_gain)
-        own = gain is not None and gain.dim() > 1
-        if gain is not None and not own:
-            grad = grad * gain
-        if wanted[0]:
-            by_x = ((grad * grid.unit) @ held).view(x.shape)
-        if wanted[1]:
-            by_weight = grad.t() @ rows
-            if own:
-                by_weight.mul_(gain)
-            hardtanh_backward_(by_weight, weight, *grid.ends, grad_input=by_weight)
-        return by_x, by_weight, by_bias, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (z,) = ctx.saved_tensors
+        rows = z.view(-1, z.shape[-1])
+        by_q, by_bias = by_charge(ctx.kernels, grad.reshape(rows.shape), rows, ctx.devices)
+        return by_q.view(z.shape), by_bias, None, None
+
+
+def by_charge(kernels: ModuleType, grad: Tensor, z: Tensor, devices: Devices) -> tuple[Tensor, Tensor]:
+    """Gradients by q and by D from that by z, all of shape (row, neuron) but for D's."""
+    if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
+        low, high = devices.numbers[2:4]
+        inside = grad * ((z > low) & (z < high))
+        by_q = inside if devices.gain is None else inside * devices.gain
+        by_bias = inside.sum(0)
+        return by_q, by_bias if devices.shift_gain is None else by_bias * devices.shift_gain
+    by_q, by_bias = torch.empty_like(z), torch.empty(z.shape[1], dtype=z.dtype)
+    kernels.unfire(grad.contiguous().numpy(), z.numpy(), *devices.numbers[:4], by_q.numpy(), by_bias.numpy())
+    return by_q, by_bias

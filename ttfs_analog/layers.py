@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from circuits.errors import InputError
 from circuits.layer import Layer
 from ttfs_analog.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout
-from ttfs_analog.fused import Devices, Grid, respond, rounded
+from ttfs_analog.fused import Devices, Grid, fired, respond, rounded
 
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 """b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
@@ -148,7 +148,7 @@ class TTFSLayer(nn.Module):
 
     def per_neuron(self, value: Tensor) -> Tensor:
         """A value per channel as one per neuron, shape (neuron,)."""
-        return value.repeat_interleave(math.prod(self.inside)) if self.inside else value
+        return value[:, None].expand(-1, math.prod(self.inside)).reshape(-1) if self.inside else value
 
     def shift(self) -> Tensor:
         """D of every neuron, shape (neuron,)."""
@@ -163,6 +163,10 @@ class TTFSLayer(nn.Module):
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
         """W x + D, shape (..., out) or (..., channel, height, width)."""
         raise TypeError(f"{type(self).__name__} has no drive")
+
+    def respond(self, x: Tensor, weight: Tensor, devices: Devices) -> Tensor:
+        """Activations of one chip's devices."""
+        raise TypeError(f"{type(self).__name__} has no response")
 
     def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
         """Charge at t_min of every neuron, shape (..., batch, neuron)."""
@@ -189,11 +193,11 @@ class TTFSLayer(nn.Module):
         """
         weight = self.weight if weight is None else weight
         if deviations is not None or grid is not None:
-            devices = self._devices(deviations, grid)
+            devices = self.devices(deviations, grid)
             if devices is not None:
-                if deviations is not None and x.dim() == 2:
+                if deviations is not None and x.dim() in (2, 4):  # the chip dimension
                     x = x.unsqueeze(0)
-                return respond(x, weight, self.bias, devices)
+                return self.respond(x, weight, devices)
             if grid is not None:
                 weight = rounded(weight, grid)
         if deviations is None:
@@ -209,22 +213,26 @@ class TTFSLayer(nn.Module):
         z = combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
         return fire(z, self._window) if self.spiking else z
 
-    def _devices(self, deviations: Deviations | None, grid: Grid | None) -> Devices | None:
-        """The layer as one product; None: it is a convolution, there are many chips, or slopes vary."""
+    def devices(self, deviations: Deviations | None, grid: Grid | None) -> Devices | None:
+        """The layer as one product; None: there are many chips, slopes vary, or synapses of a convolution."""
         kept = self._kept
         if kept is not None and kept[0] is deviations and kept[1] == grid and kept[2] == self._window:
             return kept[3]
         devices = None
         window = self._window if self.spiking else None
-        if self.inside or self.form != "b1":
+        if self.form != "b1":
             pass
         elif deviations is None:
             devices = Devices(window, grid) if self._unit or not self.spiking else None
+        elif self.inside and deviations.synapse is not None:
+            pass
         elif len(deviations.slope) == 1 and _frozen(deviations):
             gain, shift_gain, offset = (v.flatten() for v in self._fold(deviations, self.weight))
-            if deviations.synapse is not None:
-                gain = (1.0 + deviations.synapse[0]) * gain.unsqueeze(1)
-            devices = Devices(window, grid, gain, shift_gain, offset)
+            if deviations.synapse is None:
+                devices = Devices(window, grid, gain, shift_gain, offset)
+            else:
+                own = (1.0 + deviations.synapse[0]) * gain.unsqueeze(1)
+                devices = Devices(window, grid, None, shift_gain, offset, own)
         if not torch.is_inference_mode_enabled():
             self._kept = (deviations, grid, self._window, devices)
         return devices
@@ -288,6 +296,9 @@ class TTFSLinear(TTFSLayer):
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight, self.bias)
 
+    def respond(self, x: Tensor, weight: Tensor, devices: Devices) -> Tensor:
+        return respond(x, weight, self.bias, devices)
+
     def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
         return charge(x, weight, synapse)
 
@@ -338,6 +349,14 @@ class TTFSConv2d(TTFSLayer):
         if self.border is not None:
             u = u + self.border
         return u.unflatten(0, lead) if len(lead) > 1 else u
+
+    def respond(self, x: Tensor, weight: Tensor, devices: Devices) -> Tensor:
+        weight = weight if devices.grid is None else rounded(weight, devices.grid)
+        if devices.gain is None:
+            u = self.drive(x, weight)
+            return fire(u, self._window) if self.spiking else u
+        z = fired(self.charge(x, weight), self.shift(), devices)
+        return z.unflatten(-1, (-1, *self.inside))
 
     def _patches(self, x: Tensor) -> Tensor:
         """Inputs of every place, shape (..., batch, group, tap, place)."""

@@ -18,13 +18,17 @@ from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import SWING_MARGIN, OperatingPoint
 from ttfs_analog.blocks import describe, rebuild
+from ttfs_analog.chain import run
+from ttfs_analog.compiled import kernels_for
 from ttfs_analog.constraints import Constraints
 from ttfs_analog.functional import Deviations
-from ttfs_analog.layers import TTFSLayer
+from ttfs_analog.layers import TTFSLayer, TTFSLinear
 
 SCHEMA = "ttfs-analog/network/2"
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
+LARGE = 8_192
+"""Weights of fully connected layers from which on compiled kernels are worth their loading."""
 
 
 class TTFSNetwork(nn.Module):
@@ -52,10 +56,20 @@ class TTFSNetwork(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self._chain = tuple(blocks)  # the same modules: a ModuleList is slow to walk
         self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
+        self._tail = self._find_tail()
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.points: list[OperatingPoint] = []
         self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
         self.constraints: Constraints | None = None
+
+    def _find_tail(self) -> int:
+        """Where the fully connected layers at the end begin; -1: they are too few to be run as a chain."""
+        start, weights = len(self._chain), 0
+        for block in reversed(self._chain):
+            if not isinstance(block, TTFSLinear):
+                break
+            start, weights = start - 1, weights + block.weight.numel()
+        return start if weights >= LARGE else -1
 
     @property
     def layers(self) -> list[TTFSLayer]:
@@ -131,7 +145,11 @@ class TTFSNetwork(nn.Module):
         if limits is not None:
             x = limits.input(x)
         found: list[tuple[Tensor, Tensor]] = []
-        for block in self._chain:
+        for k, block in enumerate(self._chain):
+            if k == self._tail and (chips is not None or limits is not None):
+                sent = self._run_as_chain(x, len(found), chips)
+                if sent is not None:
+                    return [*found, *zip((x, *sent), sent, strict=False)]
             if isinstance(block, TTFSLayer):
                 n = len(found)
                 before = x
@@ -150,6 +168,33 @@ class TTFSNetwork(nn.Module):
         if x is not found[-1][1]:  # a read-out that is flattened afterwards
             found[-1] = (found[-1][0], x)
         return found
+
+    def _run_as_chain(
+        self, x: Tensor, start: int, chips: Sequence[Deviations] | None
+    ) -> tuple[Tensor, ...] | None:
+        """What the layers from the tail on send, by `ttfs_analog.chain`; None: it does not serve."""
+        limits, kernels = self.constraints, kernels_for(x)
+        if kernels is None or not (x.dim() == 2 or (x.dim() == 3 and len(x) == 1)):
+            return None
+        weights, biases, layers = [], [], []
+        for n, layer in enumerate(self._layers[start:], start):
+            devices = layer.devices(
+                None if chips is None else chips[n], None if limits is None else limits.grid(n)
+            )
+            weight, bias = layer.weight, layer.bias
+            if devices is None or weight.dtype != x.dtype or not weight.is_contiguous():
+                return None
+            weights.append(weight)
+            biases.append(bias)
+            layers.append(devices)
+
+        def send(n: int, z: Tensor) -> Tensor:
+            assert limits is not None
+            return limits.spikes(start + n, z, self._layers[start + n])
+
+        if chips is not None and x.dim() == 2:
+            x = x.unsqueeze(0)
+        return run(x, weights, biases, layers, send if limits and limits.move_spikes else None, kernels)
 
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""

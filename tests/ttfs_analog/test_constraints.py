@@ -217,7 +217,9 @@ def test_every_place_of_a_convolution_is_a_neuron(conv, scope, kind):
     layer = net.layers[0]
     middle = torch.full((5, 6, *layer.inside), layer.window_length / 2, dtype=F64)
     error = ((limits.spikes(0, middle, layer) - middle) / 1e-3).flatten(1)
-    assert len(error[0].unique()) == (1 if scope == "layer" else error.shape[1])
+    different = len(error[0].unique())
+    # of 2,400 draws from 65,536 values 43 find theirs taken, and 6 more or less
+    assert different == 1 if scope == "layer" else different > 0.97 * error.shape[1]
     assert bool((error[0] == error[1]).all()) == (kind == "frozen")
 
 
@@ -502,10 +504,10 @@ def test_a_copy_has_trials_of_its_own(toy, x):
 def test_the_state_of_the_trials_can_be_kept(toy, x):
     net = constrain(toy, x, [Jitter(0.1)], seed=6)
     net(x)
-    state = net.constraints.trial_state()
+    state = net.constraints.trials
     wanted = net(x)
     net(x)
-    net.constraints.set_trial_state(state)
+    net.constraints.trials = state
     assert torch.equal(net(x), wanted)
 
 

@@ -1,0 +1,148 @@
+"""Every compiled kernel against the torch operations that it stands for."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import hardtanh
+
+pytest.importorskip("numba")
+from ttfs_analog import kernels
+
+GRID = (1 / 0.25, 0.25, -4.0, 3.0)
+SHAPES = [(1, 1, 1), (2, 3, 5), (5, 7, 33), (16, 12, 100)]  # rows, neurons, inputs
+GRIDS = pytest.mark.parametrize("grid", [None, GRID])
+OWN = pytest.mark.parametrize("own", [False, True])
+PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+
+
+def normal(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def hold(weight, gain, grid):
+    if grid is not None:
+        inverse, unit, low, high = grid
+        weight = (weight * inverse).round().clamp(low, high) * unit
+    return weight if gain is None else weight * gain
+
+
+def release(grad, gain, grid, weight):
+    grad = grad if gain is None else grad * gain
+    if grid is None:
+        return grad
+    _, unit, low, high = grid
+    return torch.ops.aten.hardtanh_backward(grad, weight, low * unit, high * unit)
+
+
+def numbers(*tensors):
+    return [None if t is None else t.numpy() for t in tensors]
+
+
+@PRECISIONS
+@GRIDS
+@OWN
+@pytest.mark.parametrize("shape", SHAPES)
+def test_hold_and_release_are_exact(shape, own, grid, dtype):
+    _, n_out, n_in = shape
+    weight = 0.7 * normal(n_out, n_in, dtype=dtype)
+    weight[0, 0] = -1.0  # on the end of the grid
+    gain = 1 + normal(n_out, n_in, seed=1, dtype=dtype) if own else None
+    found = torch.empty_like(weight)
+    kernels.hold(*numbers(weight, gain), grid, found.numpy())
+    assert torch.equal(found, hold(weight, gain, grid))
+    grad = normal(n_out, n_in, seed=2, dtype=dtype)
+    wanted = release(grad, gain, grid, weight)
+    kernels.release(*numbers(grad, gain), grid, weight.numpy())
+    assert torch.equal(grad, wanted)
+    assert grid is None or grad[0, 0] == 0
+
+
+def deviating(n_out, kind, dtype):
+    gain = None if kind == "ideal" else 1 + 0.1 * normal(n_out, seed=3, dtype=dtype)
+    shift = None if kind == "ideal" else tuple(0.5 + normal(n_out, seed=s, dtype=dtype) for s in (4, 5))
+    return gain, shift
+
+
+def fire(q, bias, gain, shift, low, high):
+    threshold = bias if shift is None else shift[1] + bias * shift[0]
+    return hardtanh(threshold + (q if gain is None else q * gain), low, high)
+
+
+@PRECISIONS
+@pytest.mark.parametrize("kind", ["ideal", "deviating"])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.5), (-math.inf, math.inf)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fire_and_unfire_are_exact(shape, low, high, kind, dtype):
+    rows, n_out, _ = shape
+    q, bias = normal(rows, n_out, dtype=dtype), normal(n_out, seed=1, dtype=dtype)
+    gain, shift = deviating(n_out, kind, dtype)
+    arrays = None if shift is None else tuple(numbers(*shift))
+    z = torch.empty_like(q)
+    kernels.fire(*numbers(q, bias, gain), arrays, low, high, z.numpy())
+    assert torch.equal(z, fire(q, bias, gain, shift, low, high))
+    grad = normal(rows, n_out, seed=6, dtype=dtype)
+    by_q, by_bias = torch.empty_like(z), torch.empty_like(bias)
+    kernels.unfire(*numbers(grad, z, gain), arrays, low, high, *numbers(by_q, by_bias))
+    inside = torch.ops.aten.hardtanh_backward(grad, z, low, high)
+    assert torch.equal(by_q, inside if gain is None else inside * gain)
+    wanted = inside.sum(0) if shift is None else inside.sum(0) * shift[0]
+    # the sum of up to 16 numbers in another order
+    torch.testing.assert_close(by_bias, wanted, rtol=0, atol=40 * torch.finfo(dtype).eps)
+
+
+@PRECISIONS
+@GRIDS
+@OWN
+@pytest.mark.parametrize(("kind", "shape"), list(itertools.product(["ideal", "deviating"], SHAPES)))
+def test_few_rows_are_the_matrix_products(kind, shape, own, grid, dtype):
+    rows, n_out, n_in = shape
+    x, weight, bias = (
+        normal(rows, n_in, dtype=dtype),
+        0.7 * normal(n_out, n_in, seed=7),
+        normal(n_out, seed=1),
+    )
+    weight, bias = weight.to(dtype), bias.to(dtype)
+    own_gain = 1 + 0.1 * normal(n_out, n_in, seed=8, dtype=dtype) if own else None
+    gain, shift = deviating(n_out, kind, dtype)
+    arrays = None if shift is None else tuple(numbers(*shift))
+    z = torch.empty(rows, n_out, dtype=dtype)
+    kernels.respond(*numbers(x, weight, own_gain), grid, *numbers(bias, gain), arrays, 0.0, 1.5, z.numpy())
+    held = hold(weight, own_gain, grid)
+    close = 100 * torch.finfo(dtype).eps  # sums of 100 products of order 1
+    torch.testing.assert_close(z, fire(x @ held.t(), bias, gain, shift, 0.0, 1.5), rtol=0, atol=close)
+    by_q, by_weight = normal(rows, n_out, seed=9, dtype=dtype), normal(n_out, n_in, seed=10, dtype=dtype)
+    wanted = release(by_weight, own_gain, grid, weight)
+    by_x = torch.full_like(x, math.nan)
+    kernels.respond_backward(*numbers(by_q, weight, own_gain), grid, *numbers(by_x, by_weight))
+    torch.testing.assert_close(by_x, by_q @ held, rtol=0, atol=close)
+    torch.testing.assert_close(by_weight, wanted, rtol=4 * torch.finfo(dtype).eps, atol=0)
+
+
+def test_what_is_not_a_number_stays_so():
+    """A training that diverges has to show it."""
+    nan = np.full((1, 3), math.nan)
+    one, z = np.ones(3), np.zeros((1, 3))
+    kernels.fire(nan, one, one, (one, one), 0.0, 1.5, z)
+    assert np.isnan(z).all()
+    for grid in (None, GRID):
+        kernels.hold(nan, None, grid, z)
+        assert np.isnan(z).all()
+        z[:] = 0
+        kernels.respond(np.ones((1, 3)), np.vstack([nan] * 3), None, grid, one, one, None, 0.0, 1.5, z)
+        assert np.isnan(z).all()
+    kernels.unfire(nan, np.ones((1, 3)), one, None, 0.0, 1.5, z, one)
+    assert np.isnan(z).all()
+    assert np.isnan(one).all()
+
+
+def test_no_rows_give_no_activations():
+    empty = np.zeros((0, 3))
+    kernels.respond(empty, np.ones((2, 3)), None, GRID, np.ones(2), None, None, 0.0, 1.0, np.zeros((0, 2)))
+    by_weight = np.ones((2, 3))
+    kernels.respond_backward(np.zeros((0, 2)), np.ones((2, 3)), None, GRID, empty, by_weight)
+    assert not by_weight.any()  # weights of 1 are clipped at 0.75

@@ -1,0 +1,30 @@
+"""When the compiled kernels of `ttfs_analog.kernels` serve."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+THREADS = 4
+"""Threads beyond which torch's operations, which share their work, are left to do it."""
+
+
+def kernels_for(like: Tensor) -> ModuleType | None:
+    """`ttfs_analog.kernels`, where they serve a tensor of that kind; else None."""
+    if like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
+        return None
+    if torch.get_num_threads() > THREADS or torch.compiler.is_compiling():
+        return None
+    return _kernels()
+
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    try:
+        from ttfs_analog import kernels
+    except (ImportError, RuntimeError):  # numba is an extra, and wants a place to keep what it compiles
+        return None
+    return kernels

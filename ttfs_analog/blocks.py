@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ttfs_analog.layers import TTFSConv2d, TTFSLayer, TTFSLinear
+from ttfs_analog.convolutions import TTFSConv2d
+from ttfs_analog.layers import TTFSLayer, TTFSLinear
 from ttfs_analog.twin import Pool
 
 

@@ -31,9 +31,10 @@ from torch import Tensor, nn
 
 from circuits.errors import InputError
 from circuits.technology import Technology
+from ttfs_analog.convolutions import TTFSConv2d
 from ttfs_analog.datasets import Data, inputs_of
 from ttfs_analog.graph import Step, chain
-from ttfs_analog.layers import FORMS, TTFSConv2d, TTFSLayer, TTFSLinear
+from ttfs_analog.layers import FORMS, TTFSLayer, TTFSLinear
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.preprocessing import stages
 from ttfs_analog.rescaling import B_LOW, DELTA, rescale

@@ -17,14 +17,13 @@ from circuits.closed_form import trajectory_range
 from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import SWING_MARGIN, OperatingPoint
-from ttfs_analog.blocks import describe, rebuild
+from ttfs_analog import network_file
 from ttfs_analog.chain import run
 from ttfs_analog.compiled import kernels_for
 from ttfs_analog.constraints import Constraints
 from ttfs_analog.functional import Deviations
 from ttfs_analog.layers import TTFSLayer, TTFSLinear
 
-SCHEMA = "ttfs-analog/network/2"
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
 LARGE = 8_192
@@ -312,20 +311,7 @@ class TTFSNetwork(nn.Module):
 
     def save(self, path: str | Path) -> Path:
         """Write a checkpoint that `torch.load(weights_only=True)` reads."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {
-            **self.metadata,
-            "schema": SCHEMA,
-            "blocks": [describe(block) for block in self.blocks],
-            "input_shape": list(self.input_shape),
-            "constraints": None if self.constraints is None else self.constraints.to_dict(),
-            "dtype": str(self.like.dtype).removeprefix("torch."),
-            "operating_points": [json.loads(p.to_json()) for p in self.points],
-        }
-        with open(path, "wb") as file:
-            torch.save({"state_dict": self.state_dict(), "metadata": json.dumps(metadata)}, file)
-        return path
+        return network_file.write(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> TTFSNetwork:
@@ -336,45 +322,4 @@ class TTFSNetwork(nn.Module):
         InputError
             If the file is missing, is not a network, or holds values that are not finite.
         """
-        try:
-            content = torch.load(path, weights_only=True, map_location="cpu")
-            metadata = json.loads(content["metadata"])
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist; 'train' or 'convert' makes a network") from None
-        except IsADirectoryError:
-            raise InputError(f"{path} is a folder, not a network file") from None
-        except Exception:  # torch, zipfile and pickle raise many kinds
-            raise InputError(f"{path} is not a ttfs-analog network file, or is damaged") from None
-        if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
-            raise InputError(f"{path} does not have schema {SCHEMA!r}")
-        try:
-            net = _rebuild(metadata, content["state_dict"])
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{path} is not complete: {' '.join(str(error).split())[:200]}") from None
-        return net
-
-
-def _rebuild(metadata: dict[str, Any], state: dict[str, Tensor]) -> TTFSNetwork:
-    """A network from its description and its tensors."""
-    dtype = getattr(torch, metadata["dtype"])
-    own = ("schema", "dtype", "blocks", "input_shape", "constraints", "operating_points")
-    blocks = [rebuild(spec, dtype) for spec in metadata["blocks"]]
-    net = TTFSNetwork(
-        blocks, {k: v for k, v in metadata.items() if k not in own}, tuple(metadata["input_shape"])
-    )
-    net.load_state_dict(state)
-    for key, value in net.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise InputError(f"{key} holds values that are not finite")
-    net.points = [OperatingPoint(**p) for p in metadata["operating_points"]]
-    if net.points and len(net.points) != len(net.layers):
-        raise InputError(f"{len(net.points)} operating points for {len(net.layers)} layers")
-    if metadata["constraints"] is not None:
-        net.constraints = Constraints.from_dict(metadata["constraints"])
-    for n, layer in enumerate(net.layers):
-        if not float(layer.input_window) > 0 or (layer.spiking and not float(layer.window) > 0):
-            raise InputError(f"layer {n}: windows must be > 0")
-        layer.check_slopes(f"layer {n}")
-    return net
+        return network_file.read(cls, path)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,17 +81,21 @@ def send(x: Tensor, errors: int | Tensor | None, std: float, window: float, step
         Of the clock [tau_c]; 0: none.
     """
     sent = x.clone(memory_format=torch.contiguous_format)
-    with torch.no_grad():  # from here on as if nothing happened to the gradient
-        kernels = None if isinstance(errors, Tensor) or x.numel() < SMALL else kernels_for(x)
-        if kernels is not None:
-            numbers = sent.detach().view(-1).numpy()
-            key, std = (0, 0.0) if errors is None else (errors, std)
-            kernels.send(numbers, key, quantiles(x.dtype).numpy(), std, window, step)
-            return sent
-        if errors is not None:
-            errors = normals(errors, x.shape, x) if isinstance(errors, int) else errors
-            moved = (sent - errors * std).clamp_(0.0, window)
-            sent.copy_(torch.where(sent > 0, moved, sent))
-        if step > 0:
-            sent.div_(step).round_().mul_(step)
+    inside = sent.detach()  # shares memory: to the gradient nothing happens from here on
+    kernels = None if isinstance(errors, Tensor) or x.numel() < SMALL else kernels_for(x)
+    if kernels is not None:
+        key, std = (0, 0.0) if errors is None else (errors, std)
+        kernels.send(inside.view(-1).numpy(), key, _table(x.dtype), std, window, step)
+        return sent
+    if errors is not None:
+        errors = normals(errors, x.shape, x) if isinstance(errors, int) else errors
+        inside.copy_(torch.where(inside > 0, (inside - errors * std).clamp_(0.0, window), inside))
+    if step > 0:
+        inside.div_(step).round_().mul_(step)
     return sent
+
+
+@functools.cache
+def _table(dtype: torch.dtype) -> Any:
+    """`quantiles` for a kernel."""
+    return quantiles(dtype).numpy()

@@ -10,7 +10,8 @@ import torch
 from random_models import F64, close, images, lenet5, vgg
 from torch import nn
 
-from ttfs_analog.layers import FORMS, TTFSConv2d
+from ttfs_analog.convolutions import TTFSConv2d
+from ttfs_analog.layers import FORMS
 from ttfs_analog.mapping import agreement, convert, to_relu
 from ttfs_analog.network import TTFSNetwork
 from ttfs_analog.twin import Pool

@@ -9,8 +9,9 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from circuits.errors import InputError
+from ttfs_analog.convolutions import TTFSConv2d
 from ttfs_analog.functional import Deviations, fire, gradients, jacobian
-from ttfs_analog.layers import FORMS, TRACKED, TTFSConv2d, TTFSLinear
+from ttfs_analog.layers import FORMS, TRACKED, TTFSLinear
 from ttfs_analog.mapping import convert
 
 WINDOW = 1.2

@@ -11,8 +11,9 @@ from torch import nn
 
 from circuits.blocks import alpha as block
 from circuits.layer import LayerMismatch
+from ttfs_analog.convolutions import TTFSConv2d
 from ttfs_analog.functional import Deviations
-from ttfs_analog.layers import FORMS, TTFSConv2d
+from ttfs_analog.layers import FORMS
 from ttfs_analog.mapping import convert, to_relu
 from ttfs_analog.stage import pair
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ttfs_analog.fused import Devices, by_charge, respond
+from ttfs_analog.fused import Devices, respond
 
 FEW = 16
 """Rows up to which a kernel that holds weights as it goes is faster than a pass and a matrix product."""
@@ -33,8 +33,8 @@ def run(
 
     Parameters
     ----------
-    x : Tensor, shape (batch, in) or (1, batch, in)
-        On the CPU, as everything else. What comes back has as many dimensions.
+    x : Tensor, shape (batch, in)
+        On the CPU, as everything else.
     weights, biases : sequence of Tensor
         W and D, shapes (out, in) and (out,).
     send : function of (position, activations of shape (batch, out)), optional
@@ -56,16 +56,16 @@ class _Chain(torch.autograd.Function):
         *leaves: Tensor,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.layers, ctx.kernels, ctx.lead = layers, kernels, x.dim() == 3
+        ctx.layers, ctx.kernels = layers, kernels
         wanted, count = any(ctx.needs_input_grad), len(layers)
-        x = (x[0] if ctx.lead else x).contiguous()
+        x = x.contiguous()
         between: list[Tensor | None] = [x]
         sent = []
         for n, devices in enumerate(layers):
             z, held = _forward(kernels, x, leaves[n], leaves[count + n], devices)
             x = z if send is None or devices.window is None else send(n, z)
             between += [z, held if wanted else None, x]
-            sent.append(x.unsqueeze(0) if ctx.lead else x)
+            sent.append(x)
         ctx.save_for_backward(*leaves, *between)
         return tuple(sent)
 
@@ -73,8 +73,6 @@ class _Chain(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         count = len(ctx.layers)
         leaves, between = ctx.saved_tensors[: 2 * count], ctx.saved_tensors[2 * count :]
-        if ctx.lead:
-            grads = tuple(None if g is None else g[0] for g in grads)
         if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
             return _again(ctx, leaves, between, grads)
         by_weight: list[Tensor | None] = [None] * count
@@ -89,8 +87,6 @@ class _Chain(torch.autograd.Function):
                 grad, by_weight[n], by_bias[n] = _backward(
                     ctx.kernels, grad, x, z, leaves[n], held, ctx.layers[n], inwards
                 )
-        if grad is not None and ctx.lead:
-            grad = grad.unsqueeze(0)
         return (grad, None, None, None, *by_weight, *by_bias)
 
 
@@ -128,8 +124,10 @@ def _backward(
     inwards: bool,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """Gradients by x (if inwards), weight and bias."""
-    by_q, by_bias = by_charge(kernels, grad, z, devices)
-    synapse_gain, grid = devices.numbers[4:]
+    gain, shift, low, high, synapse_gain, grid = devices.numbers
+    by_q, by_bias = torch.empty_like(z), torch.empty(z.shape[1], dtype=z.dtype)
+    numbers = grad.contiguous().numpy(), z.numpy(), gain, shift, low, high
+    kernels.unfire(*numbers, by_q.numpy(), by_bias.numpy())
     by_weight = torch.mm(by_q.t(), x)
     by_x = torch.mm(by_q, held) if inwards and held is not None else None
     if grid is not None or synapse_gain is not None:

@@ -11,17 +11,12 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import hardtanh, linear
 
-from ttfs_analog.compiled import kernels_for
-
-SMALL = 4096
-"""Numbers below which a kernel is not worth its loading."""
 hardtanh_backward = torch.ops.aten.hardtanh_backward.default  # its name alone is searched for anew
 
 
@@ -49,12 +44,7 @@ class _Rounded(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:
         ctx.save_for_backward(weight)
         ctx.grid = grid
-        kernels = kernels_for(weight) if weight.numel() >= SMALL and weight.is_contiguous() else None
-        if kernels is None:
-            return (weight * (1.0 / grid.unit)).round_().clamp_(-grid.top, grid.top - 1).mul_(grid.unit)
-        held = torch.empty_like(weight)
-        kernels.hold(weight.detach().flatten(1).numpy(), None, grid.numbers, held.flatten(1).numpy())
-        return held
+        return (weight * (1.0 / grid.unit)).round_().clamp_(-grid.top, grid.top - 1).mul_(grid.unit)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -126,43 +116,6 @@ def respond(x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor
 
 def fired(q: Tensor, bias: Tensor, devices: Devices) -> Tensor:
     """Activations of neurons with charge q, shape (..., neuron), D of shape (neuron,) and gains g."""
-    kernels = kernels_for(q) if q.numel() >= SMALL else None
-    if kernels is not None:
-        return _Fired.apply(q, bias, devices, kernels)
     assert devices.gain is not None
     z = torch.addcmul(devices.threshold(bias), q, devices.gain)
     return z if devices.window is None else hardtanh(z, 0.0, devices.window)
-
-
-class _Fired(torch.autograd.Function):
-    """`fired` in one pass over the charges, and one over their gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, bias: Tensor, devices: Devices, kernels: ModuleType) -> Tensor:
-        q = q.contiguous()
-        z = torch.empty_like(q)
-        rows = q.detach().view(-1, len(bias)).numpy(), bias.detach().numpy()
-        kernels.fire(*rows, *devices.numbers[:4], z.view(-1, len(bias)).numpy())
-        ctx.save_for_backward(z)
-        ctx.devices, ctx.kernels = devices, kernels
-        return z
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (z,) = ctx.saved_tensors
-        rows = z.view(-1, z.shape[-1])
-        by_q, by_bias = by_charge(ctx.kernels, grad.reshape(rows.shape), rows, ctx.devices)
-        return by_q.view(z.shape), by_bias, None, None
-
-
-def by_charge(kernels: ModuleType, grad: Tensor, z: Tensor, devices: Devices) -> tuple[Tensor, Tensor]:
-    """Gradients by q and by D from that by z, all of shape (row, neuron) but for D's."""
-    if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
-        low, high = devices.numbers[2:4]
-        inside = grad * ((z > low) & (z < high))
-        by_q = inside if devices.gain is None else inside * devices.gain
-        by_bias = inside.sum(0)
-        return by_q, by_bias if devices.shift_gain is None else by_bias * devices.shift_gain
-    by_q, by_bias = torch.empty_like(z), torch.empty(z.shape[1], dtype=z.dtype)
-    kernels.unfire(grad.contiguous().numpy(), z.numpy(), *devices.numbers[:4], by_q.numpy(), by_bias.numpy())
-    return by_q, by_bias

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,11 +23,12 @@ from ttfs_analog.chain import run
 from ttfs_analog.compiled import kernels_for
 from ttfs_analog.constraints import Constraints
 from ttfs_analog.functional import Deviations
+from ttfs_analog.fused import Devices
 from ttfs_analog.layers import TTFSLayer, TTFSLinear
 
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
-LARGE = 8_192
+LARGE = 16384
 """Weights of fully connected layers from which on compiled kernels are worth their loading."""
 
 
@@ -139,61 +141,71 @@ class TTFSNetwork(nn.Module):
 
     def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[tuple[Tensor, Tensor]]:
         """Input and output of every layer of neurons."""
-        x = self.shaped(x)
-        limits = self.constraints
+        x, limits = self.shaped(x), self.constraints
         if limits is not None:
             x = limits.input(x)
+        one = self._one_chip(x, chips)
         found: list[tuple[Tensor, Tensor]] = []
         for k, block in enumerate(self._chain):
-            if k == self._tail and (chips is not None or limits is not None):
-                sent = self._run_as_chain(x, len(found), chips)
-                if sent is not None:
-                    return [*found, *zip((x, *sent), sent, strict=False)]
             if isinstance(block, TTFSLayer):
                 n = len(found)
-                before = x
-                x = block(
-                    before,
-                    None if chips is None else chips[n],
-                    grid=None if limits is None else limits.grid(n),
-                )
+                if k == self._tail and one is not None and (kernels := self._chain_kernels(x)):
+                    sent = self._run_tail(x, n, one, kernels)
+                    found += zip((x, *sent), sent, strict=False)
+                    break
+                if one is not None:
+                    after = block.respond(x, block.weight, one[n])
+                else:
+                    grid = None if limits is None else limits.grid(n)
+                    after = block(x, None if chips is None else chips[n], grid=grid)
                 if limits is not None and block.spiking:
-                    x = limits.spikes(n, x, block)
-                found.append((before, x))
+                    after = limits.spikes(n, after, block)
+                found.append((x, after))
+                x = after
             elif isinstance(block, nn.Flatten):
                 x = x.flatten(-3)
+                if len(found) == len(self._layers):  # of a read-out
+                    found[-1] = (found[-1][0], x)
             else:
                 x = block(x)
-        if x is not found[-1][1]:  # a read-out that is flattened afterwards
-            found[-1] = (found[-1][0], x)
-        return found
+        if one is None or chips is None:
+            return found
+        return [(v.unsqueeze(0) if n else v, after.unsqueeze(0)) for n, (v, after) in enumerate(found)]
 
-    def _run_as_chain(
-        self, x: Tensor, start: int, chips: Sequence[Deviations] | None
-    ) -> tuple[Tensor, ...] | None:
-        """What the layers from the tail on send, by `ttfs_analog.chain`; None: it does not serve."""
-        limits, kernels = self.constraints, kernels_for(x)
-        if kernels is None or not (x.dim() == 2 or (x.dim() == 3 and len(x) == 1)):
+    def _one_chip(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Devices] | None:
+        """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
+        limits = self.constraints
+        if (chips is None and limits is None) or x.dim() not in (2, 4):
             return None
-        weights, biases, layers = [], [], []
-        for n, layer in enumerate(self._layers[start:], start):
+        found = []
+        for n, layer in enumerate(self._layers):
             devices = layer.devices(
                 None if chips is None else chips[n], None if limits is None else limits.grid(n)
             )
-            weight, bias = layer.weight, layer.bias
-            if devices is None or weight.dtype != x.dtype or not weight.is_contiguous():
+            if devices is None:
                 return None
-            weights.append(weight)
-            biases.append(bias)
-            layers.append(devices)
+            found.append(devices)
+        return found
+
+    def _chain_kernels(self, x: Tensor) -> ModuleType | None:
+        """The kernels, if the tail can run by them."""
+        kernels = kernels_for(x)
+        weights = [layer.weight for layer in self._layers[-(len(self._chain) - self._tail) :]]
+        return kernels if all(w.dtype == x.dtype and w.is_contiguous() for w in weights) else None
+
+    def _run_tail(
+        self, x: Tensor, start: int, devices: list[Devices], kernels: ModuleType
+    ) -> tuple[Tensor, ...]:
+        """What the layers from the tail on send."""
+        limits, layers = self.constraints, self._layers[start:]
 
         def send(n: int, z: Tensor) -> Tensor:
             assert limits is not None
-            return limits.spikes(start + n, z, self._layers[start + n])
+            return limits.spikes(start + n, z, layers[n])
 
-        if chips is not None and x.dim() == 2:
-            x = x.unsqueeze(0)
-        return run(x, weights, biases, layers, send if limits and limits.move_spikes else None, kernels)
+        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
+        moved = limits is not None and limits.move_spikes
+        return run(x, weights, biases, devices[start:], send if moved else None, kernels)
 
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""

@@ -7,8 +7,7 @@ import itertools
 import pytest
 import torch
 
-from ttfs_analog import compiled, fused
-from ttfs_analog.fused import Devices, Grid, fired, respond, rounded
+from ttfs_analog.fused import Devices, Grid, respond, rounded
 from ttfs_analog.layers import TTFSLinear
 
 F64 = torch.float64
@@ -50,17 +49,6 @@ def formula(x, weight, bias, devices):
     return z if devices.window is None else z.clamp(0, devices.window)
 
 
-@pytest.fixture(params=[False, True], ids=["torch", "kernels"])
-def swift(request, monkeypatch):
-    """With kernels at any size, and without them."""
-    if request.param:
-        pytest.importorskip("numba")
-        monkeypatch.setattr(fused, "SMALL", 0)
-    else:
-        monkeypatch.setattr(compiled, "_kernels", lambda: None)
-
-
-@pytest.mark.usefixtures("swift")
 @pytest.mark.parametrize(("window", "grid", "kind"), CASES)
 @pytest.mark.parametrize("lead", [(), (1,), (3,)])
 def test_values_are_the_formula(window, grid, kind, lead):
@@ -69,7 +57,6 @@ def test_values_are_the_formula(window, grid, kind, lead):
     torch.testing.assert_close(respond(*leaves, devices), formula(*leaves, devices), rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.usefixtures("swift")
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck_of_inputs_and_thresholds_under_a_grid(kind):
     devices, (x, weight, bias) = problem(1.5, GRID, kind)
@@ -81,7 +68,6 @@ def test_gradcheck_of_inputs_and_thresholds_under_a_grid(kind):
     )
 
 
-@pytest.mark.usefixtures("swift")
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradcheck_of_weights_and_second_derivatives(kind):
     devices, leaves = problem(1.5, None, kind)
@@ -91,7 +77,6 @@ def test_gradcheck_of_weights_and_second_derivatives(kind):
     )
 
 
-@pytest.mark.usefixtures("swift")
 def test_gradients_pass_the_grid_where_it_does_not_clip():
     weight = (0.7 * normal(7, 5)).requires_grad_()
     up = normal(7, 5, seed=1)
@@ -102,18 +87,6 @@ def test_gradients_pass_the_grid_where_it_does_not_clip():
     inside = (weight > low) & (weight < high)
     assert 0 < int(inside.sum()) < inside.numel()
     assert torch.equal(weight.grad, up * inside)
-
-
-@pytest.mark.usefixtures("swift")
-def test_charges_need_not_be_contiguous():
-    devices = deviating(1.5, None, "neurons")
-    q, bias = normal(7, 6).t().requires_grad_(), normal(7, seed=6)
-    z = fired(q, bias, devices)
-    wanted = (q * devices.gain + devices.offset + devices.shift_gain * bias).clamp(0, 1.5)
-    torch.testing.assert_close(z, wanted, rtol=1e-14, atol=1e-15)
-    up = normal(7, 6, seed=8).t()
-    found, plain = (torch.autograd.grad(v, q, up, retain_graph=True)[0] for v in (z, wanted))
-    torch.testing.assert_close(found, plain, rtol=1e-14, atol=1e-15)
 
 
 def test_a_layer_follows_its_grid_and_its_window():

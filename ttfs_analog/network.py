@@ -182,7 +182,9 @@ class TTFSNetwork(nn.Module):
             devices = layer.devices(
                 None if chips is None else chips[n], None if limits is None else limits.grid(n)
             )
-            if devices is None:
+            if (
+                devices is None or layer._forward_hooks or layer._forward_pre_hooks
+            ):  # hooks want the layer itself
                 return None
             found.append(devices)
         return found

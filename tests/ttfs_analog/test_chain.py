@@ -173,6 +173,16 @@ def test_it_serves_where_it_can_and_only_there(make_relu, count, make_noise):
     assert count == [3]
 
 
+def test_hooks_of_layers_are_called(make_relu, count):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
+    wanted, seen = net(x), []
+    net.layers[1].register_forward_hook(lambda layer, given, found: seen.append(found))
+    torch.testing.assert_close(net(x), wanted, rtol=1e-12, atol=1e-13)
+    assert len(seen) == 1
+    assert count == [3]
+
+
 def test_small_networks_load_no_kernels(make_relu, monkeypatch):
     x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
     net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])

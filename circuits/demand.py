@@ -84,25 +84,6 @@ def propagate(layers: Sequence[Layer], x: Array) -> Iterator[Array]:
         x = np.where(np.isfinite(delay), layer.window - delay, 0.0)
 
 
-def with_bias_synapse(layer: Layer, x: Array) -> tuple[Layer, Array]:
-    r"""The same layer with one threshold for all neurons, the median; a last synapse makes up for it.
-
-    .. math:: W_{bias,i} = (\vartheta_{ref} - \vartheta_i) / t_{min}
-
-    It is on from the start of phase 1: its input is x = t_min. Read-out neurons get their constant drive
-    from it.
-    """
-    if layer.spiking and np.ptp(layer.slope) > 0:
-        raise InputError(
-            "one threshold for a layer needs one slope B; give its neurons thresholds of their own"
-        )
-    reference = float(np.median(layer.theta))
-    column = (reference - layer.theta) / layer.t_min if layer.spiking else layer.drive
-    bias = np.full(layer.n_out, layer.window - reference / layer.slope[0] if layer.spiking else 0.0)
-    wide = dataclasses.replace(layer, weights=np.column_stack([layer.weights, column]), bias=bias)
-    return wide, np.column_stack([x, np.full(len(x), layer.t_min)])
-
-
 def in_units(layer: Layer, units: int) -> tuple[Layer, float]:
     """Weights and slopes in whole unit devices, thresholds kept, and the largest change."""
     weights = np.rint(layer.weights * units) / units

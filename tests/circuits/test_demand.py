@@ -1,4 +1,4 @@
-"""What a layer asks of its circuit: partial sums, whole unit devices, one threshold with a bias synapse."""
+"""What a layer asks of its circuit: partial sums, whole unit devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuits.closed_form import respond
-from circuits.demand import BEYOND, Demand, activations, choose_units, in_units, propagate, with_bias_synapse
+from circuits.demand import BEYOND, Demand, activations, choose_units, in_units, propagate
 from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import OperatingPoint
@@ -71,32 +71,6 @@ def test_finer_weights_take_more_unit_devices():
     assert choose_units(layer([[0.5]]), x, 8, 64, 0.01) == 8
     assert choose_units(layer([[0.5 + 1 / 32]]), x, 8, 64, 0.01) == 32
     assert choose_units(layer([[0.5 + 1 / 96]]), x, 8, 64, 1e-6) == 64  # the most there are
-
-
-@FEW
-@given(st.integers(0, 10**6))
-def test_a_bias_synapse_makes_up_for_one_common_threshold(seed):
-    """The same spikes: the closed form of both layers, to rounding."""
-    one, x = random(seed)
-    wide, more = with_bias_synapse(one, x)
-    assert np.ptp(wide.theta) < 1e-12
-    for a, b in zip(x, more, strict=True):
-        before = respond(one, np.where(a > 0, 1.0 - a, np.inf), OperatingPoint()).delay[0]
-        after = respond(wide, np.where(b > 0, 1.0 - b, np.inf), OperatingPoint()).delay[0]
-        np.testing.assert_allclose(after, before, rtol=0, atol=1e-11)
-
-
-def test_a_bias_synapse_is_part_of_the_partial_sums():
-    one = layer([[0.5], [0.5]], bias=[1.5, -0.5])
-    wide, x = with_bias_synapse(one, np.array([[0.2]]))
-    assert Demand.of(wide, x).low[1] <= -0.9
-    assert Demand.of(one, np.array([[0.2]])).low[1] == 0
-
-
-def test_a_bias_synapse_needs_one_slope():
-    one = dataclasses.replace(layer([[0.5], [0.5]]), slope=np.array([1.0, 2.0]))
-    with pytest.raises(InputError, match="one slope B"):
-        with_bias_synapse(one, np.array([[0.2]]))
 
 
 def test_activations_of_silent_inputs_are_zero():

@@ -34,7 +34,7 @@ def run(
     Parameters
     ----------
     x : Tensor, shape (batch, in)
-        On the CPU, as everything else.
+        On the CPU and of one dtype, as everything else; kernels check no shapes.
     weights, biases : sequence of Tensor
         W and D, shapes (out, in) and (out,).
     send : function of (position, activations of shape (batch, out)), optional
@@ -42,7 +42,7 @@ def run(
     kernels : module
         `ttfs_analog.kernels`
     """
-    return _Chain.apply(x, layers, send, kernels, *weights, *biases)
+    return _Chain.apply(x.contiguous(), layers, send, kernels, *weights, *biases)
 
 
 class _Chain(torch.autograd.Function):
@@ -58,7 +58,6 @@ class _Chain(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.layers, ctx.kernels = layers, kernels
         wanted, count = any(ctx.needs_input_grad), len(layers)
-        x = x.contiguous()
         between: list[Tensor | None] = [x]
         sent = []
         for n, devices in enumerate(layers):

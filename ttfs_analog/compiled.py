@@ -1,8 +1,13 @@
-"""When the compiled kernels of `ttfs_analog.kernels` serve."""
+"""When the compiled kernels of `ttfs_analog.kernels` serve.
+
+They do not under torch.compile, torch.func and autocast, which have to see every operation. They compute no
+forward-mode and no batched gradients: TTFS_ANALOG_KERNELS=0 in the environment turns them off.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
 from types import ModuleType
 
 import torch
@@ -14,15 +19,19 @@ THREADS = 4
 
 def kernels_for(like: Tensor) -> ModuleType | None:
     """`ttfs_analog.kernels`, where they serve a tensor of that kind; else None."""
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return None
     if like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
         return None
-    if torch.get_num_threads() > THREADS or torch.compiler.is_compiling():
+    if torch.get_num_threads() > THREADS or torch.is_autocast_enabled("cpu"):
         return None
     return _kernels()
 
 
 @functools.cache
 def _kernels() -> ModuleType | None:
+    if os.environ.get("TTFS_ANALOG_KERNELS") == "0":
+        return None
     try:
         from ttfs_analog import kernels
     except (ImportError, RuntimeError):  # numba is an extra, and wants a place to keep what it compiles

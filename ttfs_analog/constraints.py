@@ -150,9 +150,17 @@ class Constraints:
 
     def restart(self, seed: int) -> None:
         """Start the trials again: the same seed gives the same jitter."""
-        self.trials = 0  #: drawn so far: for a checkpoint
+        self._trials = 0
         self._frozen: dict[tuple[Any, ...], Tensor] = {}
         self._trial_seed = seed
+
+    def trial_state(self) -> tuple[int, int]:
+        """Seed of the trials and how many there were: for a checkpoint."""
+        return self._trial_seed, self._trials
+
+    def set_trial_state(self, state: tuple[int, int]) -> None:
+        """Go on from `trial_state`."""
+        self._trial_seed, self._trials = state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Constraints:
         return Constraints(copy.deepcopy(self.parts, memo), self.seed)
@@ -199,12 +207,14 @@ class Constraints:
         return self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
 
     def _times(self, n: int, x: Tensor, window: float) -> Tensor:
-        jitter = self.jitter if self.jitter is not None and self.jitter.std > 0 else None
-        if jitter is None and self.steps is None:
-            return x
-        errors = None if jitter is None else self._errors(n, x, jitter)
         step = window / self.steps.steps if self.steps else 0.0
-        return send(x, errors, jitter.std if jitter else 0.0, window, step)
+        if self.jitter is not None and self.jitter.std > 0:
+            return self._jittered(n, x, self.jitter, window, step)
+        return send(x, None, 0.0, window, step) if step else x
+
+    @torch.compiler.disable  # a key of its own for every call
+    def _jittered(self, n: int, x: Tensor, jitter: Jitter, window: float, step: float) -> Tensor:
+        return send(x, self._errors(n, x, jitter), jitter.std, window, step)
 
     def _errors(self, n: int, x: Tensor, jitter: Jitter) -> int | Tensor:
         """Errors of spike times in units of their std; frozen ones are those of the neurons."""
@@ -216,8 +226,8 @@ class Constraints:
                 shape = place if jitter.scope == "neuron" else (1,)
                 self._frozen[key] = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
             return self._frozen[key]
-        self.trials += 1
-        stream = hash_of(self._trial_seed, self.trials)
+        self._trials += 1
+        stream = hash_of(self._trial_seed, self._trials)
         if jitter.scope == "neuron":
             return stream
         trials = x.shape[: x.dim() - len(place)]
@@ -226,4 +236,4 @@ class Constraints:
 
 def hash_of(seed: int, n: int) -> int:
     """One seed for layer n of `seed`."""
-    return (seed * 1_000_003 + n + 7) % (2**63)
+    return (seed * 0x5851F42D4C957F2D + n + 7) % (2**63)

@@ -1,4 +1,4 @@
-r"""A fully connected layer of real devices as one product.
+r"""A layer of one chip's devices as one product, fully connected or convolutional.
 
 .. math:: z_i = g_i \sum_j W_{ij} (1+e_{ij}) x_j + h_i D_i + o_i, \qquad x_i = \mathrm{clip}(z_i, 0, T)
 

@@ -195,7 +195,7 @@ class TTFSLayer(nn.Module):
         if deviations is not None or grid is not None:
             devices = self.devices(deviations, grid)
             if devices is not None:
-                if deviations is not None and x.dim() in (2, 4):  # the chip dimension
+                if deviations is not None and x.dim() == (4 if self.inside else 2):  # the chip dimension
                     x = x.unsqueeze(0)
                 return self.respond(x, weight, devices)
             if grid is not None:
@@ -226,12 +226,14 @@ class TTFSLayer(nn.Module):
             devices = Devices(window, grid) if self._unit or not self.spiking else None
         elif self.inside and deviations.synapse is not None:
             pass
-        elif len(deviations.slope) == 1 and _frozen(deviations):
-            gain, shift_gain, offset = (v.flatten() for v in self._fold(deviations, self.weight))
+        elif len(deviations.slope) == 1 and _frozen(deviations, self.weight.dtype):
+            folded = self._fold(deviations, self.weight)
+            gain, shift_gain, offset = (v.flatten().expand(self.n_out).contiguous() for v in folded)
             if deviations.synapse is None:
                 devices = Devices(window, grid, gain, shift_gain, offset)
             else:
                 own = (1.0 + deviations.synapse[0]) * gain.unsqueeze(1)
+                own = own.expand(self.weight.shape).contiguous()
                 devices = Devices(window, grid, None, shift_gain, offset, own)
         if not torch.is_inference_mode_enabled():
             self._kept = (deviations, grid, self._window, devices)
@@ -285,9 +287,9 @@ class TTFSLayer(nn.Module):
         return f"{'x'.join(map(str, self.weight.shape[::-1]))}, {kind}, form={self.form}"
 
 
-def _frozen(deviations: Deviations) -> bool:
-    """Whether nobody asks for gradients of the deviations."""
-    return not any(v is not None and v.requires_grad for v in deviations)
+def _frozen(deviations: Deviations, dtype: torch.dtype | None = None) -> bool:
+    """Whether nobody asks for gradients of the deviations, and they have that dtype."""
+    return all(v is None or (not v.requires_grad and (dtype is None or v.dtype == dtype)) for v in deviations)
 
 
 class TTFSLinear(TTFSLayer):

@@ -149,7 +149,7 @@ class TTFSNetwork(nn.Module):
         for k, block in enumerate(self._chain):
             if isinstance(block, TTFSLayer):
                 n = len(found)
-                if k == self._tail and one is not None and (kernels := self._chain_kernels(x)):
+                if k == self._tail and one is not None and (kernels := self._tail_kernels(x)):
                     sent = self._run_tail(x, n, one, kernels)
                     found += zip((x, *sent), sent, strict=False)
                     break
@@ -175,7 +175,9 @@ class TTFSNetwork(nn.Module):
     def _one_chip(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Devices] | None:
         """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
         limits = self.constraints
-        if (chips is None and limits is None) or x.dim() not in (2, 4):
+        if (chips is None and limits is None) or torch.compiler.is_compiling():
+            return None
+        if x.dim() != (4 if self._layers[0].inside else 2):
             return None
         found = []
         for n, layer in enumerate(self._layers):
@@ -189,11 +191,18 @@ class TTFSNetwork(nn.Module):
             found.append(devices)
         return found
 
-    def _chain_kernels(self, x: Tensor) -> ModuleType | None:
-        """The kernels, if the tail can run by them."""
+    def _tail_kernels(self, x: Tensor) -> ModuleType | None:
+        """The kernels, if the layers from the tail on can run by them."""
         kernels = kernels_for(x)
-        weights = [layer.weight for layer in self._layers[-(len(self._chain) - self._tail) :]]
-        return kernels if all(w.dtype == x.dtype and w.is_contiguous() for w in weights) else None
+        if kernels is None or x.dim() != 2:
+            return None
+        width = x.shape[1]
+        for layer in self._layers[-(len(self._chain) - self._tail) :]:
+            w = layer.weight
+            if w.shape[1] != width or not w.dtype == x.dtype == layer.bias.dtype or not w.is_contiguous():
+                return None
+            width = w.shape[0]
+        return kernels
 
     def _run_tail(
         self, x: Tensor, start: int, devices: list[Devices], kernels: ModuleType
@@ -212,7 +221,7 @@ class TTFSNetwork(nn.Module):
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""
         shape = self.input_shape
-        if len(shape) == 1 and x.dim() == 4 and x.shape[-1] != shape[0]:
+        if len(shape) == 1 and x.dim() == 4 and (x.shape[-1] != shape[0] or x.shape[1:3] == (1, 1)):
             return x.flatten(1)
         if len(shape) == 1 or tuple(x.shape[-len(shape) :]) == shape:
             return x

@@ -81,17 +81,17 @@ def send(x: Tensor, errors: int | Tensor | None, std: float, window: float, step
         Of the clock [tau_c]; 0: none.
     """
     sent = x.clone(memory_format=torch.contiguous_format)
-    inside = sent.detach()  # shares memory: to the gradient nothing happens from here on
     kernels = None if isinstance(errors, Tensor) or x.numel() < SMALL else kernels_for(x)
     if kernels is not None:
         key, std = (0, 0.0) if errors is None else (errors, std)
-        kernels.send(inside.view(-1).numpy(), key, _table(x.dtype), std, window, step)
+        kernels.send(sent.detach().view(-1).numpy(), key, _table(x.dtype), std, window, step)
         return sent
-    if errors is not None:
-        errors = normals(errors, x.shape, x) if isinstance(errors, int) else errors
-        inside.copy_(torch.where(inside > 0, (inside - errors * std).clamp_(0.0, window), inside))
-    if step > 0:
-        inside.div_(step).round_().mul_(step)
+    with torch.no_grad():  # as if nothing happened to the gradient
+        if errors is not None:
+            errors = normals(errors, x.shape, x) if isinstance(errors, int) else errors
+            sent.copy_(torch.where(sent > 0, (sent - errors * std).clamp_(0.0, window), sent))
+        if step > 0:
+            sent.div_(step).round_().mul_(step)
     return sent
 
 

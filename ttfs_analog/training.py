@@ -220,7 +220,7 @@ def optimize(
         if chances is not None:
             chances.set_state(state["chances"])
         if isinstance(model, TTFSNetwork) and model.constraints:
-            model.constraints.trials = state["trials"]
+            model.constraints.set_trial_state(state["trials"])
         first, skip, total, history = state["epoch"], state["step"], state["total"], state["history"]
     saved = time.monotonic()
     threads = torch.get_num_threads()
@@ -301,7 +301,7 @@ def _write(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
-        "trials": limits.trials if limits else 0,
+        "trials": limits.trial_state() if limits else (0, 0),
     }
     part = file.with_name(file.name + ".part")
     with open(part, "wb") as out:
@@ -314,7 +314,8 @@ def _read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
         state = torch.load(file, weights_only=True)
         given = state["recipe"]
         same = state["fingerprint"] == fingerprint
-        state["trials"] = int(state["trials"])
+        seed, trials = state["trials"]
+        state["trials"] = int(seed), int(trials)
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
     other = [k for k, v in asdict(recipe).items() if given.get(k) != v]

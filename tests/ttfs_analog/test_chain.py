@@ -110,16 +110,18 @@ def test_any_output_may_have_a_gradient_and_so_may_inputs(make_relu, monkeypatch
 
 
 @pytest.mark.parametrize("chip", CHIPS)
-def test_gradients_have_gradients(make_relu, count, monkeypatch, chip):
+def test_gradients_have_gradients_by_any_input(make_relu, count, monkeypatch, chip):
     x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
     net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, PARTS["all"], seed=4)
     deviations = chip_of(net, chip)
+    part = x[:9].t().contiguous().t().requires_grad_()  # not contiguous
+    leaves = [part, *net.parameters()]
 
     def second():
         net.constraints.restart(4)
-        loss = net(x[:9], deviations).square().sum()
-        first = torch.autograd.grad(loss, list(net.parameters()), create_graph=True)
-        return torch.autograd.grad(sum(g.square().sum() for g in first), list(net.parameters()))
+        loss = net(part, deviations).square().sum()
+        first = torch.autograd.grad(loss, leaves, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
 
     fast = second()
     monkeypatch.setattr(compiled, "_kernels", lambda: None)
@@ -140,15 +142,12 @@ def test_two_passes_before_a_backward_pass_do_not_meet(make_relu, count):
     assert count == [3, 3, 3]
 
 
-@pytest.mark.parametrize("parts", ["none", "all"])
-@pytest.mark.parametrize("chip", ["none", "neurons"])
+@pytest.mark.parametrize(("parts", "chip"), [("none", "neurons"), ("all", "none"), ("all", "neurons")])
 def test_the_end_of_a_convolutional_network(monkeypatch, count, parts, chip):
     x = images(3, 12, 1, 20, 20)
     net = convert(lenet5(1), x)
     if PARTS[parts]:
         net = constrain(net, x, PARTS[parts], seed=4)
-    elif chip == "none":
-        return
     compare(monkeypatch, net, x, chip_of(net, chip), set(range(len(net.layers))))
     tail = sum(not layer.inside for layer in net.layers)
     assert set(count) == {tail}
@@ -183,7 +182,7 @@ def test_hooks_of_layers_are_called(make_relu, count):
     assert count == [3]
 
 
-def test_small_networks_load_no_kernels(make_relu, monkeypatch):
+def test_small_networks_run_layer_by_layer(make_relu, monkeypatch):
     x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
     net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
     monkeypatch.setattr(network, "run", None)  # would fail
@@ -206,3 +205,73 @@ def test_training_ends_at_the_same_weights(make_relu, count, monkeypatch, dtype)
     for a, b in zip(*ends, strict=True):
         # a weight may leave its step of the grid in one run a rounding error earlier; none does here
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-10)
+
+
+def test_what_does_not_fit_is_refused_by_torch(make_relu, count):
+    """Kernels check no shapes."""
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
+    for wrong in (x[:4, :5], torch.rand(4, 8, dtype=F64)):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            net(wrong)
+    zero = [torch.zeros(1, layer.n_out, dtype=F64) for layer in net.layers]
+    chip = [Deviations(None, z, z, z) for z in zero]
+    chip[1] = Deviations(None, *[torch.zeros(1, 5, dtype=F64)] * 3)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        net(x, chip)
+    assert count == []
+
+
+@pytest.mark.parametrize("rows", [4, 40])
+def test_deviations_that_are_common_broadcast(make_relu, monkeypatch, count, rows):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = convert(make_relu((6, 15, 9, 3), seed=7), x)
+    one = torch.full((1, 1), 0.1, dtype=F64)
+    chip = [Deviations(one.view(1, 1, 1), one, one, one)] * 3
+    compare(monkeypatch, net, x[:rows], chip, {2})
+    assert set(count) == {3}
+
+
+@pytest.mark.parametrize("chip", ["none", "neurons"])
+def test_images_of_one_pixel_a_row_are_flattened(make_relu, count, chip):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
+    deviations = chip_of(net, chip)
+    assert torch.equal(net(x.view(70, 1, 1, 6), deviations), net(x, deviations))
+    assert torch.equal(net(x.view(70, 1, 2, 3), deviations), net(x, deviations))
+
+
+def test_other_precisions_are_torch_s(make_relu, count):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = convert(make_relu((6, 15, 9, 3), seed=7), x)
+    chip = chip_of(net, "neurons")
+    net.float()
+    with pytest.raises(RuntimeError, match="dtype"):
+        net(x.float(), chip)
+    with torch.autocast("cpu"):
+        net(x.float(), [Deviations(None, *(v.float() for v in d[1:])) for d in chip])
+    assert count == []
+
+
+def test_transforms_of_functions_see_single_operations(make_relu, count):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = convert(make_relu((6, 15, 9, 3), seed=7), x)
+    chip = chip_of(net, "neurons")
+    found = torch.func.grad(lambda v: net(v, chip).square().sum())(x[:4])
+    assert count == []
+    part = x[:4].clone().requires_grad_()
+    net(part, chip).square().sum().backward()
+    torch.testing.assert_close(found, part.grad, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's own, while it traces
+@pytest.mark.parametrize("parts", [(TimeSteps(9),), (Jitter(0.1),), PARTS["all"]])
+def test_compiled_networks_send_the_same_spikes(make_relu, count, parts):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, parts, seed=4)
+    torch._dynamo.reset()
+    compiled_net = torch.compile(net, backend="aot_eager")
+    found = [compiled_net(x).detach() for _ in range(3)]
+    net.constraints.restart(4)
+    for wanted in (net(x) for _ in range(3)):
+        torch.testing.assert_close(found.pop(0), wanted.detach(), rtol=1e-12, atol=1e-12)

@@ -504,10 +504,10 @@ def test_a_copy_has_trials_of_its_own(toy, x):
 def test_the_state_of_the_trials_can_be_kept(toy, x):
     net = constrain(toy, x, [Jitter(0.1)], seed=6)
     net(x)
-    state = net.constraints.trials
+    state = net.constraints.trial_state()
     wanted = net(x)
     net(x)
-    net.constraints.trials = state
+    net.constraints.set_trial_state(state)
     assert torch.equal(net(x), wanted)
 
 

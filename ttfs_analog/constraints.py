@@ -33,7 +33,7 @@ class Jitter:
     """Gaussian error of every spike time, inputs included.
 
     std [tau_c]; scope "neuron" (each its own) or "layer" (one shift for all); kind "trial" (new for every
-    image and pass) or "frozen" (fixed with the seed).
+    image and pass, none beyond 3.95 std; see `ttfs_analog.spike_times`) or "frozen" (fixed with the seed).
     """
 
     std: float

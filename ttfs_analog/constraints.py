@@ -207,10 +207,12 @@ class Constraints:
         return self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
 
     def _times(self, n: int, x: Tensor, window: float) -> Tensor:
+        if not self.move_spikes:
+            return x
         step = window / self.steps.steps if self.steps else 0.0
-        if self.jitter is not None and self.jitter.std > 0:
-            return self._jittered(n, x, self.jitter, window, step)
-        return send(x, None, 0.0, window, step) if step else x
+        if self.jitter is None or self.jitter.std == 0:
+            return send(x, None, 0.0, window, step)
+        return self._jittered(n, x, self.jitter, window, step)
 
     @torch.compiler.disable  # a key of its own for every call
     def _jittered(self, n: int, x: Tensor, jitter: Jitter, window: float, step: float) -> Tensor:
@@ -235,5 +237,5 @@ class Constraints:
 
 
 def hash_of(seed: int, n: int) -> int:
-    """One seed for layer n of `seed`."""
+    """The n-th stream of a seed: of a layer that is frozen, or of a trial."""
     return (seed * 0x5851F42D4C957F2D + n + 7) % (2**63)

@@ -14,9 +14,12 @@ from typing import Any
 import numba
 import numpy as np
 
+from ttfs_analog import splitmix
+
 Array = np.ndarray[Any, Any]
 BLOCK = 1024  # numbers that stay in the innermost cache
-GOLDEN, FIRST, SECOND = (np.uint64(v) for v in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (splitmix.GOLDEN, splitmix.FIRST, splitmix.SECOND))
+LAST_BIN, LAST_PLACE = splitmix.BINS - 1, splitmix.PLACES - 1
 S16, S27, S30, S31 = (np.uint64(v) for v in (16, 27, 30, 31))
 
 compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -217,15 +220,15 @@ def send(x: Array, key: int, quantiles: Array, std: float, window: float, step: 
         part = x[start : start + BLOCK]
         if sigma > zero:
             for k in range(0, len(part), 4):
-                state += GOLDEN
-                word = (state ^ (state >> S30)) * FIRST
-                word = (word ^ (word >> S27)) * SECOND
+                state += STEP
+                word = (state ^ (state >> S30)) * FACTOR
+                word = (word ^ (word >> S27)) * FACTOR2
                 word ^= word >> S31
                 for m in range(4):
                     bits = np.uint32(word & np.uint64(0xFFFF))
                     word >>= S16
-                    entry = (bits >> 4) & 2047
-                    place = number(np.int32(bits & 15)) + half
+                    entry = (bits >> 4) & LAST_BIN
+                    place = number(np.int32(bits & LAST_PLACE)) + half
                     value = quantiles[entry, 0] + place * quantiles[entry, 1]
                     error[k + m] = value * sign[bits >> 15]
             for k in range(len(part)):

@@ -4,8 +4,6 @@ Errors of trials come from counter-based random numbers (SplitMix64), so that on
 on every device, and with or without compiled kernels. Sixteen bits make a normal number: sign, one of 2048
 bins of equal probability, and one of 16 places in it. Its variance is 1, its kurtosis 2.998, its largest
 value 3.95; it costs half of an exact one, and drawing is most of what jitter costs in training.
-
-Source of the generator: Steele, Lea and Flood, OOPSLA 2014.
 """
 
 from __future__ import annotations
@@ -19,9 +17,8 @@ import torch
 from torch import Tensor
 
 from ttfs_analog.compiled import kernels_for
+from ttfs_analog.splitmix import BINS, FIRST, GOLDEN, PLACES, SECOND
 
-BINS, PLACES = 2048, 16
-GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 SMALL = 256
 """Spikes from which on a kernel is worth its loading."""
 

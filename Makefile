@@ -45,8 +45,9 @@ check: $(STAMP)
 	$(BIN)/python -m pytest --ngspice=disabled
 
 bench: $(STAMP) ngspice
-	for name in neuron_throughput network_throughput recovery planted_laws step_time transistor_convergence; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in neuron_throughput network_throughput recovery planted_laws transistor_convergence; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/reproducibility.py --campaign 5000
+	$(BIN)/python benchmarks/step_time.py
 
 golden: $(STAMP)
 	$(BIN)/python -m pytest tests/golden --update-golden

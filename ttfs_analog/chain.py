@@ -1,8 +1,8 @@
-"""Fully connected layers of real devices, one after the other, as one node of the graph.
+"""All layers of a network of one chip's devices as one node of the graph.
 
-The same values and gradients as layer by layer (`ttfs_analog.fused`), to the order of sums. At the small
-batches that train such networks best, memory and bookkeeping take the time: so the loops over weights and
-spikes are those of `ttfs_analog.kernels`, and one node serves all layers.
+The same values and gradients as layer by layer, to the order of sums. At the small batches that train such
+networks best, memory and bookkeeping take the time: so the loops over weights and spikes are those of
+`ttfs_analog.kernels`, and one node serves all layers.
 """
 
 from __future__ import annotations
@@ -12,142 +12,149 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ttfs_analog.fused import Devices, respond
+from ttfs_analog.fused import Devices
+from ttfs_analog.layers import TTFSLayer
+from ttfs_analog.products import Dense, Maps, Product
+from ttfs_analog.twin import Pool
 
-FEW = 16
-"""Rows up to which a kernel that holds weights as it goes is faster than a pass and a matrix product."""
-Send = Callable[[int, Tensor], Tensor]
+Send = Callable[[int, Tensor, ModuleType], Tensor]
 
 
-def run(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    layers: Sequence[Devices],
-    send: Send | None,
-    kernels: ModuleType,
-) -> tuple[Tensor, ...]:
-    """What every layer sends; of the last its logits.
+class Chain:
+    """Blocks whose layers are prepared for kernels.
 
     Parameters
     ----------
-    x : Tensor, shape (batch, in)
-        On the CPU and of one dtype, as everything else; kernels check no shapes.
-    weights, biases : sequence of Tensor
-        W and D, shapes (out, in) and (out,).
-    send : function of (position, activations of shape (batch, out)), optional
-        Makes of the activations of a layer the spikes that leave; its gradient counts as 1.
+    blocks : sequence of TTFSLinear, TTFSConv2d, Pool and nn.Flatten
+    devices : sequence of Devices
+        Of the layers of neurons.
     kernels : module
         `ttfs_analog.kernels`
     """
-    return _Chain.apply(x.contiguous(), layers, send, kernels, *weights, *biases)
 
-
-class _Chain(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        layers: Sequence[Devices],
-        send: Send | None,
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        devices: Sequence[Devices],
         kernels: ModuleType,
-        *leaves: Tensor,
-    ) -> tuple[Tensor, ...]:
+    ) -> None:
+        self.kernels = kernels
+        self.products: list[Product] = []
+        self.stages: list[Product | Pool | None] = []  # None: flatten
+        for block in blocks:
+            if isinstance(block, TTFSLayer):
+                kind = Maps if block.inside else Dense
+                self.products.append(kind(block, devices[len(self.products)], kernels))
+            layer = self.products[-1] if isinstance(block, TTFSLayer) else block
+            self.stages.append(None if isinstance(layer, nn.Flatten) else layer)
+
+    def leaves(self) -> list[Tensor] | None:
+        """Weights, then biases; None: they or the windows are not those that were prepared."""
+        weights, biases = [], []
+        for product in self.products:
+            found = product.leaves()
+            if found is None:
+                return None
+            weights.append(found[0])
+            biases.append(found[1])
+        return weights + biases
+
+    def __call__(self, x: Tensor, leaves: Sequence[Tensor], send: Send | None, lift: bool) -> list[Tensor]:
+        """Inputs as they come, and what every block hands on: spikes as they leave, and at the end logits.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, in) or (batch, channel, height, width)
+            On the CPU and of the dtype of the weights.
+        leaves : sequence of Tensor
+            Of `leaves`.
+        send : function of (layer or -1 for the inputs, activations of shape (batch, ...), kernels), optional
+            Makes of activations the spikes that leave; its gradient counts as 1.
+        lift : bool
+            Whether what blocks hand on has a leading chip dimension of length 1.
+        """
+        x = x.contiguous() if send is None else send(-1, x, self.kernels)
+        found, values = iter(_Node.apply(x, self, send, lift, *leaves)), [x]
+        for stage in self.stages:
+            values.append(values[-1].flatten(-3) if stage is None else next(found))
+        return values
+
+
+class _Node(torch.autograd.Function):
+    """Outputs are those of all blocks but nn.Flatten, which makes a view."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, chain: Chain, send: Send | None, lift: bool, *leaves: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.layers, ctx.kernels = layers, kernels
-        wanted, count = any(ctx.needs_input_grad), len(layers)
+        ctx.chain, ctx.lift, n = chain, lift, 0
         between: list[Tensor | None] = [x]
         sent = []
-        for n, devices in enumerate(layers):
-            z, held = _forward(kernels, x, leaves[n], leaves[count + n], devices)
-            x = z if send is None or devices.window is None else send(n, z)
-            between += [z, held if wanted else None, x]
-            sent.append(x)
+        for stage in chain.stages:
+            if stage is None:
+                x = x.flatten(1)
+                continue
+            z, extra = stage.forward(x) if isinstance(stage, Product) else stage.pool(x)
+            x = z
+            if isinstance(stage, Product):
+                if send is not None and stage.layer.spiking:
+                    x = send(n, z, chain.kernels)
+                n += 1
+            between += [z, extra, x]
+            sent.append(x.unsqueeze(0) if lift else x)
         ctx.save_for_backward(*leaves, *between)
         return tuple(sent)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        count = len(ctx.layers)
-        leaves, between = ctx.saved_tensors[: 2 * count], ctx.saved_tensors[2 * count :]
+        chain = ctx.chain
+        n = count = len(chain.products)
+        saved = ctx.saved_tensors
+        between = saved[2 * count :]
         if torch.is_grad_enabled():  # somebody wants the gradient of this gradient
-            return _again(ctx, leaves, between, grads)
-        by_weight: list[Tensor | None] = [None] * count
-        by_bias: list[Tensor | None] = [None] * count
+            return _again(ctx, saved[: 2 * count], between, grads)
+        by_leaves: list[Tensor | None] = [None] * (2 * count)
         grad: Tensor | None = None
-        for n in reversed(range(count)):
-            own = grads[n]
+        k = len(grads)
+        for stage in reversed(chain.stages):
+            if stage is None:
+                grad = None if grad is None else grad.view(between[3 * k].shape)
+                continue
+            k -= 1
+            x, z, extra = between[3 * k : 3 * k + 3]
+            own = grads[k]
+            own = own.squeeze(0) if ctx.lift and own is not None else own
             grad = own if grad is None else grad if own is None else grad + own
-            if grad is not None:
-                x, z, held = between[3 * n : 3 * n + 3]
-                inwards = n > 0 or ctx.needs_input_grad[0]
-                grad, by_weight[n], by_bias[n] = _backward(
-                    ctx.kernels, grad, x, z, leaves[n], held, ctx.layers[n], inwards
-                )
-        return (grad, None, None, None, *by_weight, *by_bias)
-
-
-def _forward(
-    kernels: ModuleType, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices
-) -> tuple[Tensor, Tensor | None]:
-    """Activations, and the weights as they are held, if they were written down."""
-    gain, shift, low, high, synapse_gain, grid = devices.numbers
-    w, d = weight.detach(), bias.detach().numpy()
-    if grid is None and synapse_gain is None:
-        held = w
-    elif len(x) <= FEW:
-        z = torch.empty(len(x), len(d), dtype=w.dtype)
-        kernels.respond(
-            x.detach().numpy(), w.numpy(), synapse_gain, grid, d, gain, shift, low, high, z.numpy()
-        )
-        return z, None
-    else:
-        held = torch.empty_like(w)
-        kernels.hold(w.numpy(), synapse_gain, grid, held.numpy())
-    q = torch.mm(x, held.t())
-    z = torch.empty_like(q)
-    kernels.fire(q.numpy(), d, gain, shift, low, high, z.numpy())
-    return z, held
-
-
-def _backward(
-    kernels: ModuleType,
-    grad: Tensor,
-    x: Tensor,
-    z: Tensor,
-    weight: Tensor,
-    held: Tensor | None,
-    devices: Devices,
-    inwards: bool,
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Gradients by x (if inwards), weight and bias."""
-    gain, shift, low, high, synapse_gain, grid = devices.numbers
-    by_q, by_bias = torch.empty_like(z), torch.empty(z.shape[1], dtype=z.dtype)
-    numbers = grad.contiguous().numpy(), z.numpy(), gain, shift, low, high
-    kernels.unfire(*numbers, by_q.numpy(), by_bias.numpy())
-    by_weight = torch.mm(by_q.t(), x)
-    by_x = torch.mm(by_q, held) if inwards and held is not None else None
-    if grid is not None or synapse_gain is not None:
-        found, w = by_weight.numpy(), weight.detach().numpy()
-        if inwards and held is None:
-            by_x = torch.empty_like(x)
-            kernels.respond_backward(by_q.numpy(), w, synapse_gain, grid, by_x.numpy(), found)
-        else:
-            kernels.release(found, synapse_gain, grid, w)
-    return by_x, by_weight, by_bias
+            if isinstance(stage, Product):
+                n -= 1
+                if grad is not None:
+                    x = x if isinstance(stage, Maps) else x.flatten(1)  # what is kept is what was sent
+                    inwards = k > 0 or ctx.needs_input_grad[0]
+                    grad, by_leaves[n], by_leaves[count + n] = stage.backward(grad, x, z, extra, inwards)
+            elif grad is not None:
+                grad = stage.unpool(grad, x, extra)
+        return (grad, None, None, None, *by_leaves)
 
 
 def _again(
     ctx: Any, leaves: Sequence[Tensor], between: Sequence[Tensor], grads: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
     """Gradients that have gradients: operation by operation, what sending did to the times a constant."""
-    x, sent, count = between[0], [], len(ctx.layers)
-    for n, devices in enumerate(ctx.layers):
-        z, after = between[3 * n + 1], between[3 * n + 3]
-        x = respond(x, leaves[n], leaves[count + n], devices) + (after - z).detach()
-        sent.append(x)
+    x, sent, count = between[0], [], len(leaves) // 2
+    n = k = 0
+    for stage in ctx.chain.stages:
+        if stage is None:
+            x = x.flatten(1)
+            continue
+        if isinstance(stage, Product):
+            z, after = between[3 * k + 1], between[3 * k + 3]
+            x = stage.layer.respond(x, leaves[n], leaves[count + n], stage.devices) + (after - z).detach()
+            n += 1
+        else:
+            x = stage(x)
+        sent.append(x.unsqueeze(0) if ctx.lift else x)
+        k += 1
     wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[4:]]
     ask = [v for v, w in zip((between[0], *leaves), wanted, strict=True) if w]
     used = [(s, g) for s, g in zip(sent, grads, strict=True) if g is not None]

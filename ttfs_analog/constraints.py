@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class Jitter:
     """Gaussian error of every spike time, inputs included.
 
     std [tau_c]; scope "neuron" (each its own) or "layer" (one shift for all); kind "trial" (new for every
-    image and pass, none beyond 3.95 std; see `ttfs_analog.spike_times`) or "frozen" (fixed with the seed).
+    image and pass, none beyond 4.86 std; see `ttfs_analog.spike_times`) or "frozen" (fixed with the seed).
     """
 
     std: float
@@ -145,6 +146,8 @@ class Constraints:
         self.steps: TimeSteps | None = found.get(TimeSteps)  # type: ignore[assignment]
         self.bits: WeightBits | None = found.get(WeightBits)  # type: ignore[assignment]
         self.latency: Latency | None = found.get(Latency)  # type: ignore[assignment]
+        self.move_spikes = self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
+        """Whether spikes leave at other times than their neurons fire."""
         self.seed = seed
         self.restart(seed)
 
@@ -185,9 +188,9 @@ class Constraints:
             parts.append(KINDS[about["part"]](**values))
         return cls(parts, int(found["seed"]))
 
-    def input(self, x: Tensor) -> Tensor:
+    def input(self, x: Tensor, kernels: ModuleType | None = None) -> Tensor:
         """The input spikes."""
-        return self._times(-1, x, 1.0)
+        return self._times(-1, x, 1.0, kernels)
 
     def weight(self, n: int, layer: TTFSLayer) -> Tensor | None:
         """The weights of layer n as the hardware holds them; None: as they are."""
@@ -197,29 +200,32 @@ class Constraints:
         """What the weights of layer n are rounded to; None: as they are."""
         return self.bits.grid(n) if self.bits else None
 
-    def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
+    def spikes(self, n: int, x: Tensor, layer: TTFSLayer, kernels: ModuleType | None = None) -> Tensor:
         """The spikes of layer n as the hardware sends them."""
-        return self._times(n, x, layer.window_length)
+        return self._times(n, x, layer.window_length, kernels)
 
-    @property
-    def move_spikes(self) -> bool:
-        """Whether spikes leave at other times than their neurons fire."""
-        return self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
-
-    def _times(self, n: int, x: Tensor, window: float) -> Tensor:
+    def _times(self, n: int, x: Tensor, window: float, kernels: ModuleType | None) -> Tensor:
         if not self.move_spikes:
             return x
         step = window / self.steps.steps if self.steps else 0.0
-        if self.jitter is None or self.jitter.std == 0:
-            return send(x, None, 0.0, window, step)
-        return self._jittered(n, x, self.jitter, window, step)
+        jitter = self.jitter
+        if jitter is None or jitter.std == 0:
+            return send(x, None, 0.0, window, step, kernels)
+        if torch.compiler.is_compiling():
+            return self._uncompiled(n, x, jitter, window, step)
+        return send(x, self._errors(n, x, jitter), jitter.std, window, step, kernels)
 
     @torch.compiler.disable  # a key of its own for every call
-    def _jittered(self, n: int, x: Tensor, jitter: Jitter, window: float, step: float) -> Tensor:
+    def _uncompiled(self, n: int, x: Tensor, jitter: Jitter, window: float, step: float) -> Tensor:
         return send(x, self._errors(n, x, jitter), jitter.std, window, step)
 
     def _errors(self, n: int, x: Tensor, jitter: Jitter) -> int | Tensor:
         """Errors of spike times in units of their std; frozen ones are those of the neurons."""
+        if jitter.kind == "trial":
+            self._trials += 1
+            stream = hash_of(self._trial_seed, self._trials)
+            if jitter.scope == "neuron":
+                return stream
         place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
         if jitter.kind == "frozen":
             key = (n, place, x.dtype, x.device)
@@ -228,10 +234,6 @@ class Constraints:
                 shape = place if jitter.scope == "neuron" else (1,)
                 self._frozen[key] = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
             return self._frozen[key]
-        self._trials += 1
-        stream = hash_of(self._trial_seed, self._trials)
-        if jitter.scope == "neuron":
-            return stream
         trials = x.shape[: x.dim() - len(place)]
         return normals(stream, (*trials, *([1] * len(place))), x)
 

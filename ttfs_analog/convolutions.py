@@ -54,21 +54,21 @@ class TTFSConv2d(TTFSLayer):
         }
         self.groups = groups
 
-    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+    def drive(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         lead = x.shape[:-3]
         if len(lead) > 1:
             x = x.flatten(0, -4)
-        u = F.conv2d(x, weight, self.bias, **self.geometry, groups=self.groups)
+        u = F.conv2d(x, weight, self.bias if bias is None else bias, **self.geometry, groups=self.groups)
         if self.border is not None:
             u = u + self.border
         return u.unflatten(0, lead) if len(lead) > 1 else u
 
-    def respond(self, x: Tensor, weight: Tensor, devices: Devices) -> Tensor:
+    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
         weight = weight if devices.grid is None else rounded(weight, devices.grid)
         if devices.gain is None:
-            u = self.drive(x, weight)
+            u = self.drive(x, weight, bias)
             return fire(u, self._window) if self.spiking else u
-        z = fired(self.charge(x, weight), self.shift(), devices)
+        z = fired(self.charge(x, weight), self.shift(bias), devices)
         return z.unflatten(-1, (-1, *self.inside))
 
     def _patches(self, x: Tensor) -> Tensor:

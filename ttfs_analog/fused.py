@@ -3,7 +3,7 @@ r"""A layer of one chip's devices as one product, fully connected or convolution
 .. math:: z_i = g_i \sum_j W_{ij} (1+e_{ij}) x_j + h_i D_i + o_i, \qquad x_i = \mathrm{clip}(z_i, 0, T)
 
 with W rounded to whole multiples of a unit current, and g, h, o from `functional.fold`: few operations
-without a chip dimension. `ttfs_analog.chain` runs whole networks of such layers faster.
+without a chip dimension. `ttfs_analog.products` computes the same by compiled kernels.
 """
 
 from __future__ import annotations

@@ -9,18 +9,24 @@ checks them. Gains may be None.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
 import numpy as np
 
-from ttfs_analog import splitmix
+from ttfs_analog.splitmix import BLOCK, COSINE, FIRST, GOLDEN, LOG, SECOND, SINE
 
 Array = np.ndarray[Any, Any]
-BLOCK = 1024  # numbers that stay in the innermost cache
-STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (splitmix.GOLDEN, splitmix.FIRST, splitmix.SECOND))
-LAST_BIN, LAST_PLACE = splitmix.BINS - 1, splitmix.PLACES - 1
-S16, S27, S30, S31 = (np.uint64(v) for v in (16, 27, 30, 31))
+STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (GOLDEN, FIRST, SECOND))
+S27, S30, S31 = (np.uint64(v) for v in (27, 30, 31))
+LOW16, UP16 = np.uint32(0xFFFF), np.uint32(16)
+UP13, UP14, UP23, LOW14 = (np.int32(v) for v in (13, 14, 23, 0x3FFF))
+ROWS = 8  # that `respond_backward` takes
+FRACTION, ONE, EXPONENT = (np.int32(v) for v in (0x7FFFFF, 0x3F800000, 127 + 16))  # of float32
+L0, L1, L2, L3, L4, L5, L6 = (np.float32(v) for v in LOG)
+(S0, S1, S2, S3), (C0, C1, C2, C3) = ([np.float32(v) for v in part] for part in (SINE, COSINE))
+LN2, ANGLE, EIGHTH = (np.float32(v) for v in (math.log(2), math.pi / 2**15, math.pi / 4))
 
 compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
 # sums of products may be taken in any order, as a matrix product takes them
@@ -81,28 +87,22 @@ def release(grad: Array, gain: Array | None, grid: Any, weight: Array) -> None:
 
 
 @numba.njit(inline="always")
-def fired(q: Any, i: int, bias: Array, gain: Array | None, shift: Any, low: Any, high: Any) -> Any:
+def fired(q: Any, i: int, threshold: Array | None, gain: Array | None, low: Any, high: Any) -> Any:
     """One activation of `fire`."""
-    threshold = bias[i]
-    if shift is not None:
-        threshold = shift[1][i] + threshold * shift[0][i]
-    v = threshold + (q if gain is None else q * gain[i])
+    v = q if gain is None else q * gain[i]
+    v = v if threshold is None else threshold[i] + v
     v = low if v < low else v
     return high if v > high else v
 
 
 @compiled
-def fire(q: Array, bias: Array, gain: Array | None, shift: Any, low: float, high: float, z: Array) -> None:
-    """z = clamp(q [* gain] + h * bias + o, low, high); q and z have shape (row, neuron).
-
-    Parameters
-    ----------
-    shift : (h, o), both of shape (neuron,); None: 1 and 0
-    """
+def fire(q: Array, threshold: Array | None, gain: Array | None, low: float, high: float, z: Array) -> None:
+    """z = clamp(q [* gain] [+ threshold], low, high); q and z have shape (row, neuron) and may be one."""
     first, last = q.dtype.type(low), q.dtype.type(high)
-    for b in range(len(q)):
-        for i in range(len(bias)):
-            z[b, i] = fired(q[b, i], i, bias, gain, shift, first, last)
+    rows, neurons = q.shape
+    for b in range(rows):
+        for i in range(neurons):
+            z[b, i] = fired(q[b, i], i, threshold, gain, first, last)
 
 
 @compiled
@@ -116,18 +116,39 @@ def unfire(
     by_q: Array,
     by_bias: Array,
 ) -> None:
-    """by_q = hardtanh_backward(grad, z, low, high) [* gain]; by_bias: its sum over rows [* h], no gain."""
+    """by_q = hardtanh_backward(grad, z, low, high) [* gain]; by_bias: `settle` of its sum over rows, back."""
     first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
-    for i in range(len(by_bias)):
-        by_bias[i] = zero
-    for b in range(len(z)):
-        for i in range(len(by_bias)):
+    rows, neurons = z.shape
+    by_threshold = np.zeros(neurons, z.dtype)
+    for b in range(rows):
+        for i in range(neurons):
             v = zero if (z[b, i] <= first) | (z[b, i] >= last) else grad[b, i]
-            by_bias[i] += v
+            by_threshold[i] += v
             by_q[b, i] = v if gain is None else v * gain[i]
     if shift is not None:
-        for i in range(len(by_bias)):
-            by_bias[i] *= shift[0][i]
+        for i in range(neurons):
+            by_threshold[i] *= shift[0][i]
+    places = neurons // len(by_bias)
+    for c in range(len(by_bias)):
+        total = zero
+        for p in range(places):
+            total += by_threshold[c * places + p]
+        by_bias[c] = total
+
+
+@compiled
+def settle(bias: Array, border: Array | None, shift: Any, threshold: Array) -> None:
+    """threshold = o + h * (bias [+ border]), of every neuron; bias is that of its channel.
+
+    Parameters
+    ----------
+    shift : (h, o), both of shape (neuron,); None: 1 and 0
+    """
+    places = len(threshold) // len(bias)
+    for c in range(len(bias)):
+        for i in range(c * places, (c + 1) * places):
+            v = bias[c] if border is None else bias[c] + border[i]
+            threshold[i] = v if shift is None else shift[1][i] + v * shift[0][i]
 
 
 @compiled_sums
@@ -136,14 +157,13 @@ def respond(
     weight: Array,
     synapse_gain: Array | None,
     grid: Any,
-    bias: Array,
+    threshold: Array,
     gain: Array | None,
-    shift: Any,
     low: float,
     high: float,
     z: Array,
 ) -> None:
-    """`hold`, z = x @ held.t() and `fire` for few rows of x: held rows stay in the innermost cache."""
+    """`hold`, q = x @ held.t() and `fire` for few rows of x: held rows stay in the innermost cache."""
     first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
     rows, n_in = x.shape
     n_out = len(weight)
@@ -167,75 +187,114 @@ def respond(
                 v2 += v[j] * x2[j]
                 v3 += v[j] * x3[j]
             for row, q, p in ((b, w0, v0), (b1, w1, v1), (b2, w2, v2), (b3, w3, v3)):
-                z[row, i] = fired(q, i, bias, gain, shift, first, last)
-                z[row, k] = fired(p, k, bias, gain, shift, first, last)
+                z[row, i] = fired(q, i, threshold, gain, first, last)
+                z[row, k] = fired(p, k, threshold, gain, first, last)
 
 
 @compiled_sums
 def respond_backward(
-    by_q: Array, weight: Array, gain: Array | None, grid: Any, by_x: Array, by_weight: Array
+    by_q: Array,
+    x: Array,
+    weight: Array,
+    gain: Array | None,
+    grid: Any,
+    by_x: Array | None,
+    by_weight: Array,
 ) -> None:
-    """by_x = by_q @ held.t() for few rows, and `release` of by_weight, in one pass over weights and gains."""
+    """by_weight = by_q.t() @ x, `release` of it, and by_x = by_q @ held.t() for up to ROWS rows, in one pass."""
     rows, n_out = by_q.shape
-    n_in = weight.shape[1]
+    n_in, zero = weight.shape[1], weight.dtype.type(0)
+    if rows == 0:
+        by_weight[:] = zero
+        return
+    q, x_rows = np.zeros(ROWS, weight.dtype), np.zeros(ROWS, np.int64)
+    for b in range(rows):
+        x_rows[b:] = b  # rows that are missing: the last, with a weight of 0
+    x0, x1, x2, x3 = x[x_rows[0]], x[x_rows[1]], x[x_rows[2]], x[x_rows[3]]
+    x4, x5, x6, x7 = x[x_rows[4]], x[x_rows[5]], x[x_rows[6]], x[x_rows[7]]
     held = np.zeros((4, n_in), weight.dtype)
-    by_x[:] = 0
+    if by_x is not None:
+        by_x[:] = zero
     for i in range(0, n_out, 4):
         last = min(4, n_out - i)
-        for m in range(4):
-            if m < last:
-                own = None if gain is None else gain[i + m]
-                hold_row(weight[i + m], own, grid, held[m])
-                release_row(by_weight[i + m], own, grid, weight[i + m])
-            else:
-                held[m] = 0
-        h0, h1, h2, h3 = held[0], held[1], held[2], held[3]
-        i1, i2, i3 = i + min(1, last - 1), i + min(2, last - 1), i + min(3, last - 1)
-        for b in range(0, rows - 1, 2):
-            x, y = by_x[b], by_x[b + 1]
-            q0, q1, q2, q3 = by_q[b, i], by_q[b, i1], by_q[b, i2], by_q[b, i3]
-            p0, p1, p2, p3 = by_q[b + 1, i], by_q[b + 1, i1], by_q[b + 1, i2], by_q[b + 1, i3]
+        for m in range(last):
+            w, found, own = weight[i + m], by_weight[i + m], None if gain is None else gain[i + m]
+            for b in range(rows):
+                q[b] = by_q[b, i + m]
+            q0, q1, q2, q3, q4, q5, q6, q7 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
             for j in range(n_in):
-                x[j] += q0 * h0[j] + q1 * h1[j] + q2 * h2[j] + q3 * h3[j]
-                y[j] += p0 * h0[j] + p1 * h1[j] + p2 * h2[j] + p3 * h3[j]
-        if rows % 2:
-            x = by_x[rows - 1]
-            q0, q1, q2, q3 = by_q[-1, i], by_q[-1, i1], by_q[-1, i2], by_q[-1, i3]
-            for j in range(n_in):
-                x[j] += q0 * h0[j] + q1 * h1[j] + q2 * h2[j] + q3 * h3[j]
+                v = q0 * x0[j] + q1 * x1[j] + q2 * x2[j] + q3 * x3[j]
+                found[j] = v + (q4 * x4[j] + q5 * x5[j] + q6 * x6[j] + q7 * x7[j])
+            release_row(found, own, grid, w)
+            if by_x is not None:
+                hold_row(w, own, grid, held[m])
+        if by_x is not None:
+            held[last:] = zero
+            h0, h1, h2, h3 = held[0], held[1], held[2], held[3]
+            i1, i2, i3 = i + min(1, last - 1), i + min(2, last - 1), i + min(3, last - 1)
+            for b in range(rows):
+                y, p0, p1, p2, p3 = by_x[b], by_q[b, i], by_q[b, i1], by_q[b, i2], by_q[b, i3]
+                for j in range(n_in):
+                    y[j] += p0 * h0[j] + p1 * h1[j] + p2 * h2[j] + p3 * h3[j]
 
 
 @compiled
-def send(x: Array, key: int, quantiles: Array, std: float, window: float, step: float) -> None:
-    """x = clamp(x - std * normals(key), 0, window) where x > 0, then in whole steps (0: none); x is flat.
+def draw(state: Any, word: Array, size: Array, part: Array, normal: Array) -> Any:
+    """The next block of `ttfs_analog.spike_times.normals`, and the state after it.
 
-    See `ttfs_analog.spike_times`, which has the same in torch.
+    Parameters
+    ----------
+    word : array of uint64, shape (BLOCK / 4,)
+        Room to work in, as `size` and `part`: arrays of float32, shape (BLOCK / 2,).
+    normal : array of float32, shape (BLOCK,)
+    """
+    for k in range(len(word)):
+        state += STEP
+        v = (state ^ (state >> S30)) * FACTOR
+        v = (v ^ (v >> S27)) * FACTOR2
+        word[k] = v ^ (v >> S31)
+    pairs, half = word.view(np.uint32), np.float32(0.5)
+    bits, mantissa, count = size.view(np.int32), part.view(np.int32), len(size)
+    first, second = normal[:count], normal[count:]
+    for k in range(count):
+        size[k] = np.float32(np.int32(pairs[k] & LOW16)) + half
+    for k in range(count):
+        mantissa[k] = (bits[k] & FRACTION) | ONE
+    for k in range(count):
+        m, high = part[k], np.int32(pairs[k] >> UP16)
+        log = L0 + m * (L1 + m * (L2 + m * (L3 + m * (L4 + m * (L5 + m * L6)))))
+        r = np.sqrt(np.float32(EXPONENT - (bits[k] >> UP23)) * LN2 - log)
+        y = (np.float32(high & LOW14) + half) * ANGLE - EIGHTH
+        z = y * y
+        s, c = y * (S0 + z * (S1 + z * (S2 + z * S3))), C0 + z * (C1 + z * (C2 + z * C3))
+        first[k] = r * (c - s) * np.float32(np.int32(1) - ((high >> UP13) & np.int32(2)))
+        second[k] = r * (c + s) * np.float32(np.int32(1) - ((high >> UP14) & np.int32(2)))
+    return state
+
+
+@compiled
+def send(x: Array, key: int, std: float, window: float, step: float, sent: Array) -> None:
+    """sent = clamp(x - std * normals(key), 0, window) where x > 0, then in whole steps (0: none).
+
+    x and sent are flat and may be one. See `ttfs_analog.spike_times`, which has the same in torch.
     """
     number = x.dtype.type
-    zero, last, one, sigma, half = number(0), number(window), number(step), number(std), number(0.5)
-    error = np.empty(BLOCK, x.dtype)
-    sign = np.array([1, -1], x.dtype)
+    zero, last, one, sigma = number(0), number(window), number(step), number(std)
+    word, size = np.empty(BLOCK // 4, np.uint64), np.empty(BLOCK // 2, np.float32)
+    part, error = np.empty(BLOCK // 2, np.float32), np.empty(BLOCK, np.float32)
     state = np.uint64(key)
     for start in range(0, len(x), BLOCK):
-        part = x[start : start + BLOCK]
+        own, out = x[start : start + BLOCK], sent[start : start + BLOCK]
         if sigma > zero:
-            for k in range(0, len(part), 4):
-                state += STEP
-                word = (state ^ (state >> S30)) * FACTOR
-                word = (word ^ (word >> S27)) * FACTOR2
-                word ^= word >> S31
-                for m in range(4):
-                    bits = np.uint32(word & np.uint64(0xFFFF))
-                    word >>= S16
-                    entry = (bits >> 4) & LAST_BIN
-                    place = number(np.int32(bits & LAST_PLACE)) + half
-                    value = quantiles[entry, 0] + place * quantiles[entry, 1]
-                    error[k + m] = value * sign[bits >> 15]
-            for k in range(len(part)):
-                v = part[k] - sigma * error[k]
+            state = draw(state, word, size, part, error)
+            for k in range(len(own)):
+                v = own[k] - sigma * number(error[k])
                 v = zero if v < zero else v
                 v = last if v > last else v
-                part[k] = v if part[k] > zero else part[k]
+                out[k] = v if own[k] > zero else own[k]
+        else:
+            for k in range(len(own)):
+                out[k] = own[k]
         if one > zero:
-            for k in range(len(part)):
-                part[k] = np.rint(part[k] / one) * one
+            for k in range(len(out)):
+                out[k] = np.rint(out[k] / one) * one

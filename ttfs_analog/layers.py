@@ -150,9 +150,9 @@ class TTFSLayer(nn.Module):
         """A value per channel as one per neuron, shape (neuron,)."""
         return value[:, None].expand(-1, math.prod(self.inside)).reshape(-1) if self.inside else value
 
-    def shift(self) -> Tensor:
-        """D of every neuron, shape (neuron,)."""
-        shift = self.per_neuron(self.bias)
+    def shift(self, bias: Tensor | None = None) -> Tensor:
+        """D of every neuron, shape (neuron,), with the layer's own D or others of shape (out,)."""
+        shift = self.per_neuron(self.bias if bias is None else bias)
         return shift if self.border is None else shift + self.border.flatten()
 
     def thresholds(self) -> Tensor:
@@ -164,8 +164,8 @@ class TTFSLayer(nn.Module):
         """W x + D, shape (..., out) or (..., channel, height, width)."""
         raise TypeError(f"{type(self).__name__} has no drive")
 
-    def respond(self, x: Tensor, weight: Tensor, devices: Devices) -> Tensor:
-        """Activations of one chip's devices."""
+    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
+        """Activations of one chip's devices, with weights and D of the shapes of the layer's own."""
         raise TypeError(f"{type(self).__name__} has no response")
 
     def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
@@ -197,7 +197,7 @@ class TTFSLayer(nn.Module):
             if devices is not None:
                 if deviations is not None and x.dim() == (4 if self.inside else 2):  # the chip dimension
                     x = x.unsqueeze(0)
-                return self.respond(x, weight, devices)
+                return self.respond(x, weight, self.bias, devices)
             if grid is not None:
                 weight = rounded(weight, grid)
         if deviations is None:
@@ -298,8 +298,8 @@ class TTFSLinear(TTFSLayer):
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight, self.bias)
 
-    def respond(self, x: Tensor, weight: Tensor, devices: Devices) -> Tensor:
-        return respond(x, weight, self.bias, devices)
+    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
+        return respond(x, weight, bias, devices)
 
     def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
         return charge(x, weight, synapse)

@@ -19,7 +19,7 @@ from circuits.errors import InputError
 from circuits.layer import Layer
 from circuits.operating_point import SWING_MARGIN, OperatingPoint
 from ttfs_analog import network_file
-from ttfs_analog.chain import run
+from ttfs_analog.chain import Chain
 from ttfs_analog.compiled import kernels_for
 from ttfs_analog.constraints import Constraints
 from ttfs_analog.functional import Deviations
@@ -29,7 +29,7 @@ from ttfs_analog.layers import TTFSLayer, TTFSLinear
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
 LARGE = 16384
-"""Weights of fully connected layers from which on compiled kernels are worth their loading."""
+"""Weights from which on compiled kernels are worth their loading."""
 
 
 class TTFSNetwork(nn.Module):
@@ -57,20 +57,16 @@ class TTFSNetwork(nn.Module):
         self.blocks = nn.ModuleList(blocks)
         self._chain = tuple(blocks)  # the same modules: a ModuleList is slow to walk
         self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
-        self._tail = self._find_tail()
+        self._places = [k for k, block in enumerate(blocks) if isinstance(block, TTFSLayer)]
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.points: list[OperatingPoint] = []
         self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
         self.constraints: Constraints | None = None
+        self._large = sum(layer.weight.numel() for layer in self._layers) >= LARGE
+        self._kept: tuple[Chain, tuple[Any, ...]] | None = None
 
-    def _find_tail(self) -> int:
-        """Where the fully connected layers at the end begin; -1: they are too few to be run as a chain."""
-        start, weights = len(self._chain), 0
-        for block in reversed(self._chain):
-            if not isinstance(block, TTFSLinear):
-                break
-            start, weights = start - 1, weights + block.weight.numel()
-        return start if weights >= LARGE else -1
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_kept": None}
 
     @property
     def layers(self) -> list[TTFSLayer]:
@@ -121,12 +117,13 @@ class TTFSNetwork(nn.Module):
         -------
         Tensor, shape (batch, class), or (chip, batch, class) with chips
         """
-        logits = self._run(x, chips)[-1][1]
+        logits = self._run(x, chips)[-1]
         return logits if logits.dim() < 4 else logits.flatten(-3)
 
     def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
         """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
-        return [after for _, after in self.signals(x, chips)]
+        values = self._run(x, chips)
+        return [self._after(n, values) for n in range(len(self._layers))]
 
     def inputs(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
         """What every layer of neurons takes in, as it takes it."""
@@ -134,43 +131,74 @@ class TTFSNetwork(nn.Module):
 
     def signals(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[tuple[Tensor, Tensor]]:
         """What every layer of neurons takes in, as it takes it, and its activations as in `trace`."""
-        return [
-            (before, after.flatten(-3) if layer.inside and after.dim() > 3 else after)
-            for layer, (before, after) in zip(self._layers, self._run(x, chips), strict=True)
-        ]
+        values = self._run(x, chips)
+        return [(values[k], self._after(n, values)) for n, k in enumerate(self._places)]
 
-    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[tuple[Tensor, Tensor]]:
-        """Input and output of every layer of neurons."""
+    def _after(self, n: int, values: Sequence[Tensor]) -> Tensor:
+        """Activations of layer n, shape (..., batch, neuron), out of what `_run` found."""
+        after = values[self._places[n] + 1]
+        return after.flatten(-3) if self._layers[n].inside and after.dim() > 3 else after
+
+    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Tensor]:
+        """Inputs as they meet the first block, and what every block makes of them."""
         x, limits = self.shaped(x), self.constraints
+        prepared = self._prepared(x, chips)
+        if prepared is not None:
+            send = self._send if limits is not None and limits.move_spikes else None
+            return prepared[0](x, prepared[1], send, chips is not None)
         if limits is not None:
             x = limits.input(x)
         one = self._one_chip(x, chips)
-        found: list[tuple[Tensor, Tensor]] = []
-        for k, block in enumerate(self._chain):
+        n, values = 0, [x]
+        for block in self._chain:
             if isinstance(block, TTFSLayer):
-                n = len(found)
-                if k == self._tail and one is not None and (kernels := self._tail_kernels(x)):
-                    sent = self._run_tail(x, n, one, kernels)
-                    found += zip((x, *sent), sent, strict=False)
-                    break
                 if one is not None:
-                    after = block.respond(x, block.weight, one[n])
+                    x = block.respond(x, block.weight, block.bias, one[n])
                 else:
                     grid = None if limits is None else limits.grid(n)
-                    after = block(x, None if chips is None else chips[n], grid=grid)
+                    x = block(x, None if chips is None else chips[n], grid=grid)
                 if limits is not None and block.spiking:
-                    after = limits.spikes(n, after, block)
-                found.append((x, after))
-                x = after
-            elif isinstance(block, nn.Flatten):
-                x = x.flatten(-3)
-                if len(found) == len(self._layers):  # of a read-out
-                    found[-1] = (found[-1][0], x)
+                    x = limits.spikes(n, x, block)
+                n += 1
             else:
-                x = block(x)
+                x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
+            values.append(x)
         if one is None or chips is None:
-            return found
-        return [(v.unsqueeze(0) if n else v, after.unsqueeze(0)) for n, (v, after) in enumerate(found)]
+            return values
+        return [values[0], *(v.unsqueeze(0) for v in values[1:])]
+
+    def _send(self, n: int, x: Tensor, kernels: ModuleType) -> Tensor:
+        """The spikes of layer n, or the inputs (n = -1), as the hardware sends them."""
+        assert self.constraints is not None
+        if n < 0:
+            return self.constraints.input(x, kernels)
+        return self.constraints.spikes(n, x, self._layers[n], kernels)
+
+    def _prepared(
+        self, x: Tensor, chips: Sequence[Deviations] | None
+    ) -> tuple[Chain, Sequence[Tensor]] | None:
+        """The network by compiled kernels, and its weights, if they serve."""
+        limits = self.constraints
+        if not self._large or (chips is None and limits is None) or (kernels := kernels_for(x)) is None:
+            return None
+        if self._kept is not None:
+            chain, of = self._kept
+            same = of[0] is limits and of[1] == x.dim() and of[2] == x.dtype
+            leaves = chain.leaves() if same and _same(of[3], chips) else None
+            if leaves is not None and not self._hooked():
+                return chain, leaves
+            self._kept = None
+        devices = self._one_chip(x, chips)
+        leaves = [layer.weight for layer in self._layers] + [layer.bias for layer in self._layers]
+        if devices is None or not all(v.is_contiguous() and v.dtype == x.dtype for v in leaves):
+            return None
+        chain = Chain(self._chain, devices, kernels)
+        self._kept = chain, (limits, x.dim(), x.dtype, None if chips is None else tuple(chips))
+        return chain, leaves
+
+    def _hooked(self) -> bool:
+        """Whether somebody wants to see blocks at work."""
+        return any(block._forward_hooks or block._forward_pre_hooks for block in self._chain)
 
     def _one_chip(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Devices] | None:
         """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
@@ -184,39 +212,10 @@ class TTFSNetwork(nn.Module):
             devices = layer.devices(
                 None if chips is None else chips[n], None if limits is None else limits.grid(n)
             )
-            if (
-                devices is None or layer._forward_hooks or layer._forward_pre_hooks
-            ):  # hooks want the layer itself
+            if devices is None:
                 return None
             found.append(devices)
-        return found
-
-    def _tail_kernels(self, x: Tensor) -> ModuleType | None:
-        """The kernels, if the layers from the tail on can run by them."""
-        kernels = kernels_for(x)
-        if kernels is None or x.dim() != 2:
-            return None
-        width = x.shape[1]
-        for layer in self._layers[-(len(self._chain) - self._tail) :]:
-            w = layer.weight
-            if w.shape[1] != width or not w.dtype == x.dtype == layer.bias.dtype or not w.is_contiguous():
-                return None
-            width = w.shape[0]
-        return kernels
-
-    def _run_tail(
-        self, x: Tensor, start: int, devices: list[Devices], kernels: ModuleType
-    ) -> tuple[Tensor, ...]:
-        """What the layers from the tail on send."""
-        limits, layers = self.constraints, self._layers[start:]
-
-        def send(n: int, z: Tensor) -> Tensor:
-            assert limits is not None
-            return limits.spikes(start + n, z, layers[n])
-
-        weights, biases = [layer.weight for layer in layers], [layer.bias for layer in layers]
-        moved = limits is not None and limits.move_spikes
-        return run(x, weights, biases, devices[start:], send if moved else None, kernels)
+        return None if self._hooked() else found
 
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""
@@ -346,3 +345,10 @@ class TTFSNetwork(nn.Module):
             If the file is missing, is not a network, or holds values that are not finite.
         """
         return network_file.read(cls, path)
+
+
+def _same(kept: Sequence[Deviations] | None, chips: Sequence[Deviations] | None) -> bool:
+    """Whether these are the very same deviations."""
+    if kept is None or chips is None:
+        return kept is chips
+    return len(kept) == len(chips) and all(a is b for a, b in zip(kept, chips, strict=True))

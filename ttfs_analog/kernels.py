@@ -22,7 +22,6 @@ STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (GOLDEN, FIRST, SECOND))
 S27, S30, S31 = (np.uint64(v) for v in (27, 30, 31))
 LOW16, UP16 = np.uint32(0xFFFF), np.uint32(16)
 UP13, UP14, UP23, LOW14 = (np.int32(v) for v in (13, 14, 23, 0x3FFF))
-ROWS = 8  # that `respond_backward` takes
 FRACTION, ONE, EXPONENT = (np.int32(v) for v in (0x7FFFFF, 0x3F800000, 127 + 16))  # of float32
 L0, L1, L2, L3, L4, L5, L6 = (np.float32(v) for v in LOG)
 (S0, S1, S2, S3), (C0, C1, C2, C3) = ([np.float32(v) for v in part] for part in (SINE, COSINE))
@@ -87,19 +86,48 @@ def release(grad: Array, gain: Array | None, grid: Any, weight: Array) -> None:
 
 
 @numba.njit(inline="always")
-def fired(q: Any, i: int, threshold: Array | None, gain: Array | None, low: Any, high: Any) -> Any:
+def thresholds(bias: Array, border: Array | None, shift: Any, neurons: int) -> Array:
+    """o + h * (bias [+ border]) of every neuron; bias is that of its channel."""
+    found = np.empty(neurons, bias.dtype)
+    places = neurons // len(bias)
+    for c in range(len(bias)):
+        for i in range(c * places, (c + 1) * places):
+            v = bias[c] if border is None else bias[c] + border[i]
+            found[i] = v if shift is None else shift[1][i] + v * shift[0][i]
+    return found
+
+
+@numba.njit(inline="always")
+def fired(q: Any, i: int, threshold: Array, gain: Array | None, low: Any, high: Any) -> Any:
     """One activation of `fire`."""
-    v = q if gain is None else q * gain[i]
-    v = v if threshold is None else threshold[i] + v
+    v = threshold[i] + (q if gain is None else q * gain[i])
     v = low if v < low else v
     return high if v > high else v
 
 
 @compiled
-def fire(q: Array, threshold: Array | None, gain: Array | None, low: float, high: float, z: Array) -> None:
-    """z = clamp(q [* gain] [+ threshold], low, high); q and z have shape (row, neuron) and may be one."""
-    first, last = q.dtype.type(low), q.dtype.type(high)
+def fire(
+    q: Array,
+    bias: Array,
+    border: Array | None,
+    shift: Any,
+    gain: Array | None,
+    low: float,
+    high: float,
+    z: Array,
+) -> None:
+    """z = clamp(q [* gain] + o + h * (bias [+ border]), low, high); q and z may be one.
+
+    Parameters
+    ----------
+    q, z : arrays, shape (row, neuron)
+    bias : array, shape (channel,)
+        Neurons are ordered by channel.
+    border, gain : arrays, shape (neuron,)
+    shift : (h, o), both of shape (neuron,); None: 1 and 0
+    """
     rows, neurons = q.shape
+    first, last, threshold = q.dtype.type(low), q.dtype.type(high), thresholds(bias, border, shift, neurons)
     for b in range(rows):
         for i in range(neurons):
             z[b, i] = fired(q[b, i], i, threshold, gain, first, last)
@@ -116,7 +144,7 @@ def unfire(
     by_q: Array,
     by_bias: Array,
 ) -> None:
-    """by_q = hardtanh_backward(grad, z, low, high) [* gain]; by_bias: `settle` of its sum over rows, back."""
+    """by_q = hardtanh_backward(grad, z, low, high) [* gain]; by_bias: its sum over rows and places, by h."""
     first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
     rows, neurons = z.shape
     by_threshold = np.zeros(neurons, z.dtype)
@@ -136,28 +164,14 @@ def unfire(
         by_bias[c] = total
 
 
-@compiled
-def settle(bias: Array, border: Array | None, shift: Any, threshold: Array) -> None:
-    """threshold = o + h * (bias [+ border]), of every neuron; bias is that of its channel.
-
-    Parameters
-    ----------
-    shift : (h, o), both of shape (neuron,); None: 1 and 0
-    """
-    places = len(threshold) // len(bias)
-    for c in range(len(bias)):
-        for i in range(c * places, (c + 1) * places):
-            v = bias[c] if border is None else bias[c] + border[i]
-            threshold[i] = v if shift is None else shift[1][i] + v * shift[0][i]
-
-
 @compiled_sums
 def respond(
     x: Array,
     weight: Array,
     synapse_gain: Array | None,
     grid: Any,
-    threshold: Array,
+    bias: Array,
+    shift: Any,
     gain: Array | None,
     low: float,
     high: float,
@@ -167,6 +181,7 @@ def respond(
     first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
     rows, n_in = x.shape
     n_out = len(weight)
+    threshold = thresholds(bias, None, shift, n_out)
     pair = np.empty((2, n_in), weight.dtype)
     for i in range(0, n_out, 2):  # two neurons x four rows fill the registers; ends are done twice
         k = min(i + 1, n_out - 1)
@@ -201,30 +216,34 @@ def respond_backward(
     by_x: Array | None,
     by_weight: Array,
 ) -> None:
-    """by_weight = by_q.t() @ x, `release` of it, and by_x = by_q @ held.t() for up to ROWS rows, in one pass."""
+    """by_weight = by_q.t() @ x, `release` of it, and by_x = by_q @ held.t(), in one pass over the weights."""
     rows, n_out = by_q.shape
     n_in, zero = weight.shape[1], weight.dtype.type(0)
-    if rows == 0:
-        by_weight[:] = zero
-        return
-    q, x_rows = np.zeros(ROWS, weight.dtype), np.zeros(ROWS, np.int64)
-    for b in range(rows):
-        x_rows[b:] = b  # rows that are missing: the last, with a weight of 0
-    x0, x1, x2, x3 = x[x_rows[0]], x[x_rows[1]], x[x_rows[2]], x[x_rows[3]]
-    x4, x5, x6, x7 = x[x_rows[4]], x[x_rows[5]], x[x_rows[6]], x[x_rows[7]]
-    held = np.zeros((4, n_in), weight.dtype)
+    held, q, r = np.zeros((4, n_in), weight.dtype), np.empty(8, weight.dtype), np.empty(8, np.int64)
     if by_x is not None:
         by_x[:] = zero
     for i in range(0, n_out, 4):
         last = min(4, n_out - i)
         for m in range(last):
             w, found, own = weight[i + m], by_weight[i + m], None if gain is None else gain[i + m]
-            for b in range(rows):
-                q[b] = by_q[b, i + m]
-            q0, q1, q2, q3, q4, q5, q6, q7 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
-            for j in range(n_in):
-                v = q0 * x0[j] + q1 * x1[j] + q2 * x2[j] + q3 * x3[j]
-                found[j] = v + (q4 * x4[j] + q5 * x5[j] + q6 * x6[j] + q7 * x7[j])
+            if rows == 0:
+                found[:] = zero
+            for b in range(0, rows, 8):
+                for n in range(8):  # rows that are missing: the last one, 0 times
+                    r[n] = min(b + n, rows - 1)
+                    q[n] = by_q[r[n], i + m] if b + n < rows else zero
+                x0, x1, x2, x3, x4, x5, x6, x7 = (
+                    x[r[0]], x[r[1]], x[r[2]], x[r[3]], x[r[4]], x[r[5]], x[r[6]], x[r[7]]
+                )
+                q0, q1, q2, q3, q4, q5, q6, q7 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+                if b == 0:
+                    for j in range(n_in):
+                        v = q0 * x0[j] + q1 * x1[j] + q2 * x2[j] + q3 * x3[j]
+                        found[j] = v + (q4 * x4[j] + q5 * x5[j] + q6 * x6[j] + q7 * x7[j])
+                else:
+                    for j in range(n_in):
+                        v = q0 * x0[j] + q1 * x1[j] + q2 * x2[j] + q3 * x3[j]
+                        found[j] += v + (q4 * x4[j] + q5 * x5[j] + q6 * x6[j] + q7 * x7[j])
             release_row(found, own, grid, w)
             if by_x is not None:
                 hold_row(w, own, grid, held[m])

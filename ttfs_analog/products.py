@@ -10,7 +10,6 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +18,9 @@ from ttfs_analog.fused import Devices
 from ttfs_analog.layers import TTFSLayer
 
 convolution_backward = torch.ops.aten.convolution_backward.default
+ROWS, PRODUCTS = 8, 300_000
+"""Rows, or multiply-accumulates, up to which kernels that hold weights as they go are faster than a pass over
+the weights and a matrix product."""
 Gradients = tuple[Tensor | None, Tensor, Tensor]
 """By inputs (if they are asked for), weight and bias."""
 
@@ -44,13 +46,9 @@ class Product:
             return None
         return (weight, bias) if (weight.data_ptr(), bias.data_ptr()) == self.pointers else None
 
-    def threshold(self) -> Any:
-        """How far D moves the thresholds of these neurons, shape (neuron,)."""
-        if self.shift is None and self.border is None and self.neurons == len(self.d):
-            return self.d
-        found = np.empty(self.neurons, self.d.dtype)
-        self.kernels.settle(self.d, self.border, self.shift, found)
-        return found
+    def fire(self, q: Any) -> None:
+        """Charges of shape (row, neuron) become activations."""
+        self.kernels.fire(q, self.d, self.border, self.shift, self.gain, self.low, self.high, q)
 
     def held(self, out: Tensor) -> Tensor:
         """Weights as the hardware holds them, written to out if they are not as they are."""
@@ -84,11 +82,8 @@ class Maps(Product):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Activations, and the weights as they are held, if they were written down."""
         held = self.held(torch.empty_like(self.weight))
-        plain = self.shift is None and self.border is None
-        bias = self.bias if plain else None
-        z = torch.conv2d(x, held, bias, **self.layer.geometry, groups=self.layer.groups).contiguous()
-        q = z.numpy().reshape(len(z), self.neurons)
-        self.kernels.fire(q, None if plain else self.threshold(), self.gain, self.low, self.high, q)
+        z = torch.conv2d(x, held, None, **self.layer.geometry, groups=self.layer.groups).contiguous()
+        self.fire(z.numpy().reshape(len(z), self.neurons))
         return z, held
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
@@ -106,20 +101,18 @@ class Dense(Product):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Activations, and the weights as they are held, if they were written down."""
-        kernels = self.kernels
-        threshold = self.threshold()
-        # with few rows, holding weights as one goes is faster than a pass and a matrix product
-        if len(x) <= kernels.ROWS and x.shape[1] == self.weight.shape[1]:
-            z = x.new_empty(len(x), self.neurons)
-            kernels.respond(
+        rows, n_in = x.shape
+        few = rows <= ROWS or rows * self.rows.size <= PRODUCTS
+        if few and n_in == self.rows.shape[1]:  # else torch refuses
+            z = x.new_empty(rows, self.neurons)
+            self.kernels.respond(
                 x.numpy(), self.rows, self.synapse_gain, self.grid,
-                threshold, self.gain, self.low, self.high, z.numpy(),
+                self.d, self.shift, self.gain, self.low, self.high, z.numpy(),
             )
             return z, None
         held = self.held(torch.empty_like(self.weight))
         z = torch.mm(x, held.t())
-        q = z.numpy()
-        kernels.fire(q, threshold, self.gain, self.low, self.high, q)
+        self.fire(z.numpy())
         return z, held
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:

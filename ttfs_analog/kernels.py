@@ -21,7 +21,7 @@ Array = np.ndarray[Any, Any]
 STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (GOLDEN, FIRST, SECOND))
 S27, S30, S31 = (np.uint64(v) for v in (27, 30, 31))
 LOW16, UP16 = np.uint32(0xFFFF), np.uint32(16)
-UP13, UP14, UP23, LOW14 = (np.int32(v) for v in (13, 14, 23, 0x3FFF))
+NIL, UP1, UP23, LOW14 = (np.int32(v) for v in (0, 1, 23, 0x3FFF))
 FRACTION, ONE, EXPONENT = (np.int32(v) for v in (0x7FFFFF, 0x3F800000, 127 + 16))  # of float32
 L0, L1, L2, L3, L4, L5, L6 = (np.float32(v) for v in LOG)
 (S0, S1, S2, S3), (C0, C1, C2, C3) = ([np.float32(v) for v in part] for part in (SINE, COSINE))
@@ -272,7 +272,7 @@ def draw(state: Any, word: Array, size: Array, part: Array, normal: Array) -> An
         v = (state ^ (state >> S30)) * FACTOR
         v = (v ^ (v >> S27)) * FACTOR2
         word[k] = v ^ (v >> S31)
-    pairs, half = word.view(np.uint32), np.float32(0.5)
+    pairs, signs, half = word.view(np.uint32), word.view(np.int32), np.float32(0.5)
     bits, mantissa, count = size.view(np.int32), part.view(np.int32), len(size)
     first, second = normal[:count], normal[count:]
     for k in range(count):
@@ -286,8 +286,9 @@ def draw(state: Any, word: Array, size: Array, part: Array, normal: Array) -> An
         y = (np.float32(high & LOW14) + half) * ANGLE - EIGHTH
         z = y * y
         s, c = y * (S0 + z * (S1 + z * (S2 + z * S3))), C0 + z * (C1 + z * (C2 + z * C3))
-        first[k] = r * (c - s) * np.float32(np.int32(1) - ((high >> UP13) & np.int32(2)))
-        second[k] = r * (c + s) * np.float32(np.int32(1) - ((high >> UP14) & np.int32(2)))
+        sign = signs[k]  # the two highest bits
+        first[k] = (r if sign >= NIL else -r) * (c - s)
+        second[k] = (r if np.int32(sign << UP1) >= NIL else -r) * (c + s)
     return state
 
 

@@ -39,7 +39,7 @@ def normals(key: int, shape: Sequence[int], like: Tensor) -> Tensor:
     y = ((high & 0x3FFF).float() + 0.5) * _single(math.pi / 2**15) - _single(math.pi / 4)
     z = y * y
     s, c = y * _polynomial(SINE, z), _polynomial(COSINE, z)
-    both = [r * (c - s) * (1 - (high >> 13 & 2)), r * (c + s) * (1 - (high >> 14 & 2))]
+    both = [r * (c - s) * (1 - (high >> 14 & 2)), r * (c + s) * (1 - (high >> 13 & 2))]
     return torch.cat(both, 1).view(-1)[:count].to(like.dtype).view(*shape)
 
 

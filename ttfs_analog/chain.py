@@ -86,7 +86,9 @@ class _Node(torch.autograd.Function):
     """Outputs are those of all blocks but nn.Flatten, which makes a view."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, chain: Chain, send: Send | None, lift: bool, *leaves: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, x: Tensor, chain: Chain, send: Send | None, lift: bool, *leaves: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         ctx.chain, ctx.lift, n = chain, lift, 0
         between: list[Tensor | None] = [x]

@@ -233,7 +233,14 @@ def respond_backward(
                     r[n] = min(b + n, rows - 1)
                     q[n] = by_q[r[n], i + m] if b + n < rows else zero
                 x0, x1, x2, x3, x4, x5, x6, x7 = (
-                    x[r[0]], x[r[1]], x[r[2]], x[r[3]], x[r[4]], x[r[5]], x[r[6]], x[r[7]]
+                    x[r[0]],
+                    x[r[1]],
+                    x[r[2]],
+                    x[r[3]],
+                    x[r[4]],
+                    x[r[5]],
+                    x[r[6]],
+                    x[r[7]],
                 )
                 q0, q1, q2, q3, q4, q5, q6, q7 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
                 if b == 0:

@@ -24,7 +24,7 @@ from ttfs_analog.compiled import kernels_for
 from ttfs_analog.constraints import Constraints
 from ttfs_analog.functional import Deviations
 from ttfs_analog.fused import Devices
-from ttfs_analog.layers import TTFSLayer, TTFSLinear
+from ttfs_analog.layers import TTFSLayer
 
 CALIBRATION = 256
 """Images whose trajectories set the swing."""

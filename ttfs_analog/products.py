@@ -83,7 +83,7 @@ class Maps(Product):
         """Activations, and the weights as they are held, if they were written down."""
         held = self.held(torch.empty_like(self.weight))
         z = torch.conv2d(x, held, None, **self.layer.geometry, groups=self.layer.groups).contiguous()
-        self.fire(z.numpy().reshape(len(z), self.neurons))
+        self.fire(z.view(len(z), self.neurons).numpy())  # refuses inputs of another size
         return z, held
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
@@ -106,8 +106,16 @@ class Dense(Product):
         if few and n_in == self.rows.shape[1]:  # else torch refuses
             z = x.new_empty(rows, self.neurons)
             self.kernels.respond(
-                x.numpy(), self.rows, self.synapse_gain, self.grid,
-                self.d, self.shift, self.gain, self.low, self.high, z.numpy(),
+                x.numpy(),
+                self.rows,
+                self.synapse_gain,
+                self.grid,
+                self.d,
+                self.shift,
+                self.gain,
+                self.low,
+                self.high,
+                z.numpy(),
             )
             return z, None
         held = self.held(torch.empty_like(self.weight))
@@ -123,8 +131,13 @@ class Dense(Product):
             return torch.mm(by_q, held) if inwards else None, by_weight, by_bias
         by_x, by_weight = torch.empty_like(x) if inwards else None, torch.empty_like(self.weight)
         self.kernels.respond_backward(
-            by_q.numpy(), x.numpy(), self.rows, self.synapse_gain, self.grid,
-            None if by_x is None else by_x.numpy(), by_weight.numpy(),
+            by_q.numpy(),
+            x.numpy(),
+            self.rows,
+            self.synapse_gain,
+            self.grid,
+            None if by_x is None else by_x.numpy(),
+            by_weight.numpy(),
         )
         return by_x, by_weight, by_bias
 

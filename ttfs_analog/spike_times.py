@@ -35,7 +35,8 @@ def normals(key: int, shape: Sequence[int], like: Tensor) -> Tensor:
     size, high = (pair & 0xFFFF).float() + 0.5, pair >> 16
     bits = size.view(torch.int32)
     m = ((bits & 0x7FFFFF) | 0x3F800000).view(torch.float32)
-    r = ((127 + 16 - (bits >> 23)).float() * _single(math.log(2)) - _polynomial(LOG, m)).sqrt()
+    square = (127 + 16 - (bits >> 23)).float() * _single(math.log(2)) - _polynomial(LOG, m)
+    r = square.double().sqrt().float()  # in single precision torch's own is an ulp off at times
     y = ((high & 0x3FFF).float() + 0.5) * _single(math.pi / 2**15) - _single(math.pi / 4)
     z = y * y
     s, c = y * _polynomial(SINE, z), _polynomial(COSINE, z)

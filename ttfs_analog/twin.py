@@ -78,9 +78,7 @@ class Pool(nn.Module):
     def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` of inputs (batch, channel, height, width) without a graph, and where its values were."""
         y = x if self.sign is None else x * self.sign
-        y, places = F.max_pool2d(
-            y, self.kernel, **self.geometry, ceil_mode=self.ceil, return_indices=True
-        )
+        y, places = F.max_pool2d(y, self.kernel, **self.geometry, ceil_mode=self.ceil, return_indices=True)
         return y if self.sign is None else y * self.sign, places
 
     def unpool(self, grad: Tensor, x: Tensor, places: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from random_models import images, lenet5
 
-from ttfs_analog import chain, compiled, network
+from ttfs_analog import chain, compiled, network, products
 from ttfs_analog.constraints import Jitter, Latency, TimeSteps, WeightBits
 from ttfs_analog.datasets import Data
 from ttfs_analog.functional import Deviations
@@ -26,7 +26,7 @@ PARTS = {
     "all": (Jitter(0.1), TimeSteps(9), WeightBits(5), Latency(90.0)),
 }
 CHIPS = ["none", "neurons", "synapses"]
-ROWS = (1, 7, chain.FEW, chain.FEW + 1)
+ROWS = (1, 7, products.ROWS, products.ROWS + 1)
 
 
 @pytest.fixture
@@ -34,12 +34,14 @@ def count(monkeypatch):
     """Kernels at any size; how often a network ran as a chain."""
     found = []
 
-    def run(*given):
-        found.append(len(given[3]))
-        return chain.run(*given)
+    run = chain.Chain.__call__
+
+    def counted(self, *given):
+        found.append(len(self.products))
+        return run(self, *given)
 
     monkeypatch.setattr(network, "LARGE", 0)
-    monkeypatch.setattr(network, "run", run)
+    monkeypatch.setattr(chain.Chain, "__call__", counted)
     return found
 
 
@@ -143,14 +145,17 @@ def test_two_passes_before_a_backward_pass_do_not_meet(make_relu, count):
 
 
 @pytest.mark.parametrize(("parts", "chip"), [("none", "neurons"), ("all", "none"), ("all", "neurons")])
-def test_the_end_of_a_convolutional_network(monkeypatch, count, parts, chip):
+@pytest.mark.parametrize("many", [False, True])
+def test_a_convolutional_network(monkeypatch, count, parts, chip, many):
     x = images(3, 12, 1, 20, 20)
+    if many:  # no layer is small enough for one kernel
+        monkeypatch.setattr(products, "PRODUCTS", 0)
     net = convert(lenet5(1), x)
     if PARTS[parts]:
         net = constrain(net, x, PARTS[parts], seed=4)
     compare(monkeypatch, net, x, chip_of(net, chip), set(range(len(net.layers))))
-    tail = sum(not layer.inside for layer in net.layers)
-    assert set(count) == {tail}
+    compare(monkeypatch, net, x[:3].requires_grad_(), chip_of(net, chip), {0, len(net.layers) - 1})
+    assert set(count) == {len(net.layers)}
 
 
 def test_it_serves_where_it_can_and_only_there(make_relu, count, make_noise):
@@ -185,7 +190,7 @@ def test_hooks_of_layers_are_called(make_relu, count):
 def test_small_networks_run_layer_by_layer(make_relu, monkeypatch):
     x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
     net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
-    monkeypatch.setattr(network, "run", None)  # would fail
+    monkeypatch.setattr(chain.Chain, "__call__", None)  # would fail
     net(x)
 
 
@@ -219,7 +224,11 @@ def test_what_does_not_fit_is_refused_by_torch(make_relu, count):
     chip[1] = Deviations(None, *[torch.zeros(1, 5, dtype=F64)] * 3)
     with pytest.raises(RuntimeError, match="must match the size"):
         net(x, chip)
-    assert count == []
+    pictures = images(3, 12, 1, 20, 20)
+    net = constrain(convert(lenet5(1), pictures), pictures, [WeightBits(5)])
+    for wrong in (images(3, 4, 1, 24, 24), images(3, 4, 2, 20, 20)):
+        with pytest.raises(RuntimeError, match="invalid for input of size|to have 1 channels"):
+            net._run(wrong, None)
 
 
 @pytest.mark.parametrize("rows", [4, 40])

@@ -47,11 +47,13 @@ class Chain:
             if isinstance(block, TTFSLayer):
                 kind = Maps if block.inside else Dense
                 self.products.append(kind(block, devices[len(self.products)], kernels))
-            layer = self.products[-1] if isinstance(block, TTFSLayer) else block
-            self.stages.append(None if isinstance(layer, nn.Flatten) else layer)
+                self.stages.append(self.products[-1])
+            else:
+                assert isinstance(block, Pool | nn.Flatten)
+                self.stages.append(block if isinstance(block, Pool) else None)
 
     def leaves(self) -> list[Tensor] | None:
-        """Weights, then biases; None: they or the windows are not those that were prepared."""
+        """Weights, then biases; None: what was prepared is not of today."""
         weights, biases = [], []
         for product in self.products:
             found = product.leaves()
@@ -150,8 +152,9 @@ def _again(
             x = x.flatten(1)
             continue
         if isinstance(stage, Product):
-            z, after = between[3 * k + 1], between[3 * k + 3]
-            x = stage.layer.respond(x, leaves[n], leaves[count + n], stage.devices) + (after - z).detach()
+            z = stage.layer.respond(x, leaves[n], leaves[count + n], stage.devices)
+            # the very times that left: pooling may tell an ulp apart
+            x = between[3 * k + 3].detach() + (z - z.detach())
             n += 1
         else:
             x = stage(x)

@@ -99,6 +99,7 @@ class TTFSLayer(nn.Module):
         """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
         self._folded: tuple[Deviations, float, Folded] | None = None
         self._kept: tuple[Deviations | None, Grid | None, float, Devices | None] | None = None
+        self._token = object()  # changes with whatever a state holds
         self._window = float(self.window)
         self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
         self._unit = not self.tracked and bool((self.slope == 1).all())

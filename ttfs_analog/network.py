@@ -184,12 +184,13 @@ class TTFSNetwork(nn.Module):
         if self._kept is not None:
             chain, of = self._kept
             same = of[0] is limits and of[1] == x.dim() and of[2] == x.dtype
-            leaves = chain.leaves() if same and _same(of[3], chips) else None
-            if leaves is not None and not self._hooked():
-                return chain, leaves
+            found = chain.leaves() if same and _same(of[3], chips) else None
+            if found is not None and not self._hooked():
+                return chain, found
             self._kept = None
         devices = self._one_chip(x, chips)
-        leaves = [layer.weight for layer in self._layers] + [layer.bias for layer in self._layers]
+        leaves: list[Tensor] = [layer.weight for layer in self._layers]
+        leaves += [layer.bias for layer in self._layers]
         if devices is None or not all(v.is_contiguous() and v.dtype == x.dtype for v in leaves):
             return None
         chain = Chain(self._chain, devices, kernels)

@@ -34,17 +34,26 @@ class Product:
         self.pointers = self.weight.data_ptr(), self.bias.data_ptr()
         self.rows, self.d = _rows(self.weight), self.bias.numpy()
         self.border = None if layer.border is None else layer.border.flatten().numpy()
-        self.neurons, self.window = layer.n_out, layer.window_length
+        self.neurons, self.window, self.token = layer.n_out, layer.window_length, layer._token
         self.gain, self.shift, self.low, self.high, self.synapse_gain, self.grid = devices.numbers
         self.ideal = self.grid is None and self.synapse_gain is None
 
     def leaves(self) -> tuple[Tensor, Tensor] | None:
-        """Weight and bias of the layer; None: they or the window are not those that were prepared."""
+        """Weight and bias of the layer; None: what was prepared is not of today."""
         found = self.layer._parameters  # as quick as it gets
         weight, bias = found["weight"], found["bias"]
-        if weight is None or bias is None or self.layer.window_length != self.window:
+        layer = self.layer
+        if weight is None or bias is None or layer._window != self.window or layer._token is not self.token:
             return None
         return (weight, bias) if (weight.data_ptr(), bias.data_ptr()) == self.pointers else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Activations, and the weights as they are held, if they were written down."""
+        raise TypeError(f"{type(self).__name__} has no product")
+
+    def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
+        """Gradients, with what `forward` took and gave."""
+        raise TypeError(f"{type(self).__name__} has no product")
 
     def fire(self, q: Any) -> None:
         """Charges of shape (row, neuron) become activations."""
@@ -80,14 +89,12 @@ class Maps(Product):
     layer: TTFSConv2d
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Activations, and the weights as they are held, if they were written down."""
         held = self.held(torch.empty_like(self.weight))
         z = torch.conv2d(x, held, None, **self.layer.geometry, groups=self.layer.groups).contiguous()
         self.fire(z.view(len(z), self.neurons).numpy())  # refuses inputs of another size
         return z, held
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
-        """Gradients, with what `forward` took and gave."""
         by_q, by_bias = self.unfired(grad, z)
         plan = [self.layer.geometry[k] for k in ("stride", "padding", "dilation")]
         by_x, by_weight, _ = convolution_backward(
@@ -100,7 +107,6 @@ class Dense(Product):
     """A fully connected layer."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Activations, and the weights as they are held, if they were written down."""
         rows, n_in = x.shape
         few = rows <= ROWS or rows * self.rows.size <= PRODUCTS
         if few and n_in == self.rows.shape[1]:  # else torch refuses
@@ -124,7 +130,6 @@ class Dense(Product):
         return z, held
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
-        """Gradients, with what `forward` took and gave."""
         by_q, by_bias = self.unfired(grad, z)
         if held is not None:
             by_weight = self.released(torch.mm(by_q.t(), x))

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from random_models import images, lenet5
+from random_models import images, lenet5, vgg
 
 from ttfs_analog import chain, compiled, network, products
 from ttfs_analog.constraints import Jitter, Latency, TimeSteps, WeightBits
@@ -144,18 +144,72 @@ def test_two_passes_before_a_backward_pass_do_not_meet(make_relu, count):
     assert count == [3, 3, 3]
 
 
-@pytest.mark.parametrize(("parts", "chip"), [("none", "neurons"), ("all", "none"), ("all", "neurons")])
+def convolutional(kind):
+    """A network and its images: zero padding and min pooling are those of the vgg."""
+    make, shape = (lenet5, (1, 20, 20)) if kind == "lenet5" else (vgg, (3, 16, 16))
+    x = images(3, 12, *shape)
+    return convert(make(1), x), x
+
+
+@pytest.mark.parametrize("kind", ["lenet5", "vgg"])
+@pytest.mark.parametrize(
+    ("parts", "chip"), [("none", "neurons"), ("bits", "none"), ("all", "none"), ("all", "neurons")]
+)
 @pytest.mark.parametrize("many", [False, True])
-def test_a_convolutional_network(monkeypatch, count, parts, chip, many):
-    x = images(3, 12, 1, 20, 20)
+def test_a_convolutional_network(monkeypatch, count, kind, parts, chip, many):
     if many:  # no layer is small enough for one kernel
         monkeypatch.setattr(products, "PRODUCTS", 0)
-    net = convert(lenet5(1), x)
+    net, x = convolutional(kind)
     if PARTS[parts]:
         net = constrain(net, x, PARTS[parts], seed=4)
     compare(monkeypatch, net, x, chip_of(net, chip), set(range(len(net.layers))))
     compare(monkeypatch, net, x[:3].requires_grad_(), chip_of(net, chip), {0, len(net.layers) - 1})
     assert set(count) == {len(net.layers)}
+
+
+@pytest.mark.parametrize("kind", ["lenet5", "vgg"])
+def test_gradients_of_convolutions_have_gradients(monkeypatch, count, kind):
+    net, x = convolutional(kind)
+    net = constrain(net, x, [Jitter(0.05), WeightBits(6)], seed=4)
+    chip, leaves = chip_of(net, "neurons"), list(net.parameters())
+
+    def second():
+        net.constraints.restart(4)
+        first = torch.autograd.grad(net(x[:4], chip).square().sum(), leaves, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), leaves)
+
+    fast = second()
+    monkeypatch.setattr(compiled, "_kernels", lambda: None)
+    for a, b in zip(fast, second(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9 * float(b.abs().max()))
+    assert count == [len(net.layers)]
+
+
+@pytest.mark.parametrize("change", ["state", "layer", "windows", "precision", "constraints", "chip"])
+def test_what_was_prepared_is_given_up_when_the_network_changes(make_relu, monkeypatch, count, change):
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
+    other = convert(make_relu((6, 15, 9, 3), seed=8), x)
+    chip = chip_of(net, "neurons")
+    net(x, chip)
+    if change == "state":
+        net.load_state_dict(other.state_dict())
+    elif change == "layer":
+        net.layers[1].load_state_dict(other.layers[1].state_dict())
+    elif change == "windows":
+        net.set_windows([0.3, 0.2])
+    elif change == "precision":
+        net.float().double()
+        with torch.no_grad():
+            net.layers[0].weight.mul_(0.5)
+    elif change == "constraints":
+        net.constraints = None
+    else:
+        chip = chip_of(net, "synapses")
+    found = net(x, chip)
+    monkeypatch.setattr(compiled, "_kernels", lambda: None)
+    torch.testing.assert_close(found, net(x, chip), rtol=1e-12, atol=1e-13)
+    assert count == [3, 3]
 
 
 def test_it_serves_where_it_can_and_only_there(make_relu, count, make_noise):

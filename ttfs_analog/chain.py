@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ttfs_analog.constraints import Constraints
+from ttfs_analog.functional import Deviations
 from ttfs_analog.fused import Devices
 from ttfs_analog.layers import TTFSLayer
 from ttfs_analog.products import Dense, Maps, Product
@@ -30,6 +32,9 @@ class Chain:
     blocks : sequence of TTFSLinear, TTFSConv2d, Pool and nn.Flatten
     devices : sequence of Devices
         Of the layers of neurons.
+    chips : sequence of Deviations, optional
+        What the devices come from, as they do from `limits`.
+    limits : Constraints, optional
     kernels : module
         `ttfs_analog.kernels`
     """
@@ -38,8 +43,11 @@ class Chain:
         self,
         blocks: Sequence[nn.Module],
         devices: Sequence[Devices],
+        chips: Sequence[Deviations] | None,
+        limits: Constraints | None,
         kernels: ModuleType,
     ) -> None:
+        self.chips, self.limits = None if chips is None else tuple(chips), limits
         self.kernels = kernels
         self.products: list[Product] = []
         self.stages: list[Product | Pool | None] = []  # None: flatten
@@ -52,8 +60,17 @@ class Chain:
                 assert isinstance(block, Pool | nn.Flatten)
                 self.stages.append(block if isinstance(block, Pool) else None)
 
-    def leaves(self) -> list[Tensor] | None:
-        """Weights, then biases; None: what was prepared is not of today."""
+    def leaves(self, chips: Sequence[Deviations] | None, limits: Constraints | None) -> list[Tensor] | None:
+        """Weights, then biases; None: the chain was prepared for something else."""
+        kept = self.chips
+        if limits is not self.limits or (chips is None) != (kept is None):
+            return None
+        if (
+            chips is not None
+            and kept is not None
+            and any(a is not b for a, b in zip(chips, kept, strict=True))
+        ):
+            return None
         weights, biases = [], []
         for product in self.products:
             found = product.leaves()

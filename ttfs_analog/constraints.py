@@ -212,12 +212,12 @@ class Constraints:
         if jitter is None or jitter.std == 0:
             return send(x, None, 0.0, window, step, kernels)
         if torch.compiler.is_compiling():
-            return self._uncompiled(n, x, jitter, window, step)
+            return self._uncompiled(n, x, window)
         return send(x, self._errors(n, x, jitter), jitter.std, window, step, kernels)
 
     @torch.compiler.disable  # a key of its own for every call
-    def _uncompiled(self, n: int, x: Tensor, jitter: Jitter, window: float, step: float) -> Tensor:
-        return send(x, self._errors(n, x, jitter), jitter.std, window, step)
+    def _uncompiled(self, n: int, x: Tensor, window: float) -> Tensor:
+        return self._times(n, x, window, None)
 
     def _errors(self, n: int, x: Tensor, jitter: Jitter) -> int | Tensor:
         """Errors of spike times in units of their std; frozen ones are those of the neurons."""

@@ -25,6 +25,7 @@ from ttfs_analog.constraints import Constraints
 from ttfs_analog.functional import Deviations
 from ttfs_analog.fused import Devices
 from ttfs_analog.layers import TTFSLayer
+from ttfs_analog.twin import Pool
 
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
@@ -62,8 +63,9 @@ class TTFSNetwork(nn.Module):
         self.points: list[OperatingPoint] = []
         self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
         self.constraints: Constraints | None = None
-        self._large = sum(layer.weight.numel() for layer in self._layers) >= LARGE
-        self._kept: tuple[Chain, tuple[Any, ...]] | None = None
+        known = all(isinstance(block, TTFSLayer | Pool | nn.Flatten) for block in blocks)
+        self._large = known and sum(layer.weight.numel() for layer in self._layers) >= LARGE
+        self._kept: Chain | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_kept": None}
@@ -148,7 +150,7 @@ class TTFSNetwork(nn.Module):
             return prepared[0](x, prepared[1], send, chips is not None)
         if limits is not None:
             x = limits.input(x)
-        one = self._one_chip(x, chips)
+        one = self._one_chip(chips) if self._plain(x) else None
         n, values = 0, [x]
         for block in self._chain:
             if isinstance(block, TTFSLayer):
@@ -181,32 +183,28 @@ class TTFSNetwork(nn.Module):
         limits = self.constraints
         if not self._large or (chips is None and limits is None) or (kernels := kernels_for(x)) is None:
             return None
+        leaves: Sequence[Tensor] | None = None
         if self._kept is not None:
-            chain, of = self._kept
-            same = of[0] is limits and of[1] == x.dim() and of[2] == x.dtype
-            found = chain.leaves() if same and _same(of[3], chips) else None
-            if found is not None and not self._hooked():
-                return chain, found
-            self._kept = None
-        devices = self._one_chip(x, chips)
-        leaves: list[Tensor] = [layer.weight for layer in self._layers]
-        leaves += [layer.bias for layer in self._layers]
-        if devices is None or not all(v.is_contiguous() and v.dtype == x.dtype for v in leaves):
+            leaves = self._kept.leaves(chips, limits)
+        if leaves is None:
+            leaves = [v for name in ("weight", "bias") for v in (getattr(n, name) for n in self._layers)]
+            devices = self._one_chip(chips)
+            fit = all(v.is_contiguous() and (v.dtype, v.device) == (x.dtype, x.device) for v in leaves)
+            self._kept = Chain(self._chain, devices, chips, limits, kernels) if devices and fit else None
+        if self._kept is None or x.dtype != leaves[0].dtype or not self._plain(x):
             return None
-        chain = Chain(self._chain, devices, kernels)
-        self._kept = chain, (limits, x.dim(), x.dtype, None if chips is None else tuple(chips))
-        return chain, leaves
+        return self._kept, leaves
 
-    def _hooked(self) -> bool:
-        """Whether somebody wants to see blocks at work."""
-        return any(block._forward_hooks or block._forward_pre_hooks for block in self._chain)
+    def _plain(self, x: Tensor) -> bool:
+        """Whether inputs have no chip dimension, and nobody wants to see single blocks at work."""
+        if x.dim() != (4 if self._layers[0].inside else 2) or torch.compiler.is_compiling():
+            return False
+        return not any(block._forward_hooks or block._forward_pre_hooks for block in self._chain)
 
-    def _one_chip(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Devices] | None:
+    def _one_chip(self, chips: Sequence[Deviations] | None) -> list[Devices] | None:
         """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
         limits = self.constraints
-        if (chips is None and limits is None) or torch.compiler.is_compiling():
-            return None
-        if x.dim() != (4 if self._layers[0].inside else 2):
+        if chips is None and limits is None:
             return None
         found = []
         for n, layer in enumerate(self._layers):
@@ -216,7 +214,7 @@ class TTFSNetwork(nn.Module):
             if devices is None:
                 return None
             found.append(devices)
-        return None if self._hooked() else found
+        return found
 
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""
@@ -346,10 +344,3 @@ class TTFSNetwork(nn.Module):
             If the file is missing, is not a network, or holds values that are not finite.
         """
         return network_file.read(cls, path)
-
-
-def _same(kept: Sequence[Deviations] | None, chips: Sequence[Deviations] | None) -> bool:
-    """Whether these are the very same deviations."""
-    if kept is None or chips is None:
-        return kept is chips
-    return len(kept) == len(chips) and all(a is b for a, b in zip(kept, chips, strict=True))

@@ -59,12 +59,13 @@ class Product:
         """Charges of shape (row, neuron) become activations."""
         self.kernels.fire(q, self.d, self.border, self.shift, self.gain, self.low, self.high, q)
 
-    def held(self, out: Tensor) -> Tensor:
-        """Weights as the hardware holds them, written to out if they are not as they are."""
+    def held(self) -> Tensor:
+        """Weights as the hardware holds them."""
         if self.ideal:
             return self.weight
-        self.kernels.hold(self.rows, self.synapse_gain, self.grid, _rows(out))
-        return out
+        held = torch.empty_like(self.weight)
+        self.kernels.hold(self.rows, self.synapse_gain, self.grid, _rows(held))
+        return held
 
     def released(self, by_weight: Tensor) -> Tensor:
         """Gradient by the weights, of that by the held ones."""
@@ -89,9 +90,9 @@ class Maps(Product):
     layer: TTFSConv2d
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        held = self.held(torch.empty_like(self.weight))
+        held = self.held()
         z = torch.conv2d(x, held, None, **self.layer.geometry, groups=self.layer.groups).contiguous()
-        self.fire(z.view(len(z), self.neurons).numpy())  # refuses inputs of another size
+        self.fire(z.numpy().reshape(len(z), self.neurons))
         return z, held
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
@@ -124,7 +125,7 @@ class Dense(Product):
                 z.numpy(),
             )
             return z, None
-        held = self.held(torch.empty_like(self.weight))
+        held = self.held()
         z = torch.mm(x, held.t())
         self.fire(z.numpy())
         return z, held

@@ -282,7 +282,9 @@ def test_what_does_not_fit_is_refused_by_torch(make_relu, count):
     net = constrain(convert(lenet5(1), pictures), pictures, [WeightBits(5)])
     for wrong in (images(3, 4, 1, 24, 24), images(3, 4, 2, 20, 20)):
         with pytest.raises(RuntimeError, match="don't multiply up"):
-            net._run(wrong, None)
+            net(wrong)
+    with pytest.raises(RuntimeError, match="device"):
+        net.to("meta")(pictures)
 
 
 @pytest.mark.parametrize("rows", [4, 40])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -79,14 +80,19 @@ def step_of(
 
 
 def compare(steps: list[Callable[[], None]], seconds: float) -> list[float]:
-    """Tenth percentile of the time of each step [s]; they take turns, so that all meet the same machine."""
+    """Tenth percentile of the time of each step [s].
+
+    They take turns in random order: all meet the same machine, and the first one fetches the batch for the rest.
+    """
     for step in steps:
         for _ in range(WARM):  # windows reach their size, caches fill
             step()
     times: list[list[float]] = [[] for _ in steps]
+    turns, generator = list(zip(times, steps, strict=True)), random.Random(0)
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 20:
-        for own, step in zip(times, steps, strict=True):
+        generator.shuffle(turns)
+        for own, step in turns:
             start = time.perf_counter()
             step()
             own.append(time.perf_counter() - start)

@@ -7,7 +7,7 @@ networks best, memory and bookkeeping take the time: so the loops over weights a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -19,9 +19,8 @@ from ttfs_analog.functional import Deviations
 from ttfs_analog.fused import Devices
 from ttfs_analog.layers import TTFSLayer
 from ttfs_analog.products import Dense, Maps, Product
+from ttfs_analog.spike_times import send
 from ttfs_analog.twin import Pool
-
-Send = Callable[[int, Tensor, ModuleType], Tensor]
 
 
 class Chain:
@@ -48,17 +47,19 @@ class Chain:
         kernels: ModuleType,
     ) -> None:
         self.chips, self.limits = None if chips is None else tuple(chips), limits
-        self.kernels = kernels
+        self.kernels, self.moves = kernels, limits is not None and limits.move_spikes
         self.products: list[Product] = []
         self.stages: list[Product | Pool | None] = []  # None: flatten
         for block in blocks:
             if isinstance(block, TTFSLayer):
                 kind = Maps if block.inside else Dense
-                self.products.append(kind(block, devices[len(self.products)], kernels))
+                self.products.append(kind(block, devices[len(self.products)], kernels, limits))
                 self.stages.append(self.products[-1])
             else:
                 assert isinstance(block, Pool | nn.Flatten)
                 self.stages.append(block if isinstance(block, Pool) else None)
+
+        self.same = [(p.layer._parameters, p.layer, p.window, p.token, p.pointers) for p in self.products]
 
     def leaves(self, chips: Sequence[Deviations] | None, limits: Constraints | None) -> list[Tensor] | None:
         """Weights, then biases; None: the chain was prepared for something else."""
@@ -71,16 +72,19 @@ class Chain:
             and any(a is not b for a, b in zip(chips, kept, strict=True))
         ):
             return None
-        weights, biases = [], []
-        for product in self.products:
-            found = product.leaves()
-            if found is None:
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        for own, layer, window, token, pointers in self.same:  # as quick as it gets
+            weight, bias = own.get("weight"), own.get("bias")
+            if weight is None or bias is None or layer._window != window or layer._token is not token:
                 return None
-            weights.append(found[0])
-            biases.append(found[1])
+            if (weight.data_ptr(), bias.data_ptr()) != pointers:
+                return None
+            weights.append(weight)
+            biases.append(bias)
         return weights + biases
 
-    def __call__(self, x: Tensor, leaves: Sequence[Tensor], send: Send | None, lift: bool) -> list[Tensor]:
+    def __call__(self, x: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:
         """Inputs as they come, and what every block hands on: spikes as they leave, and at the end logits.
 
         Parameters
@@ -89,13 +93,16 @@ class Chain:
             On the CPU and of the dtype of the weights.
         leaves : sequence of Tensor
             Of `leaves`.
-        send : function of (layer or -1 for the inputs, activations of shape (batch, ...), kernels), optional
-            Makes of activations the spikes that leave; its gradient counts as 1.
-        lift : bool
-            Whether what blocks hand on has a leading chip dimension of length 1.
         """
-        x = x.contiguous() if send is None else send(-1, x, self.kernels)
-        found, values = iter(_Node.apply(x, self, send, lift, *leaves)), [x]
+        limits, keys = self.limits, None
+        if limits is None or not self.moves:
+            x = x.contiguous()
+        elif (keys := limits.keys(len(self.products))) is None:
+            x = limits.input(x, self.kernels).contiguous()
+        else:
+            std, window, step = limits.move(1.0)
+            x = send(x, keys[0], std, window, step, self.kernels)
+        found, values = iter(_Node.apply(x, self, keys, *leaves)), [x]
         for stage in self.stages:
             values.append(values[-1].flatten(-3) if stage is None else next(found))
         return values
@@ -106,22 +113,24 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, chain: Chain, send: Send | None, lift: bool, *leaves: Tensor
+        ctx: Any, x: Tensor, chain: Chain, keys: Sequence[int] | None, *leaves: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.chain, ctx.lift, n = chain, lift, 0
+        ctx.chain, lift, limits, n = chain, chain.chips is not None, chain.limits, 0
         between: list[Tensor | None] = [x]
         sent = []
         for stage in chain.stages:
             if stage is None:
                 x = x.flatten(1)
                 continue
-            z, extra = stage.forward(x) if isinstance(stage, Product) else stage.pool(x)
-            x = z
             if isinstance(stage, Product):
-                if send is not None and stage.layer.spiking:
-                    x = send(n, z, chain.kernels)
+                z, extra, x = stage.forward(x, keys[n + 1] if keys and stage.layer.spiking else None)
+                if keys is None and limits is not None and stage.layer.spiking:
+                    x = limits.spikes(n, z, stage.layer, chain.kernels)
                 n += 1
+            else:
+                x, extra = stage.pool(x)
+                z = x
             between += [z, extra, x]
             sent.append(x.unsqueeze(0) if lift else x)
         ctx.save_for_backward(*leaves, *between)
@@ -129,7 +138,7 @@ class _Node(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        chain = ctx.chain
+        chain, lift = ctx.chain, ctx.chain.chips is not None
         n = count = len(chain.products)
         saved = ctx.saved_tensors
         between = saved[2 * count :]
@@ -145,7 +154,7 @@ class _Node(torch.autograd.Function):
             k -= 1
             x, z, extra = between[3 * k : 3 * k + 3]
             own = grads[k]
-            own = own.squeeze(0) if ctx.lift and own is not None else own
+            own = own.squeeze(0) if lift and own is not None else own
             grad = own if grad is None else grad if own is None else grad + own
             if isinstance(stage, Product):
                 n -= 1
@@ -155,7 +164,7 @@ class _Node(torch.autograd.Function):
                     grad, by_leaves[n], by_leaves[count + n] = stage.backward(grad, x, z, extra, inwards)
             elif grad is not None:
                 grad = stage.unpool(grad, x, extra)
-        return (grad, None, None, None, *by_leaves)
+        return (grad, None, None, *by_leaves)
 
 
 def _again(
@@ -175,12 +184,12 @@ def _again(
             n += 1
         else:
             x = stage(x)
-        sent.append(x.unsqueeze(0) if ctx.lift else x)
+        sent.append(x if ctx.chain.chips is None else x.unsqueeze(0))
         k += 1
-    wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[4:]]
+    wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[3:]]
     ask = [v for v, w in zip((between[0], *leaves), wanted, strict=True) if w]
     used = [(s, g) for s, g in zip(sent, grads, strict=True) if g is not None]
     outputs, given = [s for s, _ in used], [g for _, g in used]
     found = iter(torch.autograd.grad(outputs, ask, given, create_graph=True, allow_unused=True))
     by_x, *by_leaves = [next(found) if w else None for w in wanted]
-    return (by_x, None, None, None, *by_leaves)
+    return (by_x, None, None, *by_leaves)

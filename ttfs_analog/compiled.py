@@ -11,19 +11,22 @@ import os
 from types import ModuleType
 
 import torch
-from torch import Tensor
+from torch import Tensor, get_num_threads, is_autocast_enabled
+from torch._C import _are_functorch_transforms_active
+from torch.compiler import is_compiling
 
+DTYPES = torch.float32, torch.float64
 THREADS = 4
 """Threads beyond which torch's operations, which share their work, are left to do it."""
 
 
 def kernels_for(like: Tensor) -> ModuleType | None:
     """`ttfs_analog.kernels`, where they serve a tensor of that kind; else None."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+    if is_compiling() or _are_functorch_transforms_active():
         return None
-    if like.device.type != "cpu" or like.dtype not in (torch.float32, torch.float64):
+    if not like.is_cpu or like.dtype not in DTYPES:
         return None
-    if torch.get_num_threads() > THREADS or torch.is_autocast_enabled("cpu"):
+    if get_num_threads() > THREADS or is_autocast_enabled("cpu"):
         return None
     return _kernels()
 

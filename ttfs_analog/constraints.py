@@ -204,16 +204,34 @@ class Constraints:
         """The spikes of layer n as the hardware sends them."""
         return self._times(n, x, layer.window_length, kernels)
 
+    def move(self, window: float) -> tuple[float, float, float]:
+        """Jitter, window and step of the clock of spikes in a window, as `spike_times.send` takes them."""
+        return (
+            self.jitter.std if self.jitter else 0.0,
+            window,
+            window / self.steps.steps if self.steps else 0.0,
+        )
+
+    def keys(self, count: int) -> list[int] | None:
+        """Keys of the errors that so many populations draw in turn; None: those are no errors of a key."""
+        jitter = self.jitter
+        if jitter is None or jitter.std == 0:
+            return [0] * count
+        if jitter.kind != "trial" or jitter.scope != "neuron":
+            return None
+        first = self._trials + 1
+        self._trials += count
+        return [hash_of(self._trial_seed, k) for k in range(first, first + count)]
+
     def _times(self, n: int, x: Tensor, window: float, kernels: ModuleType | None) -> Tensor:
         if not self.move_spikes:
             return x
-        step = window / self.steps.steps if self.steps else 0.0
         jitter = self.jitter
         if jitter is None or jitter.std == 0:
-            return send(x, None, 0.0, window, step, kernels)
+            return send(x, None, *self.move(window), kernels)
         if torch.compiler.is_compiling():
             return self._uncompiled(n, x, window)
-        return send(x, self._errors(n, x, jitter), jitter.std, window, step, kernels)
+        return send(x, self._errors(n, x, jitter), *self.move(window), kernels)
 
     @torch.compiler.disable  # a key of its own for every call
     def _uncompiled(self, n: int, x: Tensor, window: float) -> Tensor:

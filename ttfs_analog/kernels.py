@@ -14,6 +14,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from ttfs_analog.splitmix import BLOCK, COSINE, FIRST, GOLDEN, LOG, SECOND, SINE
 
@@ -27,11 +30,83 @@ L0, L1, L2, L3, L4, L5, L6 = (np.float32(v) for v in LOG)
 (S0, S1, S2, S3), (C0, C1, C2, C3) = ([np.float32(v) for v in part] for part in (SINE, COSINE))
 LN2, ANGLE, EIGHTH = (np.float32(v) for v in (math.log(2), math.pi / 2**15, math.pi / 4))
 
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+NEURONS = 8
+"""Whose held weights fit into the innermost cache, with four rows of inputs."""
+TALL, LINE = 6, 16
+"""Rows and columns of sums that fill the registers; of so many numbers are the lines of memory."""
+
+# said aloud: else numba lends a function the fast mathematics of the one that it is first compiled for
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=False)
 # sums of products may be taken in any order, as a matrix product takes them
 compiled_sums = numba.njit(
     cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract", "nsz"}
 )
+
+
+@intrinsic
+def fetch(context: Any, array: Any, place: Any) -> Any:
+    """Ask for array.flat[place], which will be needed soon; the place may be beyond the end."""
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        data = target.make_array(signature.args[0])(target, builder, args[0]).data
+        where = builder.bitcast(builder.gep(data, [args[1]]), pointer)
+        builder.call(function, [where, number(0), number(2), number(1)])  # to read, into the second cache
+        return target.get_dummy_value()
+
+    return numba.types.void(array, numba.types.intp), code
+
+
+@intrinsic
+def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any) -> Any:
+    """c[:TALL, j : j + LINE] = a[i : i + TALL] @ b[:, j : j + LINE], summed up in registers.
+
+    Loops are compiled to nothing as fast, and a library's product would go through memory once more.
+    """
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        left, right, into = (
+            target.make_array(signature.args[k])(target, builder, args[k]) for k in (0, 2, 4)
+        )
+        depth, width = cgutils.unpack_tuple(builder, left.shape)[1], 8
+        number, integer = target.get_data_type(signature.args[0].dtype), ir.IntType(64)
+        vector, lane = ir.VectorType(number, width), ir.IntType(32)
+        every = ir.Constant(ir.VectorType(lane, width), [0] * width)
+        name = f"llvm.fmuladd.v{width}f{signature.args[0].dtype.bitwidth}"
+        kind = ir.FunctionType(vector, [vector] * 3)
+        multiply_add = cgutils.get_or_insert_function(builder.module, kind, name)
+
+        def place(array: Any, row: Any, column: Any, kind: Any) -> Any:
+            steps = cgutils.unpack_tuple(builder, array.strides)
+            where = builder.add(builder.mul(row, steps[0]), builder.mul(column, steps[1]))
+            start = builder.bitcast(array.data, ir.IntType(8).as_pointer())
+            return builder.bitcast(builder.gep(start, [where]), kind.as_pointer())
+
+        def across(array: Any, row: Any, part: int) -> Any:
+            return place(array, row, builder.add(args[3], integer(part * width)), vector)
+
+        cells = [(m, part) for m in range(TALL) for part in range(LINE // width)]
+        sums = {cell: cgutils.alloca_once_value(builder, vector(None)) for cell in cells}
+        for cell in cells:
+            builder.store(vector([0.0] * width), sums[cell])
+        rows = [place(left, builder.add(args[1], integer(m)), integer(0), number) for m in range(TALL)]
+        with cgutils.for_range(builder, depth) as loop:
+            parts = [across(right, loop.index, part) for part in range(LINE // width)]
+            values = [builder.load(part, align=4) for part in parts]
+            for m, row in enumerate(rows):
+                one = builder.load(builder.gep(row, [loop.index]))
+                one = builder.insert_element(vector(ir.Undefined), one, lane(0))
+                one = builder.shuffle_vector(one, vector(ir.Undefined), every)
+                for part, value in enumerate(values):
+                    total = sums[m, part]
+                    builder.store(builder.call(multiply_add, [one, value, builder.load(total)]), total)
+        for m, part in cells:
+            builder.store(builder.load(sums[m, part]), across(into, integer(m), part), align=4)
+        return target.get_dummy_value()
+
+    return numba.types.void(a, numba.types.intp, b, numba.types.intp, c), code
 
 
 @numba.njit(inline="always")
@@ -63,11 +138,11 @@ def hold(weight: Array, gain: Array | None, grid: Any, held: Array) -> None:
 
 
 @numba.njit(inline="always")
-def release_row(grad: Array, gain: Array | None, grid: Any, weight: Array) -> None:
+def release_row(grad: Array, gain: Array | None, grid: Any, weight: Array, by_weight: Array) -> None:
     """A row of `release`."""
     number = weight.dtype.type
     zero, one = number(0), number(1)
-    for j in range(len(grad)):
+    for j in range(len(by_weight)):
         v = grad[j]
         if gain is not None:
             v = v * gain[j]
@@ -75,193 +150,17 @@ def release_row(grad: Array, gain: Array | None, grid: Any, weight: Array) -> No
             unit = number(grid[1])
             clipped = (weight[j] <= number(grid[2]) * unit) | (weight[j] >= number(grid[3]) * unit)
             v = v * (zero if clipped else one)  # a conditional store would be slow
-        grad[j] = v
+        by_weight[j] = v
 
 
 @compiled
-def release(grad: Array, gain: Array | None, grid: Any, weight: Array) -> None:
-    """grad = hardtanh_backward(grad [* gain], weight, low * unit, high * unit); shapes (out, in)."""
-    for i in range(len(weight)):
-        release_row(grad[i], None if gain is None else gain[i], grid, weight[i])
+def release(grad: Array, gain: Array | None, grid: Any, weight: Array, by_weight: Array) -> None:
+    """by_weight = hardtanh_backward(grad [* gain], weight, low * unit, high * unit); shapes (out, in).
 
-
-@numba.njit(inline="always")
-def thresholds(bias: Array, border: Array | None, shift: Any, neurons: int) -> Array:
-    """o + h * (bias [+ border]) of every neuron; bias is that of its channel."""
-    found = np.empty(neurons, bias.dtype)
-    places = neurons // len(bias)
-    for c in range(len(bias)):
-        for i in range(c * places, (c + 1) * places):
-            v = bias[c] if border is None else bias[c] + border[i]
-            found[i] = v if shift is None else shift[1][i] + v * shift[0][i]
-    return found
-
-
-@numba.njit(inline="always")
-def fired(q: Any, i: int, threshold: Array, gain: Array | None, low: Any, high: Any) -> Any:
-    """One activation of `fire`."""
-    v = threshold[i] + (q if gain is None else q * gain[i])
-    v = low if v < low else v
-    return high if v > high else v
-
-
-@compiled
-def fire(
-    q: Array,
-    bias: Array,
-    border: Array | None,
-    shift: Any,
-    gain: Array | None,
-    low: float,
-    high: float,
-    z: Array,
-) -> None:
-    """z = clamp(q [* gain] + o + h * (bias [+ border]), low, high); q and z may be one.
-
-    Parameters
-    ----------
-    q, z : arrays, shape (row, neuron)
-    bias : array, shape (channel,)
-        Neurons are ordered by channel.
-    border, gain : arrays, shape (neuron,)
-    shift : (h, o), both of shape (neuron,); None: 1 and 0
+    grad and by_weight may be one.
     """
-    rows, neurons = q.shape
-    first, last, threshold = q.dtype.type(low), q.dtype.type(high), thresholds(bias, border, shift, neurons)
-    for b in range(rows):
-        for i in range(neurons):
-            z[b, i] = fired(q[b, i], i, threshold, gain, first, last)
-
-
-@compiled
-def unfire(
-    grad: Array,
-    z: Array,
-    gain: Array | None,
-    shift: Any,
-    low: float,
-    high: float,
-    by_q: Array,
-    by_bias: Array,
-) -> None:
-    """by_q = hardtanh_backward(grad, z, low, high) [* gain]; by_bias: its sum over rows and places, by h."""
-    first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
-    rows, neurons = z.shape
-    by_threshold = np.zeros(neurons, z.dtype)
-    for b in range(rows):
-        for i in range(neurons):
-            v = zero if (z[b, i] <= first) | (z[b, i] >= last) else grad[b, i]
-            by_threshold[i] += v
-            by_q[b, i] = v if gain is None else v * gain[i]
-    if shift is not None:
-        for i in range(neurons):
-            by_threshold[i] *= shift[0][i]
-    places = neurons // len(by_bias)
-    for c in range(len(by_bias)):
-        total = zero
-        for p in range(places):
-            total += by_threshold[c * places + p]
-        by_bias[c] = total
-
-
-@compiled_sums
-def respond(
-    x: Array,
-    weight: Array,
-    synapse_gain: Array | None,
-    grid: Any,
-    bias: Array,
-    shift: Any,
-    gain: Array | None,
-    low: float,
-    high: float,
-    z: Array,
-) -> None:
-    """`hold`, q = x @ held.t() and `fire` for few rows of x: held rows stay in the innermost cache."""
-    first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
-    rows, n_in = x.shape
-    n_out = len(weight)
-    threshold = thresholds(bias, None, shift, n_out)
-    pair = np.empty((2, n_in), weight.dtype)
-    for i in range(0, n_out, 2):  # two neurons x four rows fill the registers; ends are done twice
-        k = min(i + 1, n_out - 1)
-        for m, n in ((0, i), (1, k)):
-            hold_row(weight[n], None if synapse_gain is None else synapse_gain[n], grid, pair[m])
-        w, v = pair[0], pair[1]
-        for b in range(0, rows, 4):
-            b1, b2, b3 = min(b + 1, rows - 1), min(b + 2, rows - 1), min(b + 3, rows - 1)
-            x0, x1, x2, x3 = x[b], x[b1], x[b2], x[b3]
-            w0 = w1 = w2 = w3 = v0 = v1 = v2 = v3 = zero
-            for j in range(n_in):
-                w0 += w[j] * x0[j]
-                w1 += w[j] * x1[j]
-                w2 += w[j] * x2[j]
-                w3 += w[j] * x3[j]
-                v0 += v[j] * x0[j]
-                v1 += v[j] * x1[j]
-                v2 += v[j] * x2[j]
-                v3 += v[j] * x3[j]
-            for row, q, p in ((b, w0, v0), (b1, w1, v1), (b2, w2, v2), (b3, w3, v3)):
-                z[row, i] = fired(q, i, threshold, gain, first, last)
-                z[row, k] = fired(p, k, threshold, gain, first, last)
-
-
-@compiled_sums
-def respond_backward(
-    by_q: Array,
-    x: Array,
-    weight: Array,
-    gain: Array | None,
-    grid: Any,
-    by_x: Array | None,
-    by_weight: Array,
-) -> None:
-    """by_weight = by_q.t() @ x, `release` of it, and by_x = by_q @ held.t(), in one pass over the weights."""
-    rows, n_out = by_q.shape
-    n_in, zero = weight.shape[1], weight.dtype.type(0)
-    held, q, r = np.zeros((4, n_in), weight.dtype), np.empty(8, weight.dtype), np.empty(8, np.int64)
-    if by_x is not None:
-        by_x[:] = zero
-    for i in range(0, n_out, 4):
-        last = min(4, n_out - i)
-        for m in range(last):
-            w, found, own = weight[i + m], by_weight[i + m], None if gain is None else gain[i + m]
-            if rows == 0:
-                found[:] = zero
-            for b in range(0, rows, 8):
-                for n in range(8):  # rows that are missing: the last one, 0 times
-                    r[n] = min(b + n, rows - 1)
-                    q[n] = by_q[r[n], i + m] if b + n < rows else zero
-                x0, x1, x2, x3, x4, x5, x6, x7 = (
-                    x[r[0]],
-                    x[r[1]],
-                    x[r[2]],
-                    x[r[3]],
-                    x[r[4]],
-                    x[r[5]],
-                    x[r[6]],
-                    x[r[7]],
-                )
-                q0, q1, q2, q3, q4, q5, q6, q7 = q[0], q[1], q[2], q[3], q[4], q[5], q[6], q[7]
-                if b == 0:
-                    for j in range(n_in):
-                        v = q0 * x0[j] + q1 * x1[j] + q2 * x2[j] + q3 * x3[j]
-                        found[j] = v + (q4 * x4[j] + q5 * x5[j] + q6 * x6[j] + q7 * x7[j])
-                else:
-                    for j in range(n_in):
-                        v = q0 * x0[j] + q1 * x1[j] + q2 * x2[j] + q3 * x3[j]
-                        found[j] += v + (q4 * x4[j] + q5 * x5[j] + q6 * x6[j] + q7 * x7[j])
-            release_row(found, own, grid, w)
-            if by_x is not None:
-                hold_row(w, own, grid, held[m])
-        if by_x is not None:
-            held[last:] = zero
-            h0, h1, h2, h3 = held[0], held[1], held[2], held[3]
-            i1, i2, i3 = i + min(1, last - 1), i + min(2, last - 1), i + min(3, last - 1)
-            for b in range(rows):
-                y, p0, p1, p2, p3 = by_x[b], by_q[b, i], by_q[b, i1], by_q[b, i2], by_q[b, i3]
-                for j in range(n_in):
-                    y[j] += p0 * h0[j] + p1 * h1[j] + p2 * h2[j] + p3 * h3[j]
+    for i in range(len(weight)):
+        release_row(grad[i], None if gain is None else gain[i], grid, weight[i], by_weight[i])
 
 
 @compiled
@@ -325,3 +224,223 @@ def send(x: Array, key: int, std: float, window: float, step: float, sent: Array
         if one > zero:
             for k in range(len(out)):
                 out[k] = np.rint(out[k] / one) * one
+
+
+@numba.njit(inline="always")
+def leave(z: Array, move: Any, sent: Array) -> None:
+    """`send`, if anything moves."""
+    key, std, window, step = move
+    if std > 0 or step > 0:
+        send(z.reshape(-1), key, std, window, step, sent.reshape(-1))
+
+
+@numba.njit(inline="always")
+def thresholds(bias: Array, border: Array | None, shift: Any, neurons: int) -> Array:
+    """o + h * (bias [+ border]) of every neuron; bias is that of its channel."""
+    found = np.empty(neurons, bias.dtype)
+    places = neurons // len(bias)
+    for c in range(len(bias)):
+        for i in range(c * places, (c + 1) * places):
+            v = bias[c] if border is None else bias[c] + border[i]
+            found[i] = v if shift is None else shift[1][i] + v * shift[0][i]
+    return found
+
+
+@numba.njit(inline="always")
+def fired(q: Any, i: int, threshold: Array, gain: Array | None, low: Any, high: Any) -> Any:
+    """One activation of `fire`."""
+    v = threshold[i] + (q if gain is None else q * gain[i])
+    v = low if v < low else v
+    return high if v > high else v
+
+
+@compiled
+def fire(
+    q: Array,
+    bias: Array,
+    border: Array | None,
+    shift: Any,
+    gain: Array | None,
+    low: float,
+    high: float,
+    z: Array,
+    move: Any,
+    sent: Array,
+) -> None:
+    """z = clamp(q [* gain] + o + h * (bias [+ border]), low, high), and `send` of it; q and z may be one.
+
+    Parameters
+    ----------
+    move : (key, std, window, step)
+        Nothing is sent, and sent may be z, if std and step are 0.
+    q, z : arrays, shape (row, neuron)
+    bias : array, shape (channel,)
+        Neurons are ordered by channel.
+    border, gain : arrays, shape (neuron,)
+    shift : (h, o), both of shape (neuron,); None: 1 and 0
+    """
+    rows, neurons = q.shape
+    first, last, threshold = q.dtype.type(low), q.dtype.type(high), thresholds(bias, border, shift, neurons)
+    for b in range(rows):
+        for i in range(neurons):
+            z[b, i] = fired(q[b, i], i, threshold, gain, first, last)
+    leave(z, move, sent)
+
+
+@compiled
+def unfire(
+    grad: Array,
+    z: Array,
+    gain: Array | None,
+    shift: Any,
+    low: float,
+    high: float,
+    by_q: Array,
+    by_bias: Array,
+) -> None:
+    """by_q = hardtanh_backward(grad, z, low, high) [* gain]; by_bias: its sum over rows and places, by h."""
+    first, last, zero = z.dtype.type(low), z.dtype.type(high), z.dtype.type(0)
+    rows, neurons = z.shape
+    by_threshold = np.zeros(neurons, z.dtype)
+    for b in range(rows):
+        for i in range(neurons):
+            v = zero if (z[b, i] <= first) | (z[b, i] >= last) else grad[b, i]
+            by_threshold[i] += v
+            by_q[b, i] = v if gain is None else v * gain[i]
+    if shift is not None:
+        for i in range(neurons):
+            by_threshold[i] *= shift[0][i]
+    places = neurons // len(by_bias)
+    for c in range(len(by_bias)):
+        total = zero
+        for p in range(places):
+            total += by_threshold[c * places + p]
+        by_bias[c] = total
+
+
+@compiled_sums
+def respond(
+    x: Array,
+    weight: Array,
+    synapse_gain: Array | None,
+    grid: Any,
+    bias: Array,
+    shift: Any,
+    gain: Array | None,
+    low: float,
+    high: float,
+    z: Array,
+    move: Any,
+    sent: Array,
+) -> None:
+    """`hold`, z = x @ held.t() in one pass over the weights, held in the innermost cache, and `fire`."""
+    rows, n_in = x.shape
+    n_out, zero = len(weight), z.dtype.type(0)
+    eights = -(-n_in // 8)
+    wide = x
+    if n_in < 8 * eights:  # ends that are no whole vectors would take a third of the time
+        wide = np.zeros((rows, 8 * eights), x.dtype)
+        wide[:, :n_in] = x
+    held = np.zeros((NEURONS, 8 * eights), x.dtype)
+    for start in range(0, n_out, NEURONS):
+        count = min(NEURONS, n_out - start)
+        for i in range(count):
+            own = None if synapse_gain is None else synapse_gain[start + i]
+            hold_row(weight[start + i], own, grid, held[i, :n_in])
+        place, turns = (start + NEURONS) * n_in, -(-rows // 4) * (NEURONS // 2)
+        lines, turn = min(NEURONS, n_out - start - NEURONS) * n_in // LINE, 0
+        for b in range(0, rows, 4):  # two neurons x four rows fill the registers; ends are done twice
+            b1, b2, b3 = min(b + 1, rows - 1), min(b + 2, rows - 1), min(b + 3, rows - 1)
+            x0, x1, x2, x3 = wide[b], wide[b1], wide[b2], wide[b3]
+            for i in range(0, count, 2):
+                if rows > 8:  # else there is no time to wait in
+                    for line in range(turn * lines // turns, (turn + 1) * lines // turns):
+                        fetch(weight, place + line * LINE)  # type: ignore[call-arg]
+                        if synapse_gain is not None:
+                            fetch(synapse_gain, place + line * LINE)  # type: ignore[call-arg]
+                    turn += 1
+                k = min(i + 1, count - 1)
+                w, v = held[i], held[k]
+                w0 = w1 = w2 = w3 = v0 = v1 = v2 = v3 = zero
+                for j in range(8 * eights):
+                    w0 += w[j] * x0[j]
+                    w1 += w[j] * x1[j]
+                    w2 += w[j] * x2[j]
+                    w3 += w[j] * x3[j]
+                    v0 += v[j] * x0[j]
+                    v1 += v[j] * x1[j]
+                    v2 += v[j] * x2[j]
+                    v3 += v[j] * x3[j]
+                for row, q, p in ((b, w0, v0), (b1, w1, v1), (b2, w2, v2), (b3, w3, v3)):
+                    z[row, start + i] = q
+                    z[row, start + k] = p
+    fire(z, bias, None, shift, gain, low, high, z, move, sent)
+
+
+@compiled_sums
+def respond_backward(
+    grad: Array,
+    x: Array,
+    weight: Array,
+    gain: Array | None,
+    grid: Any,
+    z: Array,
+    own_gain: Array | None,
+    shift: Any,
+    low: float,
+    high: float,
+    held: Array,
+    by_x: Array | None,
+    by_weight: Array,
+    by_bias: Array,
+) -> None:
+    """`unfire`, by_weight = by_q.t() @ x with `release`, and by_x = by_q @ held.
+
+    What is held is written to `held` on the way, unless weights are held as they are: then it has to be them.
+    """
+    rows, n_out = grad.shape
+    n_in = weight.shape[1]
+    by_q = np.zeros((-(-rows // TALL) * TALL, n_out), grad.dtype)
+    unfire(grad, z, own_gain, shift, low, high, by_q[:rows], by_bias)
+    across = np.zeros((-(-n_out // TALL) * TALL, rows), grad.dtype)
+    for i in range(n_out):
+        for b in range(rows):
+            across[i, b] = by_q[b, i]
+    start = n_in // LINE * LINE  # of the last columns, which are no whole line
+    found, x_end = np.empty((TALL, start + 2 * LINE), x.dtype), last_columns(x, start)
+    for i in range(0, n_out, TALL):
+        count = min(TALL, n_out - i)
+        for j in range(0, start, LINE):
+            for place in range(i * n_in + count * j, i * n_in + count * (j + LINE), LINE):
+                fetch(weight, place)  # type: ignore[call-arg]
+                fetch(by_weight, place)  # type: ignore[call-arg]
+                if gain is not None:
+                    fetch(gain, place)  # type: ignore[call-arg]
+            tile(across, i, x, j, found)  # type: ignore[call-arg]
+        if start < n_in:
+            tile(across, i, x_end, 0, found[:, start:])  # type: ignore[call-arg]
+        for m in range(count):
+            w, own = weight[i + m], None if gain is None else gain[i + m]
+            release_row(found[m], own, grid, w, by_weight[i + m])
+            if by_x is not None and (grid is not None or gain is not None):
+                hold_row(w, own, grid, held[i + m])
+    if by_x is not None:
+        sums, held_end = np.empty((len(by_q), start + LINE), x.dtype), last_columns(held, start)
+        for j in range(0, start, LINE):
+            for b in range(0, rows, TALL):
+                tile(by_q, b, held, j, sums[b : b + TALL])  # type: ignore[call-arg]
+        for b in range(0, rows, TALL):
+            tile(by_q, b, held_end, 0, sums[b : b + TALL, start:])  # type: ignore[call-arg]
+        for b in range(rows):
+            for j in range(n_in):
+                by_x[b, j] = sums[b, j]
+
+
+@numba.njit(inline="always")
+def last_columns(values: Array, start: int) -> Array:
+    """As a whole line of columns."""
+    found = np.zeros((len(values), LINE), values.dtype)
+    for i in range(len(values)):
+        for j in range(start, values.shape[1]):
+            found[i, j - start] = values[i, j]
+    return found

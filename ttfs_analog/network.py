@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -57,6 +56,7 @@ class TTFSNetwork(nn.Module):
             raise InputError("a network is spiking layers followed by one read-out layer")
         self.blocks = nn.ModuleList(blocks)
         self._chain = tuple(blocks)  # the same modules: a ModuleList is slow to walk
+        self._hooks = [d for block in blocks for d in (block._forward_hooks, block._forward_pre_hooks)]
         self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
         self._places = [k for k, block in enumerate(blocks) if isinstance(block, TTFSLayer)]
         self.metadata: dict[str, Any] = dict(metadata or {})
@@ -146,11 +146,10 @@ class TTFSNetwork(nn.Module):
         x, limits = self.shaped(x), self.constraints
         prepared = self._prepared(x, chips)
         if prepared is not None:
-            send = self._send if limits is not None and limits.move_spikes else None
-            return prepared[0](x, prepared[1], send, chips is not None)
+            return prepared[0](x, prepared[1])
         if limits is not None:
             x = limits.input(x)
-        one = self._one_chip(chips) if self._plain(x) else None
+        one = None if torch.compiler.is_compiling() or not self._plain(x) else self._one_chip(chips)
         n, values = 0, [x]
         for block in self._chain:
             if isinstance(block, TTFSLayer):
@@ -168,13 +167,6 @@ class TTFSNetwork(nn.Module):
         if one is None or chips is None:
             return values
         return [values[0], *(v.unsqueeze(0) for v in values[1:])]
-
-    def _send(self, n: int, x: Tensor, kernels: ModuleType) -> Tensor:
-        """The spikes of layer n, or the inputs (n = -1), as the hardware sends them."""
-        assert self.constraints is not None
-        if n < 0:
-            return self.constraints.input(x, kernels)
-        return self.constraints.spikes(n, x, self._layers[n], kernels)
 
     def _prepared(
         self, x: Tensor, chips: Sequence[Deviations] | None
@@ -197,9 +189,7 @@ class TTFSNetwork(nn.Module):
 
     def _plain(self, x: Tensor) -> bool:
         """Whether inputs have no chip dimension, and nobody wants to see single blocks at work."""
-        if x.dim() != (4 if self._layers[0].inside else 2) or torch.compiler.is_compiling():
-            return False
-        return not any(block._forward_hooks or block._forward_pre_hooks for block in self._chain)
+        return x.dim() == (4 if self._layers[0].inside else 2) and not any(self._hooks)
 
     def _one_chip(self, chips: Sequence[Deviations] | None) -> list[Devices] | None:
         """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""

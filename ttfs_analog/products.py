@@ -7,20 +7,27 @@ CPU, contiguous and of the weights' dtype.
 
 from __future__ import annotations
 
+import threading
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, get_num_threads
 
+from ttfs_analog.constraints import Constraints
 from ttfs_analog.convolutions import TTFSConv2d
 from ttfs_analog.fused import Devices
 from ttfs_analog.layers import TTFSLayer
 
 convolution_backward = torch.ops.aten.convolution_backward.default
-ROWS, PRODUCTS = 8, 300_000
-"""Rows, or multiply-accumulates, up to which kernels that hold weights as they go are faster than a pass over
-the weights and a matrix product."""
+_threads = threading.local()
+MANY = 100
+"""Rows times threads up to which kernels that hold weights as they go are faster than a pass over the weights
+and a matrix product."""
+Found = tuple[Tensor, Tensor | None, Tensor]
+"""Activations, the weights as they are held or None, and the spikes that leave."""
 Gradients = tuple[Tensor | None, Tensor, Tensor]
 """By inputs (if they are asked for), weight and bias."""
 
@@ -28,7 +35,9 @@ Gradients = tuple[Tensor | None, Tensor, Tensor]
 class Product:
     """What fully connected and convolutional layers share."""
 
-    def __init__(self, layer: TTFSLayer, devices: Devices, kernels: ModuleType) -> None:
+    def __init__(
+        self, layer: TTFSLayer, devices: Devices, kernels: ModuleType, limits: Constraints | None
+    ) -> None:
         self.layer, self.devices, self.kernels = layer, devices, kernels
         self.weight, self.bias = layer.weight.detach(), layer.bias.detach()
         self.pointers = self.weight.data_ptr(), self.bias.data_ptr()
@@ -37,50 +46,55 @@ class Product:
         self.neurons, self.window, self.token = layer.n_out, layer.window_length, layer._token
         self.gain, self.shift, self.low, self.high, self.synapse_gain, self.grid = devices.numbers
         self.ideal = self.grid is None and self.synapse_gain is None
+        self.dtype = self.d.dtype
+        self.move = (0.0, 0.0, 0.0) if limits is None else limits.move(self.window)
 
-    def leaves(self) -> tuple[Tensor, Tensor] | None:
-        """Weight and bias of the layer; None: what was prepared is not of today."""
-        found = self.layer._parameters  # as quick as it gets
-        weight, bias = found["weight"], found["bias"]
-        layer = self.layer
-        if weight is None or bias is None or layer._window != self.window or layer._token is not self.token:
-            return None
-        return (weight, bias) if (weight.data_ptr(), bias.data_ptr()) == self.pointers else None
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Activations, and the weights as they are held, if they were written down."""
+    def forward(self, x: Tensor, key: int | None) -> Found:
+        """Spikes move by the errors of a key, if there is one."""
         raise TypeError(f"{type(self).__name__} has no product")
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
         """Gradients, with what `forward` took and gave."""
         raise TypeError(f"{type(self).__name__} has no product")
 
-    def fire(self, q: Any) -> None:
-        """Charges of shape (row, neuron) become activations."""
-        self.kernels.fire(q, self.d, self.border, self.shift, self.gain, self.low, self.high, q)
+    def fire(self, q: Tensor, key: int | None) -> Tensor:
+        """Charges of shape (row, ...) become activations where they are; the spikes that leave."""
+        move, z = self.by_key(key), _flat(q)
+        sent = q if key is None else torch.empty_like(q)
+        where = z if sent is q else _flat(sent)
+        tail = self.low, self.high, z, move, where
+        self.kernels.fire(z, self.d, self.border, self.shift, self.gain, *tail)
+        return sent
+
+    def by_key(self, key: int | None) -> tuple[int, float, float, float]:
+        """How spikes move, as kernels take it: not at all without a key."""
+        return (0, 0.0, 0.0, 0.0) if key is None else (key, *self.move)
 
     def held(self) -> Tensor:
-        """Weights as the hardware holds them."""
+        """Weights as the hardware holds them: the same memory every time."""
         if self.ideal:
             return self.weight
-        held = torch.empty_like(self.weight)
-        self.kernels.hold(self.rows, self.synapse_gain, self.grid, _rows(held))
-        return held
+        self.kernels.hold(self.rows, self.synapse_gain, self.grid, _rows(self.room))
+        return self.room
+
+    @cached_property
+    def room(self) -> Tensor:
+        """For held weights: new memory costs more than what is written there."""
+        return torch.empty_like(self.weight)
 
     def released(self, by_weight: Tensor) -> Tensor:
         """Gradient by the weights, of that by the held ones."""
         if not self.ideal:
             by_weight = by_weight.contiguous()
-            self.kernels.release(_rows(by_weight), self.synapse_gain, self.grid, self.rows)
+            rows = _rows(by_weight)
+            self.kernels.release(rows, self.synapse_gain, self.grid, self.rows, rows)
         return by_weight
 
     def unfired(self, grad: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients by charges and bias."""
         by_q, by_bias = torch.empty_like(z), torch.empty_like(self.bias)
-        shape = len(z), self.neurons
-        arrays = grad.contiguous().numpy().reshape(shape), z.numpy().reshape(shape)
-        out = by_q.numpy().reshape(shape), by_bias.numpy()
-        self.kernels.unfire(*arrays, self.gain, self.shift, self.low, self.high, *out)
+        own = self.gain, self.shift, self.low, self.high
+        self.kernels.unfire(_flat(grad.contiguous()), _flat(z), *own, _flat(by_q), by_bias.numpy())
         return by_q, by_bias
 
 
@@ -89,11 +103,10 @@ class Maps(Product):
 
     layer: TTFSConv2d
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, key: int | None) -> Found:
         held = self.held()
         z = torch.conv2d(x, held, None, **self.layer.geometry, groups=self.layer.groups).contiguous()
-        self.fire(z.numpy().reshape(len(z), self.neurons))
-        return z, held
+        return z, held, self.fire(z, key)
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
         by_q, by_bias = self.unfired(grad, z)
@@ -107,45 +120,50 @@ class Maps(Product):
 class Dense(Product):
     """A fully connected layer."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        rows, n_in = x.shape
-        few = rows <= ROWS or rows * self.rows.size <= PRODUCTS
-        if few and n_in == self.rows.shape[1]:  # else torch refuses
-            z = x.new_empty(rows, self.neurons)
-            self.kernels.respond(
-                x.numpy(),
-                self.rows,
-                self.synapse_gain,
-                self.grid,
-                self.d,
-                self.shift,
-                self.gain,
-                self.low,
-                self.high,
-                z.numpy(),
-            )
-            return z, None
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        own = self.synapse_gain, self.grid, self.d, self.shift, self.gain, self.low, self.high
+        self.responding = self.rows, *own
+
+    def forward(self, x: Tensor, key: int | None) -> Found:
+        rows, given = len(x), x.numpy()
+        if rows * get_num_threads() <= MANY and given.shape[1] == self.rows.shape[1]:  # else torch refuses
+            z = np.empty((rows, self.neurons), self.dtype)  # quicker than by torch
+            sent = z if key is None else np.empty_like(z)
+            self.kernels.respond(given, *self.responding, z, self.by_key(key), sent)
+            activations = torch.from_numpy(z)
+            return activations, None, activations if sent is z else torch.from_numpy(sent)
         held = self.held()
-        z = torch.mm(x, held.t())
-        self.fire(z.numpy())
-        return z, held
+        q = torch.mm(x, held.t())
+        return q, held, self.fire(q, key)
 
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
-        by_q, by_bias = self.unfired(grad, z)
         if held is not None:
-            by_weight = self.released(torch.mm(by_q.t(), x))
-            return torch.mm(by_q, held) if inwards else None, by_weight, by_bias
+            by_q, by_bias = self.unfired(grad, z)
+            by_x = torch.mm(by_q, held) if inwards else None
+            return by_x, self.released(torch.mm(by_q.t(), x)), by_bias
         by_x, by_weight = torch.empty_like(x) if inwards else None, torch.empty_like(self.weight)
-        self.kernels.respond_backward(
-            by_q.numpy(),
-            x.numpy(),
-            self.rows,
-            self.synapse_gain,
-            self.grid,
-            None if by_x is None else by_x.numpy(),
-            by_weight.numpy(),
-        )
+        by_bias = torch.empty_like(self.bias)
+        given = grad.contiguous().numpy(), x.numpy(), self.rows, self.synapse_gain, self.grid
+        own = z.numpy(), self.gain, self.shift, self.low, self.high
+        room = self.rows if self.ideal or not inwards else scratch(self.rows)
+        into = None if by_x is None else by_x.numpy(), by_weight.numpy(), by_bias.numpy()
+        self.kernels.respond_backward(*given, *own, room, *into)
         return by_x, by_weight, by_bias
+
+
+def scratch(like: Any) -> Any:
+    """An array of the shape of weights, whose memory all layers share: it stays in the caches."""
+    kept = getattr(_threads, "kept", None)
+    if kept is None or kept.size < like.size or kept.dtype != like.dtype:
+        kept = _threads.kept = np.empty(like.size, like.dtype)
+    return kept[: like.size].reshape(like.shape)
+
+
+def _flat(value: Tensor) -> Any:
+    """An array of shape (row, neuron)."""
+    found = value.numpy()
+    return found if found.ndim == 2 else found.reshape(len(found), -1)
 
 
 def _rows(value: Tensor) -> Any:

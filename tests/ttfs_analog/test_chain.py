@@ -26,7 +26,7 @@ PARTS = {
     "all": (Jitter(0.1), TimeSteps(9), WeightBits(5), Latency(90.0)),
 }
 CHIPS = ["none", "neurons", "synapses"]
-ROWS = (1, 7, products.ROWS, products.ROWS + 1)
+ROWS = (1, 7, 70)
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ def compare(monkeypatch, net, x, chip, ask):
 
 @pytest.mark.parametrize(("parts", "chip"), list(itertools.product(PARTS, CHIPS))[1:])
 @pytest.mark.parametrize("rows", ROWS)
-def test_a_network_is_the_same_layer_by_layer(make_relu, monkeypatch, count, parts, chip, rows):
+@pytest.mark.parametrize("many", [False, True])
+def test_a_network_is_the_same_layer_by_layer(make_relu, monkeypatch, count, parts, chip, rows, many):
+    monkeypatch.setattr(products, "MANY", 0 if many else 1000)  # 0: no layer is small enough for one kernel
     x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
     net = convert(make_relu((6, 15, 9, 3), seed=7), x)
     if PARTS[parts]:
@@ -158,7 +160,7 @@ def convolutional(kind):
 @pytest.mark.parametrize("many", [False, True])
 def test_a_convolutional_network(monkeypatch, count, kind, parts, chip, many):
     if many:  # no layer is small enough for one kernel
-        monkeypatch.setattr(products, "PRODUCTS", 0)
+        monkeypatch.setattr(products, "MANY", 0)
     net, x = convolutional(kind)
     if PARTS[parts]:
         net = constrain(net, x, PARTS[parts], seed=4)

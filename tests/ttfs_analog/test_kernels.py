@@ -12,9 +12,11 @@ from torch.nn.functional import hardtanh
 
 pytest.importorskip("numba")
 from ttfs_analog import kernels
+from ttfs_analog.spike_times import send
 
 GRID = (1 / 0.25, 0.25, -4.0, 3.0)
-SHAPES = [(1, 1, 1), (2, 3, 5), (8, 7, 33), (20, 12, 100)]  # rows, neurons, inputs
+SHAPES = [(1, 1, 1), (2, 3, 5), (8, 7, 33), (20, 13, 112)]  # rows, neurons, inputs
+STILL = (0, 0.0, 0.0, 0.0)  # no jitter, no clock
 GRIDS = pytest.mark.parametrize("grid", [None, GRID])
 OWN = pytest.mark.parametrize("own", [False, True])
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -57,8 +59,9 @@ def test_hold_and_release_are_exact(shape, own, grid, dtype):
     assert torch.equal(found, hold(weight, gain, grid))
     grad = normal(n_out, n_in, seed=2, dtype=dtype)
     wanted = release(grad, gain, grid, weight)
-    kernels.release(*numbers(grad, gain), grid, weight.numpy())
-    assert torch.equal(grad, wanted)
+    for into in (torch.empty_like(grad), grad):  # elsewhere, and in place
+        kernels.release(*numbers(grad, gain), grid, *numbers(weight, into))
+        assert torch.equal(into, wanted)
     assert grid is None or grad[0, 0] == 0
 
 
@@ -86,10 +89,11 @@ def test_fire_and_unfire_are_exact(shape, low, high, kind, places, edge, dtype):
     border = normal(n_out, seed=2, dtype=dtype) if edge else None
     gain, shift = deviating(n_out, kind, dtype)
     arrays = None if shift is None else tuple(numbers(*shift))
-    own = bias.repeat_interleave(places)
-    wanted = fire(q, own if border is None else own + border, gain, shift, low, high)
+    every = bias.repeat_interleave(places)
+    wanted = fire(q, every if border is None else every + border, gain, shift, low, high)
     z = torch.empty_like(q)
-    kernels.fire(*numbers(q, bias, border), arrays, *numbers(gain), low, high, z.numpy())
+    own = arrays, *numbers(gain), low, high
+    kernels.fire(*numbers(q, bias, border), *own, z.numpy(), STILL, z.numpy())
     assert torch.equal(z, wanted)
     grad = normal(rows, n_out, seed=6, dtype=dtype)
     by_q, by_bias = torch.empty_like(z), torch.empty_like(bias)
@@ -100,15 +104,17 @@ def test_fire_and_unfire_are_exact(shape, low, high, kind, places, edge, dtype):
     # the sum of up to 20 x 6 numbers in another order
     close = 200 * torch.finfo(dtype).eps
     torch.testing.assert_close(by_bias, wanted.view(channels, places).sum(1), rtol=0, atol=close)
-    kernels.fire(*numbers(q, bias, border), arrays, *numbers(gain), low, high, q.numpy())  # in place
+    sent = torch.empty_like(z)  # and in place
+    kernels.fire(*numbers(q, bias, border), *own, q.numpy(), (7, 0.1, 1.5, 0.25), sent.numpy())
     assert torch.equal(q, z)
+    assert torch.equal(sent, send(z, 7, 0.1, 1.5, 0.25))
 
 
 @PRECISIONS
 @GRIDS
 @OWN
 @pytest.mark.parametrize(("kind", "shape"), list(itertools.product(["ideal", "deviating"], SHAPES)))
-def test_few_rows_are_the_matrix_products(kind, shape, own, grid, dtype):
+def test_layers_are_the_matrix_products(kind, shape, own, grid, dtype):
     rows, n_out, n_in = shape
     x, weight, bias = (
         normal(rows, n_in, dtype=dtype),
@@ -119,18 +125,24 @@ def test_few_rows_are_the_matrix_products(kind, shape, own, grid, dtype):
     own_gain = 1 + 0.1 * normal(n_out, n_in, seed=8, dtype=dtype) if own else None
     gain, shift = deviating(n_out, kind, dtype)
     arrays = None if shift is None else tuple(numbers(*shift))
-    z = torch.empty(rows, n_out, dtype=dtype)
-    kernels.respond(
-        *numbers(x, weight, own_gain), grid, bias.numpy(), arrays, *numbers(gain), 0.0, 1.5, z.numpy()
-    )
+    z, sent = torch.empty(rows, n_out, dtype=dtype), torch.empty(rows, n_out, dtype=dtype)
+    own = grid, bias.numpy(), arrays, *numbers(gain), 0.0, 1.5
+    kernels.respond(*numbers(x, weight, own_gain), *own, z.numpy(), (7, 0.1, 1.5, 0.25), sent.numpy())
     held = hold(weight, own_gain, grid)
     close = 100 * torch.finfo(dtype).eps  # sums of 100 products of order 1
     torch.testing.assert_close(z, fire(x @ held.t(), bias, gain, shift, 0.0, 1.5), rtol=0, atol=close)
-    by_q = normal(rows, n_out, seed=9, dtype=dtype)
+    assert torch.equal(sent, send(z, 7, 0.1, 1.5, 0.25))
+    grad = normal(rows, n_out, seed=9, dtype=dtype)
+    by_q, by_bias = torch.empty_like(grad), torch.empty_like(bias)
+    own = *numbers(z, gain), arrays, 0.0, 1.5
+    kernels.unfire(*numbers(grad, z, gain), arrays, 0.0, 1.5, *numbers(by_q, by_bias))
     wanted = release(by_q.t() @ x, own_gain, grid, weight)
     for by_x in (torch.full_like(x, math.nan), None):
-        by_weight = torch.full_like(weight, math.nan)
-        kernels.respond_backward(*numbers(by_q, x, weight, own_gain), grid, *numbers(by_x, by_weight))
+        by_weight, found = torch.full_like(weight, math.nan), torch.full_like(bias, math.nan)
+        room = weight if own_gain is None and grid is None else torch.full_like(weight, math.nan)
+        into = numbers(room, by_x, by_weight, found)
+        kernels.respond_backward(*numbers(grad, x, weight, own_gain), grid, *own, *into)
+        assert torch.equal(found, by_bias)
         torch.testing.assert_close(by_weight, wanted, rtol=0, atol=close)
         if by_x is not None:
             torch.testing.assert_close(by_x, by_q @ held, rtol=0, atol=close)
@@ -140,13 +152,14 @@ def test_what_is_not_a_number_stays_so():
     """A training that diverges has to show it."""
     nan = np.full((1, 3), math.nan)
     one, z = np.ones(3), np.zeros((1, 3))
-    kernels.fire(nan, one, None, (one, one), one, 0.0, 1.5, z)
+    kernels.fire(nan, one, None, (one, one), one, 0.0, 1.5, z, STILL, z)
     assert np.isnan(z).all()
     for grid in (None, GRID):
         kernels.hold(nan, None, grid, z)
         assert np.isnan(z).all()
         z[:] = 0
-        kernels.respond(np.ones((1, 3)), np.vstack([nan] * 3), None, grid, one, None, one, 0.0, 1.5, z)
+        weight = np.vstack([nan] * 3)
+        kernels.respond(np.ones((1, 3)), weight, None, grid, one, None, one, 0.0, 1.5, z, STILL, z)
         assert np.isnan(z).all()
     kernels.unfire(nan, np.ones((1, 3)), one, None, 0.0, 1.5, z, one)
     assert np.isnan(z).all()
@@ -154,8 +167,10 @@ def test_what_is_not_a_number_stays_so():
 
 
 def test_no_rows_give_no_activations():
-    empty = np.zeros((0, 3))
-    kernels.respond(empty, np.ones((2, 3)), None, GRID, np.ones(2), None, None, 0.0, 1.0, np.zeros((0, 2)))
+    empty, weight, bias, z = np.zeros((0, 3)), np.ones((2, 3)), np.ones(2), np.zeros((0, 2))
+    kernels.respond(empty, weight, None, GRID, bias, None, None, 0.0, 1.0, z, STILL, z)
     by_weight = np.ones((2, 3))
-    kernels.respond_backward(np.zeros((0, 2)), empty, np.ones((2, 3)), None, None, empty, by_weight)
+    own = z, None, None, 0.0, 1.0
+    kernels.respond_backward(z, empty, weight, None, None, *own, weight, empty, by_weight, bias)
     assert not by_weight.any()
+    assert not bias.any()

@@ -82,7 +82,7 @@ def step_of(
 def compare(steps: list[Callable[[], None]], seconds: float) -> list[float]:
     """Tenth percentile of the time of each step [s].
 
-    They take turns in random order: all meet the same machine, and the first one fetches the batch for the rest.
+    They take turns in random order: all meet the same machine, and the first one fetches the batch.
     """
     for step in steps:
         for _ in range(WARM):  # windows reach their size, caches fill

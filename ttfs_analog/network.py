@@ -144,6 +144,8 @@ class TTFSNetwork(nn.Module):
     def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Tensor]:
         """Inputs as they meet the first block, and what every block makes of them."""
         x, limits = self.shaped(x), self.constraints
+        if chips is None and limits is None:
+            return self._ideal(x)
         prepared = self._prepared(x, chips)
         if prepared is not None:
             return prepared[0](x, prepared[1])
@@ -168,12 +170,20 @@ class TTFSNetwork(nn.Module):
             return values
         return [values[0], *(v.unsqueeze(0) for v in values[1:])]
 
+    def _ideal(self, x: Tensor) -> list[Tensor]:
+        """`_run` of a network of ideal devices."""
+        values = [x]
+        for block in self._chain:
+            x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
+            values.append(x)
+        return values
+
     def _prepared(
         self, x: Tensor, chips: Sequence[Deviations] | None
     ) -> tuple[Chain, Sequence[Tensor]] | None:
         """The network by compiled kernels, and its weights, if they serve."""
         limits = self.constraints
-        if not self._large or (chips is None and limits is None) or (kernels := kernels_for(x)) is None:
+        if not self._large or (kernels := kernels_for(x)) is None:
             return None
         leaves: Sequence[Tensor] | None = None
         if self._kept is not None:
@@ -193,10 +203,7 @@ class TTFSNetwork(nn.Module):
 
     def _one_chip(self, chips: Sequence[Deviations] | None) -> list[Devices] | None:
         """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
-        limits = self.constraints
-        if chips is None and limits is None:
-            return None
-        found = []
+        limits, found = self.constraints, []
         for n, layer in enumerate(self._layers):
             devices = layer.devices(
                 None if chips is None else chips[n], None if limits is None else limits.grid(n)

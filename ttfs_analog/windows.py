@@ -94,11 +94,14 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
     bool
         Whether a window changed.
     """
-    windows = net.windows
-    if not windows:
+    hidden = activations[:-1]
+    if not hidden:
         return False
-    # one call and one wait for all layers: this runs after every step
-    largest = torch.stack(torch._foreach_max([h.detach() for h in activations[:-1]])).tolist()
+    if hidden[0].is_cpu:  # as quick as it gets: this runs after every step
+        largest = [h.detach().max().item() for h in hidden]
+    else:
+        largest = torch.stack(torch._foreach_max([h.detach() for h in hidden])).tolist()  # one wait for all
+    windows = net.windows
     wanted = [max(old, gamma * top) for old, top in zip(windows, largest, strict=True)]
     if wanted == windows:
         return False

@@ -79,10 +79,11 @@ def step_of(
     return step
 
 
-def compare(steps: list[Callable[[], None]], seconds: float) -> list[float]:
+def compare(steps: list[Callable[[], None]], seconds: float, run: int) -> list[float]:
     """Tenth percentile of the time of each step [s].
 
-    They take turns in random order: all meet the same machine, and the first one fetches the batch.
+    They take turns in random order: all meet the same machine, and the first one fetches the batch. A turn is
+    `run` steps.
     """
     for step in steps:
         for _ in range(WARM):  # windows reach their size, caches fill
@@ -93,15 +94,17 @@ def compare(steps: list[Callable[[], None]], seconds: float) -> list[float]:
     while time.perf_counter() < end or len(times[0]) < 20:
         generator.shuffle(turns)
         for own, step in turns:
-            start = time.perf_counter()
-            step()
-            own.append(time.perf_counter() - start)
+            for _ in range(run):
+                start = time.perf_counter()
+                step()
+                own.append(time.perf_counter() - start)
     return [sorted(t)[len(t) // 10] for t in times]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="per row")
+    parser.add_argument("--run", type=int, default=1, help="steps of a network in a row: warm caches")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -116,7 +119,7 @@ def main() -> int:
             relu = build(arch, SHAPE, CLASSES, 0, torch.float32).to(options.device)
             net = convert(relu, x)
             conv = any(layer.inside for layer in net.layers)
-            limits = [Jitter(0.02), TimeSteps(64), WeightBits(6)]
+            limits: list[Constraint] = [Jitter(0.02), TimeSteps(64), WeightBits(6)]
             neurons, every = frozen(net, False), frozen(net, not conv)
 
             def held(*parts: Constraint, net: TTFSNetwork = net, x: Tensor = x) -> TTFSNetwork:
@@ -130,7 +133,7 @@ def main() -> int:
                 *(step_of(held(part), batches, None, False) for part in limits),
                 step_of(held(*limits), batches, every, False),
             ]
-            first, *others = compare(steps, options.seconds)
+            first, *others = compare(steps, options.seconds, options.run)
             ratios = [t / first for t in others]
             good &= ratios[0] <= 1.05 and max(ratios[1:]) <= (1.3 if conv else 1.2)
             cells = "  ".join(f"{r:{len(c)}.2f}" for r, c in zip(ratios, COLUMNS, strict=True))

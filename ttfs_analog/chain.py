@@ -116,7 +116,8 @@ class _Node(torch.autograd.Function):
         ctx: Any, x: Tensor, chain: Chain, keys: Sequence[int] | None, *leaves: Tensor
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
-        ctx.chain, lift, limits, n = chain, chain.chips is not None, chain.limits, 0
+        ctx.chain, lift, n = chain, chain.chips is not None, 0
+        limits = chain.limits if chain.moves else None
         between: list[Tensor | None] = [x]
         sent = []
         for stage in chain.stages:

@@ -5,6 +5,9 @@ A kernel does what the torch operations in its first line do, to the last bit bu
 for gradients that are not finite); so it does not matter where numba is missing, a network is small, or its
 tensors are on another device. Arrays are contiguous, of one dtype and of the shapes that are stated: nothing
 checks them. Gains may be None.
+
+All are in one file because numba keeps what it compiled until the file of the function that was called
+changes: it would not see that another one has.
 """
 
 from __future__ import annotations

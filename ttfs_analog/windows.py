@@ -101,12 +101,11 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
         largest = [h.detach().max().item() for h in hidden]
     else:
         largest = torch.stack(torch._foreach_max([h.detach() for h in hidden])).tolist()  # one wait for all
-    windows = net.windows
-    wanted = [max(old, gamma * top) for old, top in zip(windows, largest, strict=True)]
-    if wanted == windows:
-        return False
-    net.set_windows(wanted)
-    return True
+    for layer, top in zip(net._layers, largest, strict=False):  # the last one is the read-out
+        if gamma * top > layer._window:
+            net.set_windows([max(old, gamma * top) for old, top in zip(net.windows, largest, strict=True)])
+            return True
+    return False
 
 
 def tighten(

@@ -59,12 +59,16 @@ class Product:
 
     def fire(self, q: Tensor, key: int | None) -> Tensor:
         """Charges of shape (row, ...) become activations where they are; the spikes that leave."""
-        move, z = self.by_key(key), _flat(q)
+        move, z = self.by_key(key), self.flat(q)
         sent = q if key is None else torch.empty_like(q)
-        where = z if sent is q else _flat(sent)
+        where = z if sent is q else self.flat(sent)
         tail = self.low, self.high, z, move, where
         self.kernels.fire(z, self.d, self.border, self.shift, self.gain, *tail)
         return sent
+
+    def flat(self, value: Tensor) -> Any:
+        """An array of shape (row, neuron)."""
+        return value.numpy().reshape(len(value), self.neurons)
 
     def by_key(self, key: int | None) -> tuple[int, float, float, float]:
         """How spikes move, as kernels take it: not at all without a key."""
@@ -94,7 +98,9 @@ class Product:
         """Gradients by charges and bias."""
         by_q, by_bias = torch.empty_like(z), torch.empty_like(self.bias)
         own = self.gain, self.shift, self.low, self.high
-        self.kernels.unfire(_flat(grad.contiguous()), _flat(z), *own, _flat(by_q), by_bias.numpy())
+        self.kernels.unfire(
+            self.flat(grad.contiguous()), self.flat(z), *own, self.flat(by_q), by_bias.numpy()
+        )
         return by_q, by_bias
 
 
@@ -158,12 +164,6 @@ def scratch(like: Any) -> Any:
     if kept is None or kept.size < like.size or kept.dtype != like.dtype:
         kept = _threads.kept = np.empty(like.size, like.dtype)
     return kept[: like.size].reshape(like.shape)
-
-
-def _flat(value: Tensor) -> Any:
-    """An array of shape (row, neuron)."""
-    found = value.numpy()
-    return found if found.ndim == 2 else found.reshape(len(found), -1)
 
 
 def _rows(value: Tensor) -> Any:

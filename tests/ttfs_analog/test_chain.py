@@ -268,6 +268,17 @@ def test_training_ends_at_the_same_weights(make_relu, count, monkeypatch, dtype)
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-10)
 
 
+@pytest.mark.parametrize("kind", ["lenet5", "vgg"])
+def test_no_images_give_no_logits_and_no_gradient(count, kind):
+    net, x = convolutional(kind)
+    net = constrain(net, x, PARTS["all"], seed=4)
+    logits = net(x[:0])
+    assert len(logits) == 0
+    logits.sum().backward()
+    assert not any(bool(p.grad.any()) for p in net.parameters())
+    assert count
+
+
 def test_what_does_not_fit_is_refused_by_torch(make_relu, count):
     """Kernels check no shapes."""
     x = normal(70, 6, seed=3).abs().clamp_(max=1.0)

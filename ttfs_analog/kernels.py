@@ -17,10 +17,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from ttfs_analog.lanes import FEW, LINE, TALL, WIDE, aligned, lined, respond_few, respond_few_backward, tile
 from ttfs_analog.splitmix import BLOCK, COSINE, FIRST, GOLDEN, LOG, SECOND, SINE
 
 Array = np.ndarray[Any, Any]
@@ -33,83 +31,12 @@ L0, L1, L2, L3, L4, L5, L6 = (np.float32(v) for v in LOG)
 (S0, S1, S2, S3), (C0, C1, C2, C3) = ([np.float32(v) for v in part] for part in (SINE, COSINE))
 LN2, ANGLE, EIGHTH = (np.float32(v) for v in (math.log(2), math.pi / 2**15, math.pi / 4))
 
-NEURONS = 8
-"""Whose held weights fit into the innermost cache, with four rows of inputs."""
-TALL, LINE = 6, 16
-"""Rows and columns of sums that fill the registers; of so many numbers are the lines of memory."""
-
 # said aloud: else numba lends a function the fast mathematics of the one that it is first compiled for
 compiled = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=False)
 # sums of products may be taken in any order, as a matrix product takes them
 compiled_sums = numba.njit(
     cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract", "nsz"}
 )
-
-
-@intrinsic
-def fetch(context: Any, array: Any, place: Any) -> Any:
-    """Ask for array.flat[place], which will be needed soon; the place may be beyond the end."""
-
-    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        data = target.make_array(signature.args[0])(target, builder, args[0]).data
-        where = builder.bitcast(builder.gep(data, [args[1]]), pointer)
-        builder.call(function, [where, number(0), number(2), number(1)])  # to read, into the second cache
-        return target.get_dummy_value()
-
-    return numba.types.void(array, numba.types.intp), code
-
-
-@intrinsic
-def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any) -> Any:
-    """c[:TALL, j : j + LINE] = a[i : i + TALL] @ b[:, j : j + LINE], summed up in registers.
-
-    Loops are compiled to nothing as fast, and a library's product would go through memory once more.
-    """
-
-    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
-        left, right, into = (
-            target.make_array(signature.args[k])(target, builder, args[k]) for k in (0, 2, 4)
-        )
-        depth, width = cgutils.unpack_tuple(builder, left.shape)[1], 8
-        number, integer = target.get_data_type(signature.args[0].dtype), ir.IntType(64)
-        vector, lane = ir.VectorType(number, width), ir.IntType(32)
-        every = ir.Constant(ir.VectorType(lane, width), [0] * width)
-        name = f"llvm.fmuladd.v{width}f{signature.args[0].dtype.bitwidth}"
-        kind = ir.FunctionType(vector, [vector] * 3)
-        multiply_add = cgutils.get_or_insert_function(builder.module, kind, name)
-
-        def place(array: Any, row: Any, column: Any, kind: Any) -> Any:
-            steps = cgutils.unpack_tuple(builder, array.strides)
-            where = builder.add(builder.mul(row, steps[0]), builder.mul(column, steps[1]))
-            start = builder.bitcast(array.data, ir.IntType(8).as_pointer())
-            return builder.bitcast(builder.gep(start, [where]), kind.as_pointer())
-
-        def across(array: Any, row: Any, part: int) -> Any:
-            return place(array, row, builder.add(args[3], integer(part * width)), vector)
-
-        cells = [(m, part) for m in range(TALL) for part in range(LINE // width)]
-        sums = {cell: cgutils.alloca_once_value(builder, vector(None)) for cell in cells}
-        for cell in cells:
-            builder.store(vector([0.0] * width), sums[cell])
-        rows = [place(left, builder.add(args[1], integer(m)), integer(0), number) for m in range(TALL)]
-        with cgutils.for_range(builder, depth) as loop:
-            parts = [across(right, loop.index, part) for part in range(LINE // width)]
-            values = [builder.load(part, align=4) for part in parts]
-            for m, row in enumerate(rows):
-                one = builder.load(builder.gep(row, [loop.index]))
-                one = builder.insert_element(vector(ir.Undefined), one, lane(0))
-                one = builder.shuffle_vector(one, vector(ir.Undefined), every)
-                for part, value in enumerate(values):
-                    total = sums[m, part]
-                    builder.store(builder.call(multiply_add, [one, value, builder.load(total)]), total)
-        for m, part in cells:
-            builder.store(builder.load(sums[m, part]), across(into, integer(m), part), align=4)
-        return target.get_dummy_value()
-
-    return numba.types.void(a, numba.types.intp, b, numba.types.intp, c), code
 
 
 @numba.njit(inline="always")
@@ -338,46 +265,41 @@ def respond(
 ) -> None:
     """`hold`, z = x @ held.t() in one pass over the weights, held in the innermost cache, and `fire`."""
     rows, n_in = x.shape
-    n_out, zero = len(weight), z.dtype.type(0)
-    eights = -(-n_in // 8)
-    wide = x
-    if n_in < 8 * eights:  # ends that are no whole vectors would take a third of the time
-        wide = np.zeros((rows, 8 * eights), x.dtype)
-        wide[:, :n_in] = x
-    held = np.zeros((NEURONS, 8 * eights), x.dtype)
-    for start in range(0, n_out, NEURONS):
-        count = min(NEURONS, n_out - start)
-        for i in range(count):
-            own = None if synapse_gain is None else synapse_gain[start + i]
-            hold_row(weight[start + i], own, grid, held[i, :n_in])
-        place, turns = (start + NEURONS) * n_in, -(-rows // 4) * (NEURONS // 2)
-        lines, turn = min(NEURONS, n_out - start - NEURONS) * n_in // LINE, 0
-        for b in range(0, rows, 4):  # two neurons x four rows fill the registers; ends are done twice
-            b1, b2, b3 = min(b + 1, rows - 1), min(b + 2, rows - 1), min(b + 3, rows - 1)
-            x0, x1, x2, x3 = wide[b], wide[b1], wide[b2], wide[b3]
-            for i in range(0, count, 2):
-                if rows > 8:  # else there is no time to wait in
-                    for line in range(turn * lines // turns, (turn + 1) * lines // turns):
-                        fetch(weight, place + line * LINE)  # type: ignore[call-arg]
-                        if synapse_gain is not None:
-                            fetch(synapse_gain, place + line * LINE)  # type: ignore[call-arg]
-                    turn += 1
-                k = min(i + 1, count - 1)
-                w, v = held[i], held[k]
-                w0 = w1 = w2 = w3 = v0 = v1 = v2 = v3 = zero
-                for j in range(8 * eights):
-                    w0 += w[j] * x0[j]
-                    w1 += w[j] * x1[j]
-                    w2 += w[j] * x2[j]
-                    w3 += w[j] * x3[j]
-                    v0 += v[j] * x0[j]
-                    v1 += v[j] * x1[j]
-                    v2 += v[j] * x2[j]
-                    v3 += v[j] * x3[j]
-                for row, q, p in ((b, w0, v0), (b1, w1, v1), (b2, w2, v2), (b3, w3, v3)):
-                    z[row, start + i] = q
-                    z[row, start + k] = p
+    n_out = len(weight)
+    if rows <= FEW:
+        few, q = in_lines(x, FEW), aligned(1, FEW + WIDE, x)
+        for i in range(n_out):
+            respond_few(few, i, weight, synapse_gain, grid, q)  # type: ignore[call-arg]
+            for b in range(rows):
+                z[b, i] = q[0, b]
+    else:
+        respond_many(x, weight, synapse_gain, grid, z)
     fire(z, bias, None, shift, gain, low, high, z, move, sent)
+
+
+@numba.njit(inline="always")
+def respond_many(x: Array, weight: Array, gain: Array | None, grid: Any, z: Array) -> None:
+    """z = x @ held.t(), a few neurons at a time."""
+    rows, n_in = x.shape
+    n_out, wide = len(weight), -(-rows // WIDE) * WIDE
+    across = aligned(n_in, wide, x)
+    for j in range(n_in):
+        for b in range(rows):
+            across[j, b] = x[b, j]
+    held, found = aligned(TALL, n_in, x), aligned(TALL, wide, x)
+    pace = max(1, TALL * WIDE // wide)
+    for start in range(0, n_out, TALL):
+        count = min(TALL, n_out - start)
+        for i in range(count):
+            own = None if gain is None else gain[start + i]
+            hold_row(weight[start + i], own, grid, held[i])
+        place = (start + TALL) * n_in  # of the next neurons
+        for b in range(0, wide, WIDE):
+            soon = place + b // WIDE * pace * n_in
+            tile(held, 0, across, b, found, (weight, gain), soon, pace)  # type: ignore[call-arg]
+        for b in range(rows):
+            for i in range(count):
+                z[b, start + i] = found[i, b]
 
 
 @compiled_sums
@@ -392,58 +314,91 @@ def respond_backward(
     shift: Any,
     low: float,
     high: float,
-    held: Array,
+    room: Array,
     by_x: Array | None,
     by_weight: Array,
     by_bias: Array,
 ) -> None:
     """`unfire`, by_weight = by_q.t() @ x with `release`, and by_x = by_q @ held.
 
-    What is held is written to `held` on the way, unless weights are held as they are: then it has to be them.
+    Parameters
+    ----------
+    room : array of `room_for` numbers
+        To work in, if by_x is asked for.
     """
     rows, n_out = grad.shape
-    n_in = weight.shape[1]
-    by_q = np.zeros((-(-rows // TALL) * TALL, n_out), grad.dtype)
+    tall = FEW if rows <= FEW else -(-rows // TALL) * TALL
+    by_q = np.zeros((tall, n_out), grad.dtype)
     unfire(grad, z, own_gain, shift, low, high, by_q[:rows], by_bias)
-    across = np.zeros((-(-n_out // TALL) * TALL, rows), grad.dtype)
+    if rows > FEW:
+        back_many(by_q, x, weight, gain, grid, room, by_x, by_weight)
+        return
+    few = in_lines(x, FEW)
+    if by_x is None:
+        for i in range(n_out):
+            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, None)  # type: ignore[call-arg]
+        return
+    back = aligned(FEW, few.shape[1], x)
     for i in range(n_out):
-        for b in range(rows):
-            across[i, b] = by_q[b, i]
-    start = n_in // LINE * LINE  # of the last columns, which are no whole line
-    found, x_end = np.empty((TALL, start + 2 * LINE), x.dtype), last_columns(x, start)
-    for i in range(0, n_out, TALL):
-        count = min(TALL, n_out - i)
-        for j in range(0, start, LINE):
-            for place in range(i * n_in + count * j, i * n_in + count * (j + LINE), LINE):
-                fetch(weight, place)  # type: ignore[call-arg]
-                fetch(by_weight, place)  # type: ignore[call-arg]
-                if gain is not None:
-                    fetch(gain, place)  # type: ignore[call-arg]
-            tile(across, i, x, j, found)  # type: ignore[call-arg]
-        if start < n_in:
-            tile(across, i, x_end, 0, found[:, start:])  # type: ignore[call-arg]
-        for m in range(count):
-            w, own = weight[i + m], None if gain is None else gain[i + m]
-            release_row(found[m], own, grid, w, by_weight[i + m])
-            if by_x is not None and (grid is not None or gain is not None):
-                hold_row(w, own, grid, held[i + m])
-    if by_x is not None:
-        sums, held_end = np.empty((len(by_q), start + LINE), x.dtype), last_columns(held, start)
-        for j in range(0, start, LINE):
-            for b in range(0, rows, TALL):
-                tile(by_q, b, held, j, sums[b : b + TALL])  # type: ignore[call-arg]
-        for b in range(0, rows, TALL):
-            tile(by_q, b, held_end, 0, sums[b : b + TALL, start:])  # type: ignore[call-arg]
-        for b in range(rows):
-            for j in range(n_in):
-                by_x[b, j] = sums[b, j]
+        respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, back)  # type: ignore[call-arg]
+    by_x[:] = back[:rows, : x.shape[1]]
 
 
 @numba.njit(inline="always")
-def last_columns(values: Array, start: int) -> Array:
-    """As a whole line of columns."""
-    found = np.zeros((len(values), LINE), values.dtype)
-    for i in range(len(values)):
-        for j in range(start, values.shape[1]):
-            found[i, j - start] = values[i, j]
+def back_many(
+    by_q: Array,
+    x: Array,
+    weight: Array,
+    gain: Array | None,
+    grid: Any,
+    room: Array,
+    by_x: Array | None,
+    by_weight: Array,
+) -> None:
+    """by_weight and by_x, a few neurons at a time; rows of by_q are whole tiles."""
+    rows, n_in = x.shape
+    n_out, wide, pace = len(weight), whole(n_in), -(-TALL * WIDE // rows)
+    across = np.zeros((-(-n_out // TALL) * TALL, rows), x.dtype)
+    for i in range(n_out):
+        for b in range(rows):
+            across[i, b] = by_q[b, i]
+    lines, found = in_lines(x, rows), aligned(TALL, wide, x)
+    held = lined(room, 0 if by_x is None else n_out, wide)
+    for i in range(0, n_out, TALL):
+        count = min(TALL, n_out - i)
+        for j in range(0, wide, WIDE):
+            place = i * n_in + count * j
+            if grid is None and by_x is None:  # nobody will read the weights
+                tile(across, i, lines, j, found, (by_weight, gain), place, pace)  # type: ignore[call-arg]
+            else:
+                tile(across, i, lines, j, found, (by_weight, weight, gain), place, pace)  # type: ignore[call-arg]
+        for m in range(count):
+            w, own = weight[i + m], None if gain is None else gain[i + m]
+            release_row(found[m], own, grid, w, by_weight[i + m])
+            if by_x is not None:
+                hold_row(w, own, grid, held[i + m, :n_in])
+    if by_x is not None:
+        sums = aligned(len(by_q), wide, x)
+        for j in range(0, wide, WIDE):
+            for b in range(0, rows, TALL):
+                tile(by_q, b, held, j, sums[b : b + TALL], (), 0, 0)  # type: ignore[call-arg]
+        by_x[:] = sums[:rows, :n_in]
+
+
+def room_for(weight: Array, rows: int) -> int:
+    """Numbers of the room that `respond_backward` asks for."""
+    return 0 if rows <= FEW else len(weight) * (-(-weight.shape[1] // WIDE) * WIDE) + LINE
+
+
+@numba.njit(inline="always")
+def whole(columns: int) -> int:
+    """As many columns as whole tiles have."""
+    return -(-columns // WIDE) * WIDE
+
+
+@numba.njit(inline="always")
+def in_lines(x: Array, rows: int) -> Array:
+    """As rows of whole tiles, the first ones of which are x."""
+    found = aligned(rows, whole(x.shape[1]), x)
+    found[: len(x), : x.shape[1]] = x
     return found

@@ -152,18 +152,18 @@ class Dense(Product):
         by_bias = torch.empty_like(self.bias)
         given = grad.contiguous().numpy(), x.numpy(), self.rows, self.synapse_gain, self.grid
         own = z.numpy(), self.gain, self.shift, self.low, self.high
-        room = self.rows if self.ideal or not inwards else scratch(self.rows)
+        size = self.kernels.room_for(self.rows, len(x)) if inwards else 0
         into = None if by_x is None else by_x.numpy(), by_weight.numpy(), by_bias.numpy()
-        self.kernels.respond_backward(*given, *own, room, *into)
+        self.kernels.respond_backward(*given, *own, scratch(size, self.dtype), *into)
         return by_x, by_weight, by_bias
 
 
-def scratch(like: Any) -> Any:
-    """An array of the shape of weights, whose memory all layers share: it stays in the caches."""
+def scratch(size: int, dtype: Any) -> Any:
+    """An array whose memory all layers share: it stays in the caches."""
     kept = getattr(_threads, "kept", None)
-    if kept is None or kept.size < like.size or kept.dtype != like.dtype:
-        kept = _threads.kept = np.empty(like.size, like.dtype)
-    return kept[: like.size].reshape(like.shape)
+    if kept is None or kept.size < size or kept.dtype != dtype:
+        kept = _threads.kept = np.empty(size, dtype)
+    return kept
 
 
 def _rows(value: Tensor) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from ttfs_analog.lanes import FEW, LINE, TALL, WIDE, aligned, lined, respond_few, respond_few_backward, tile
+from ttfs_analog.lanes import FEW, LINE, TALL, WIDE, aligned, lined, respond_few, respond_few_backward, tile, tile_backward
 from ttfs_analog.splitmix import BLOCK, COSINE, FIRST, GOLDEN, LOG, SECOND, SINE
 
 Array = np.ndarray[Any, Any]
@@ -362,27 +362,24 @@ def back_many(
     for i in range(n_out):
         for b in range(rows):
             across[i, b] = by_q[b, i]
-    lines, found = in_lines(x, rows), aligned(TALL, wide, x)
-    held = lined(room, 0 if by_x is None else n_out, wide)
+    lines = in_lines(x, rows)
+    if by_x is None:
+        for i in range(0, n_out, TALL):
+            for j in range(0, wide, WIDE):
+                place = (i + TALL) * n_in + min(TALL, n_out - i) * j
+                if grid is None:
+                    tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, (by_weight, gain), place, pace)
+                else:
+                    tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, (by_weight, weight, gain), place, pace)
+        return
+    held = lined(room, n_out, wide)
     for i in range(0, n_out, TALL):
-        count = min(TALL, n_out - i)
         for j in range(0, wide, WIDE):
-            place = i * n_in + count * j
-            if grid is None and by_x is None:  # nobody will read the weights
-                tile(across, i, lines, j, found, (by_weight, gain), place, pace)  # type: ignore[call-arg]
-            else:
-                tile(across, i, lines, j, found, (by_weight, weight, gain), place, pace)  # type: ignore[call-arg]
-        for m in range(count):
-            w, own = weight[i + m], None if gain is None else gain[i + m]
-            release_row(found[m], own, grid, w, by_weight[i + m])
-            if by_x is not None:
-                hold_row(w, own, grid, held[i + m, :n_in])
-    if by_x is not None:
-        sums = aligned(len(by_q), wide, x)
-        for j in range(0, wide, WIDE):
-            for b in range(0, rows, TALL):
-                tile(by_q, b, held, j, sums[b : b + TALL], (), 0, 0)  # type: ignore[call-arg]
-        by_x[:] = sums[:rows, :n_in]
+            place = (i + TALL) * n_in + min(TALL, n_out - i) * j
+            tile_backward(across, i, lines, j, weight, gain, grid, by_weight, held, (by_weight, weight, gain), place, pace)
+    for j in range(0, wide, WIDE):
+        for b in range(0, rows, TALL):
+            tile(by_q, b, held, j, by_x, (), 0, 0)
 
 
 def room_for(weight: Array, rows: int) -> int:

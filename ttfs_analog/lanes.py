@@ -128,9 +128,12 @@ class Lanes:
             body(start, None)
         rest = builder.sub(count, whole)
         with builder.if_then(builder.icmp_signed(">", rest, self.integer(0))):
-            kind = ir.VectorType(ir.IntType(64), self.width)
-            lanes = ir.Constant(kind, list(range(self.width)))
-            body(whole, builder.icmp_signed("<", lanes, self.spread(rest)))
+            body(whole, self.first(rest))
+
+    def first(self, count: Any) -> Any:
+        """A mask for so many lanes."""
+        lanes = ir.Constant(ir.VectorType(ir.IntType(64), self.width), list(range(self.width)))
+        return self.builder.icmp_signed("<", lanes, self.spread(count))
 
 
 class Matrix:
@@ -138,7 +141,8 @@ class Matrix:
 
     def __init__(self, unit: Lanes, kind: Any, value: Any) -> None:
         array = unit.target.make_array(kind)(unit.target, unit.builder, value)
-        self.builder, self.data, self.kind = unit.builder, array.data, unit.number.as_pointer()
+        self.unit, self.builder = unit, unit.builder
+        self.data, self.kind = array.data, unit.number.as_pointer()
         self.shape = cgutils.unpack_tuple(unit.builder, array.shape)
         self.strides = cgutils.unpack_tuple(unit.builder, array.strides)
 
@@ -148,6 +152,20 @@ class Matrix:
         where = builder.add(builder.mul(row, self.strides[0]), builder.mul(column, self.strides[1]))
         start = builder.bitcast(self.data, ir.IntType(8).as_pointer())
         return builder.bitcast(builder.gep(start, [where]), self.kind)
+
+
+    def within(self, row: Any, column: Any, body: Callable[[Any], None]) -> None:
+        """body(mask) for a vector, as far as it is a part of the array."""
+        builder, (rows, columns) = self.builder, self.shape
+        left = builder.sub(columns, column)
+        some = builder.icmp_signed(">", left, self.unit.integer(0))
+        with builder.if_then(builder.and_(builder.icmp_signed("<", row, rows), some)):
+            whole = builder.icmp_signed(">=", left, self.unit.integer(self.unit.width))
+            with builder.if_else(whole, likely=True) as (then, otherwise):
+                with then:
+                    body(None)
+                with otherwise:
+                    body(self.unit.first(left))
 
 
 class Held:
@@ -201,41 +219,100 @@ def _none(kind: Any) -> bool:
     return isinstance(kind, types.NoneType)
 
 
-@intrinsic
-def tile(
-    context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place: Any, pace: Any
-) -> Any:
-    """c[:TALL, j : j + WIDE] = a[i : i + TALL] @ b[:, j : j + WIDE].
+def multiply_tile(
+    unit: Lanes, left: Matrix, i: Any, right: Matrix, j: Any, soon: Any, finish: Callable[..., None]
+) -> None:
+    """finish(row, column, sums) for the vectors of left[i : i + TALL] @ right[:, j : j + WIDE]; row < TALL.
 
-    On the way, memory that will be needed soon is asked for: array.flat[place + k * pace] in step k, of every
-    array in `soon` that is not None. The place may be beyond the end.
+    On the way, memory that will be needed soon is asked for: of soon = (kinds, arrays, place, pace),
+    array.flat[place + k * pace] in step k, of every array that is not None. It may be beyond the end.
+    """
+    builder, (kinds, arrays, place, pace) = unit.builder, soon
+    rows = [left.place(builder.add(i, unit.integer(m)), unit.integer(0)) for m in range(TALL)]
+    others = zip(kinds, cgutils.unpack_tuple(builder, arrays, len(kinds)), strict=True)
+    data = [Matrix(unit, kind, value).data for kind, value in others if not _none(kind)]
+    for first in range(0, WIDE, 2 * unit.width):  # two vectors across
+        columns = [builder.add(j, unit.integer(first + k * unit.width)) for k in range(2)]
+        sums = unit.sums(2 * TALL)
+        with cgutils.for_range(builder, left.shape[1]) as loop:
+            where = builder.add(place, builder.mul(loop.index, pace))
+            for array in data:
+                unit.fetch(builder.gep(array, [where]))
+            values = [unit.load(right.place(loop.index, column)) for column in columns]
+            for m, row in enumerate(rows):
+                one = unit.spread(builder.load(builder.gep(row, [loop.index])))
+                for k, value in enumerate(values):
+                    unit.add_product(sums[2 * m + k], one, value)
+        for m in range(TALL):
+            for k, column in enumerate(columns):
+                finish(m, column, builder.load(sums[2 * m + k]))
+
+
+@intrinsic
+def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place: Any, pace: Any) -> Any:
+    """c[i : i + TALL, j : j + WIDE] = a[i : i + TALL] @ b[:, j : j + WIDE], as far as c goes.
+
+    For `soon` and what follows see `multiply_tile`.
     """
 
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds = signature.args
         unit = Lanes(target, builder, kinds[0])
         left, right, into = (Matrix(unit, kinds[k], args[k]) for k in (0, 2, 4))
-        rows = [left.place(builder.add(args[1], unit.integer(m)), unit.integer(0)) for m in range(TALL)]
-        others = zip(kinds[5], cgutils.unpack_tuple(builder, args[5], len(kinds[5])), strict=True)
-        data = [Matrix(unit, kind, value).data for kind, value in others if not _none(kind)]
-        for first in range(0, WIDE, 2 * unit.width):  # two vectors across
-            columns = [builder.add(args[3], unit.integer(first + k * unit.width)) for k in range(2)]
-            sums = unit.sums(2 * TALL)
-            with cgutils.for_range(builder, left.shape[1]) as loop:
-                where = builder.add(args[6], builder.mul(loop.index, args[7]))
-                for array in data:
-                    unit.fetch(builder.gep(array, [where]))
-                values = [unit.load(right.place(loop.index, column)) for column in columns]
-                for m, row in enumerate(rows):
-                    one = unit.spread(builder.load(builder.gep(row, [loop.index])))
-                    for k, value in enumerate(values):
-                        unit.add_product(sums[2 * m + k], one, value)
-            for m in range(TALL):
-                for k, column in enumerate(columns):
-                    unit.store(builder.load(sums[2 * m + k]), into.place(unit.integer(m), column))
+
+        def finish(m: int, column: Any, total: Any) -> None:
+            row = builder.add(args[1], unit.integer(m))
+            into.within(row, column, lambda mask: unit.store(total, into.place(row, column), mask))
+
+        multiply_tile(unit, left, args[1], right, args[3], (kinds[5], *args[5:]), finish)
         return target.get_dummy_value()
 
     return types.void(a, index, b, index, c, soon, index, index), code
+
+
+@intrinsic
+def tile_backward(
+    context: Any,
+    a: Any,
+    i: Any,
+    b: Any,
+    j: Any,
+    weight: Any,
+    gain: Any,
+    grid: Any,
+    by_weight: Any,
+    held: Any,
+    soon: Any,
+    place: Any,
+    pace: Any,
+) -> Any:
+    """by_weight[i : i + TALL, j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]), as `tile`.
+
+    The weights as they are held go to `held`, if that is not None: its rows are whole tiles.
+    """
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        unit = Lanes(target, builder, kinds[0])
+        left, right, into = (Matrix(unit, kinds[k], args[k]) for k in (0, 2, 7))
+        keep = None if _none(kinds[8]) else Matrix(unit, kinds[8], args[8])
+
+        def finish(m: int, column: Any, total: Any) -> None:
+            row = builder.add(args[1], unit.integer(m))
+
+            def body(mask: Any) -> None:
+                own = Held(unit, row, kinds[4:7], args[4:7])
+                weight, gain = own.load(column, mask)
+                unit.store(own.release(total, weight, gain), into.place(row, column), mask)
+                if keep is not None:
+                    unit.store(own.hold(weight, gain), keep.place(row, column))
+
+            into.within(row, column, body)
+
+        multiply_tile(unit, left, args[1], right, args[3], (kinds[9], *args[9:]), finish)
+        return target.get_dummy_value()
+
+    return types.void(a, index, b, index, weight, gain, grid, by_weight, held, soon, index, index), code
 
 
 @intrinsic

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -79,26 +80,31 @@ def step_of(
     return step
 
 
-def compare(steps: list[Callable[[], None]], seconds: float, run: int) -> list[float]:
-    """Tenth percentile of the time of each step [s].
+def compare(steps: list[Callable[[], None]], seconds: float, run: int) -> tuple[float, list[float]]:
+    """Time of the first step [s], and those of the others over it: medians over turns.
 
-    They take turns in random order: all meet the same machine, and the first one fetches the batch. A turn is
-    `run` steps.
+    In a turn all take `run` steps, of which the median counts, in random order: all meet the same machine,
+    and the first one fetches the batch. Ratios are those of single turns: machines change their speed.
     """
     for step in steps:
         for _ in range(WARM):  # windows reach their size, caches fill
             step()
-    times: list[list[float]] = [[] for _ in steps]
-    turns, generator = list(zip(times, steps, strict=True)), random.Random(0)
+    turns, order, generator = [], list(range(len(steps))), random.Random(0)
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[0]) < 20:
-        generator.shuffle(turns)
-        for own, step in turns:
+    while time.perf_counter() < end or len(turns) < 20:
+        generator.shuffle(order)
+        times = [0.0] * len(steps)
+        for k in order:
+            own = []
             for _ in range(run):
                 start = time.perf_counter()
-                step()
+                steps[k]()
                 own.append(time.perf_counter() - start)
-    return [sorted(t)[len(t) // 10] for t in times]
+            times[k] = statistics.median(own)
+        turns.append(times)
+    ratios = [[t / turn[0] for t in turn[1:]] for turn in turns]
+    first = statistics.median(turn[0] for turn in turns)
+    return first, [statistics.median(column) for column in zip(*ratios, strict=True)]
 
 
 def main() -> int:
@@ -133,8 +139,7 @@ def main() -> int:
                 *(step_of(held(part), batches, None, False) for part in limits),
                 step_of(held(*limits), batches, every, False),
             ]
-            first, *others = compare(steps, options.seconds, options.run)
-            ratios = [t / first for t in others]
+            first, ratios = compare(steps, options.seconds, options.run)
             good &= ratios[0] <= 1.05 and max(ratios[1:]) <= (1.3 if conv else 1.2)
             cells = "  ".join(f"{r:{len(c)}.2f}" for r, c in zip(ratios, COLUMNS, strict=True))
             print(f"{arch:<9} {batch:>5}   {1e3 * first:6.2f} ms   {cells}", flush=True)

@@ -6,8 +6,8 @@ for gradients that are not finite); so it does not matter where numba is missing
 tensors are on another device. Arrays are contiguous, of one dtype and of the shapes that are stated: nothing
 checks them. Gains may be None.
 
-All are in one file because numba keeps what it compiled until the file of the function that was called
-changes: it would not see that another one has.
+numba keeps what it compiled until the file of the function that was called changes. It does not see that
+another one has: so all but the products of `ttfs_analog.tiles` is in this file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,19 @@ from typing import Any
 import numba
 import numpy as np
 
-from ttfs_analog.lanes import FEW, LINE, TALL, WIDE, aligned, lined, respond_few, respond_few_backward, tile, tile_backward
 from ttfs_analog.splitmix import BLOCK, COSINE, FIRST, GOLDEN, LOG, SECOND, SINE
+from ttfs_analog.tiles import (
+    FEW,
+    LINE,
+    TALL,
+    WIDE,
+    aligned,
+    lined,
+    respond_few,
+    respond_few_backward,
+    tile,
+    tile_backward,
+)
 
 Array = np.ndarray[Any, Any]
 STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (GOLDEN, FIRST, SECOND))
@@ -264,12 +275,11 @@ def respond(
     sent: Array,
 ) -> None:
     """`hold`, z = x @ held.t() in one pass over the weights, held in the innermost cache, and `fire`."""
-    rows, n_in = x.shape
-    n_out = len(weight)
+    rows, n_out = len(x), len(weight)
     if rows <= FEW:
         few, q = in_lines(x, FEW), aligned(1, FEW + WIDE, x)
         for i in range(n_out):
-            respond_few(few, i, weight, synapse_gain, grid, q)  # type: ignore[call-arg]
+            respond_few(few, i, weight, synapse_gain, grid, q)
             for b in range(rows):
                 z[b, i] = q[0, b]
     else:
@@ -281,7 +291,7 @@ def respond(
 def respond_many(x: Array, weight: Array, gain: Array | None, grid: Any, z: Array) -> None:
     """z = x @ held.t(), a few neurons at a time."""
     rows, n_in = x.shape
-    n_out, wide = len(weight), -(-rows // WIDE) * WIDE
+    n_out, wide = len(weight), whole(rows)
     across = aligned(n_in, wide, x)
     for j in range(n_in):
         for b in range(rows):
@@ -296,7 +306,7 @@ def respond_many(x: Array, weight: Array, gain: Array | None, grid: Any, z: Arra
         place = (start + TALL) * n_in  # of the next neurons
         for b in range(0, wide, WIDE):
             soon = place + b // WIDE * pace * n_in
-            tile(held, 0, across, b, found, (weight, gain), soon, pace)  # type: ignore[call-arg]
+            tile(held, 0, across, b, found, (weight, gain), soon, pace)
         for b in range(rows):
             for i in range(count):
                 z[b, start + i] = found[i, b]
@@ -331,21 +341,21 @@ def respond_backward(
     by_q = np.zeros((tall, n_out), grad.dtype)
     unfire(grad, z, own_gain, shift, low, high, by_q[:rows], by_bias)
     if rows > FEW:
-        back_many(by_q, x, weight, gain, grid, room, by_x, by_weight)
+        respond_many_backward(by_q, x, weight, gain, grid, room, by_x, by_weight)
         return
     few = in_lines(x, FEW)
     if by_x is None:
         for i in range(n_out):
-            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, None)  # type: ignore[call-arg]
+            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, None)
         return
     back = aligned(FEW, few.shape[1], x)
     for i in range(n_out):
-        respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, back)  # type: ignore[call-arg]
+        respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, back)
     by_x[:] = back[:rows, : x.shape[1]]
 
 
 @numba.njit(inline="always")
-def back_many(
+def respond_many_backward(
     by_q: Array,
     x: Array,
     weight: Array,
@@ -362,21 +372,20 @@ def back_many(
     for i in range(n_out):
         for b in range(rows):
             across[i, b] = by_q[b, i]
-    lines = in_lines(x, rows)
+    lines, turns = in_lines(x, rows), range(0, n_out, TALL)
     if by_x is None:
-        for i in range(0, n_out, TALL):
+        for i in turns:
             for j in range(0, wide, WIDE):
-                place = (i + TALL) * n_in + min(TALL, n_out - i) * j
-                if grid is None:
-                    tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, (by_weight, gain), place, pace)
-                else:
-                    tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, (by_weight, weight, gain), place, pace)
+                place = (i + TALL) * n_in + min(TALL, n_out - i) * j  # of the next neurons
+                soon = (by_weight, gain, weight if grid is not None else by_weight)
+                tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, soon, place, pace)
         return
     held = lined(room, n_out, wide)
-    for i in range(0, n_out, TALL):
+    for i in turns:
         for j in range(0, wide, WIDE):
             place = (i + TALL) * n_in + min(TALL, n_out - i) * j
-            tile_backward(across, i, lines, j, weight, gain, grid, by_weight, held, (by_weight, weight, gain), place, pace)
+            soon = (by_weight, gain, weight)
+            tile_backward(across, i, lines, j, weight, gain, grid, by_weight, held, soon, place, pace)
     for j in range(0, wide, WIDE):
         for b in range(0, rows, TALL):
             tile(by_q, b, held, j, by_x, (), 0, 0)

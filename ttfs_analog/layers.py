@@ -202,10 +202,7 @@ class TTFSLayer(nn.Module):
             if grid is not None:
                 weight = rounded(weight, grid)
         if deviations is None:
-            u = self.drive(x, weight)
-            if not self.spiking:
-                return u
-            return fire(u, self._window, None if self._unit else self._broadcast(self.slopes(weight)))
+            return self.ideal(x, weight)
         folded = self._fold(deviations, weight)
         shift = self._broadcast(self.bias)
         if self.border is not None:
@@ -213,6 +210,15 @@ class TTFSLayer(nn.Module):
         q = self.charge(x, weight, deviations.synapse)
         z = combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
         return fire(z, self._window) if self.spiking else z
+
+    def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`forward` of ideal devices."""
+        u = self.drive(x, weight)
+        if not self.spiking:
+            return u
+        if self._unit:
+            return fire(u, self._window)
+        return fire(u, self._window, self._broadcast(self.slopes(weight)))
 
     def devices(self, deviations: Deviations | None, grid: Grid | None) -> Devices | None:
         """The layer as one product; None: there are many chips, slopes vary, or synapses of a convolution."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import platform
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ from ttfs_analog import kernels
 from ttfs_analog.spike_times import send
 
 GRID = (1 / 0.25, 0.25, -4.0, 3.0)
-SHAPES = [(1, 1, 1), (2, 3, 5), (8, 7, 33), (20, 13, 112)]  # rows, neurons, inputs
+SHAPES = [(1, 1, 1), (2, 3, 5), (8, 7, 33), (20, 13, 112), (37, 22, 77)]  # rows, neurons, inputs
 STILL = (0, 0.0, 0.0, 0.0)  # no jitter, no clock
 GRIDS = pytest.mark.parametrize("grid", [None, GRID])
 OWN = pytest.mark.parametrize("own", [False, True])
@@ -139,13 +143,32 @@ def test_layers_are_the_matrix_products(kind, shape, own, grid, dtype):
     wanted = release(by_q.t() @ x, own_gain, grid, weight)
     for by_x in (torch.full_like(x, math.nan), None):
         by_weight, found = torch.full_like(weight, math.nan), torch.full_like(bias, math.nan)
-        room = weight if own_gain is None and grid is None else torch.full_like(weight, math.nan)
-        into = numbers(room, by_x, by_weight, found)
-        kernels.respond_backward(*numbers(grad, x, weight, own_gain), grid, *own, *into)
+        room = np.full(
+            kernels.room_for(weight.numpy(), rows) if by_x is not None else 0, math.nan, z.numpy().dtype
+        )
+        into = numbers(by_x, by_weight, found)
+        kernels.respond_backward(*numbers(grad, x, weight, own_gain), grid, *own, room, *into)
         assert torch.equal(found, by_bias)
         torch.testing.assert_close(by_weight, wanted, rtol=0, atol=close)
         if by_x is not None:
             torch.testing.assert_close(by_x, by_q @ held, rtol=0, atol=close)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the registers are those of x86")
+@pytest.mark.skipif("NUMBA_CPU_FEATURES" in os.environ, reason="this is the narrower processor")
+def test_narrower_registers_give_the_same():
+    """As on a processor without AVX-512, which may not be the one at hand."""
+    one = f"{__file__}::{test_layers_are_the_matrix_products.__name__}"
+    line = [sys.executable, "-m", "pytest", one, "-k", "deviating and True and grid1 and dtype0"]
+    done = subprocess.run(
+        line,
+        env={**os.environ, "NUMBA_CPU_FEATURES": "+avx2,+fma"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert f"{len(SHAPES)} passed" in done.stdout
 
 
 def test_what_is_not_a_number_stays_so():

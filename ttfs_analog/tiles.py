@@ -1,0 +1,208 @@
+"""Products of matrices whose sums stay in vector registers, as code of LLVM for `ttfs_analog.kernels`.
+
+Loops are not compiled to anything as fast, and a library's product would go through memory once more than
+there is time for. Arrays have two dimensions; their rows need no alignment.
+
+numba keeps what it compiled until the file of the function that was called changes: after a change here,
+`ttfs_analog/kernels.py` has to be touched (`make` does it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import extending
+from numba.core import cgutils, types
+
+from ttfs_analog.lanes import AVX512, Held, Lanes, Matrix, absent
+
+TALL, WIDE = (8, 32) if AVX512 else (6, 16)
+"""Rows and columns of sums that fill the registers, in single precision."""
+STEPS = 4 if AVX512 else 8
+"""Of a tile's sums, in which one line of memory is asked for."""
+FEW = 8
+"""Rows of inputs whose sums fill the registers, with one neuron's weights."""
+LINE = 64
+"""Bytes of a line of memory."""
+index = types.intp
+intrinsic: Any = extending.intrinsic  # what it makes takes a `context` less, which mypy cannot know
+
+
+def multiply_tile(
+    unit: Lanes, left: Matrix, i: Any, right: Matrix, j: Any, soon: Any, finish: Callable[..., None]
+) -> None:
+    """finish(row, column, sums) for the vectors of left[i : i + TALL] @ right[:, j : j + WIDE]; row < TALL.
+
+    On the way, memory that will be needed soon is asked for: of soon = (kinds, arrays, place, pace),
+    array.flat[place + k * pace] in every STEPS-th step k, of every array that is not None. It may be beyond
+    the end.
+    """
+    builder, (kinds, arrays, place, pace) = unit.builder, soon
+    rows = [left.place(builder.add(i, unit.integer(m)), unit.integer(0)) for m in range(TALL)]
+    others = zip(kinds, cgutils.unpack_tuple(builder, arrays, len(kinds)), strict=True)
+    data = [Matrix(unit, kind, value).data for kind, value in others if not absent(kind)]
+
+    def add(step: Any, columns: list[Any], sums: list[Any]) -> None:
+        values = [unit.load(right.place(step, column)) for column in columns]
+        for m, row in enumerate(rows):
+            one = unit.spread(builder.load(builder.gep(row, [step])))
+            for k, value in enumerate(values):
+                unit.add_product(sums[2 * m + k], one, value)
+
+    for first in range(0, WIDE, 2 * unit.width):  # two vectors across
+        columns = [builder.add(j, unit.integer(first + k * unit.width)) for k in range(2)]
+        sums = unit.sums(2 * TALL)
+        step, depth = unit.integer(STEPS), left.shape[1]
+        whole = builder.mul(builder.sdiv(depth, step), step)
+        with cgutils.for_range_slice(builder, unit.integer(0), whole, step) as (start, _):
+            where = builder.add(place, builder.mul(start, pace))
+            for array in data:
+                unit.fetch(builder.gep(array, [where]))
+            for k in range(STEPS):
+                add(builder.add(start, unit.integer(k)), columns, sums)
+        with cgutils.for_range_slice(builder, whole, depth, unit.integer(1)) as (start, _):
+            add(start, columns, sums)
+        for m in range(TALL):
+            for k, column in enumerate(columns):
+                finish(m, column, builder.load(sums[2 * m + k]))
+
+
+@intrinsic
+def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place: Any, pace: Any) -> Any:
+    """c[i : i + TALL, j : j + WIDE] = a[i : i + TALL] @ b[:, j : j + WIDE], as far as c goes.
+
+    For `soon` and what follows see `multiply_tile`.
+    """
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        unit = Lanes(target, builder, kinds[0])
+        left, right, into = (Matrix(unit, kinds[k], args[k]) for k in (0, 2, 4))
+
+        def finish(m: int, column: Any, total: Any) -> None:
+            row = builder.add(args[1], unit.integer(m))
+            into.within(row, column, lambda mask: unit.store(total, into.place(row, column), mask))
+
+        multiply_tile(unit, left, args[1], right, args[3], (kinds[5], *args[5:]), finish)
+        return target.get_dummy_value()
+
+    return types.void(a, index, b, index, c, soon, index, index), code
+
+
+@intrinsic
+def tile_backward(
+    context: Any,
+    a: Any,
+    i: Any,
+    b: Any,
+    j: Any,
+    weight: Any,
+    gain: Any,
+    grid: Any,
+    by_weight: Any,
+    held: Any,
+    soon: Any,
+    place: Any,
+    pace: Any,
+) -> Any:
+    """by_weight[i : i + TALL, j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]), as `tile`.
+
+    The weights as they are held go to `held`, if that is not None: its rows are whole tiles.
+    """
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        unit = Lanes(target, builder, kinds[0])
+        left, right, into = (Matrix(unit, kinds[k], args[k]) for k in (0, 2, 7))
+        keep = None if absent(kinds[8]) else Matrix(unit, kinds[8], args[8])
+
+        def finish(m: int, column: Any, total: Any) -> None:
+            row = builder.add(args[1], unit.integer(m))
+
+            def body(mask: Any) -> None:
+                own = Held(unit, row, kinds[4:7], args[4:7])
+                weight, gain = own.load(column, mask)
+                unit.store(own.release(total, weight, gain), into.place(row, column), mask)
+                if keep is not None:
+                    unit.store(own.hold(weight, gain), keep.place(row, column))
+
+            into.within(row, column, body)
+
+        multiply_tile(unit, left, args[1], right, args[3], (kinds[9], *args[9:]), finish)
+        return target.get_dummy_value()
+
+    return types.void(a, index, b, index, weight, gain, grid, by_weight, held, soon, index, index), code
+
+
+@intrinsic
+def respond_few(context: Any, x: Any, i: Any, weight: Any, gain: Any, grid: Any, q: Any) -> Any:
+    """q[0, :FEW] = x[:FEW] @ held[i], of weights that are held on the way.
+
+    q has room for a vector more.
+    """
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        unit = Lanes(target, builder, signature.args[0])
+        inputs, nil = Matrix(unit, signature.args[0], args[0]), unit.integer(0)
+        rows = [inputs.place(unit.integer(b), nil) for b in range(FEW)]
+        own, sums = Held(unit, args[1], signature.args[2:5], args[2:5]), unit.sums(FEW)
+
+        def body(start: Any, mask: Any) -> None:
+            held = own.hold(*own.load(start, mask))
+            for row, place in zip(rows, sums, strict=True):
+                unit.add_product(place, held, unit.load(builder.gep(row, [start]), mask))
+
+        unit.every(own.count, body)
+        unit.totals(sums, Matrix(unit, signature.args[5], args[5]).place(nil, nil))
+        return target.get_dummy_value()
+
+    return types.void(x, index, weight, gain, grid, q), code
+
+
+@intrinsic
+def respond_few_backward(
+    context: Any, by_q: Any, x: Any, i: Any, weight: Any, gain: Any, grid: Any, by_weight: Any, by_x: Any
+) -> Any:
+    """by_weight[i] = released(by_q[:FEW, i] @ x[:FEW]), by_x[:FEW] += by_q[:FEW, i] * held[i]."""
+
+    def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = signature.args
+        unit = Lanes(target, builder, kinds[0])
+        nil, rows = unit.integer(0), [unit.integer(b) for b in range(FEW)]
+        errors, inputs, into = (Matrix(unit, kinds[k], args[k]) for k in (0, 1, 6))
+        factors = [unit.spread(builder.load(errors.place(b, args[2]))) for b in rows]
+        lines = [inputs.place(b, nil) for b in rows]
+        own, line = Held(unit, args[2], kinds[3:6], args[3:6]), into.place(args[2], nil)
+        back = [] if absent(kinds[7]) else [Matrix(unit, kinds[7], args[7]).place(b, nil) for b in rows]
+
+        def body(start: Any, mask: Any) -> None:
+            weight, gain = own.load(start, mask)
+            total = unit.constant(0.0)
+            for factor, row in zip(factors, lines, strict=True):
+                total = unit.multiply_add(factor, unit.load(builder.gep(row, [start]), mask), total)
+            unit.store(own.release(total, weight, gain), builder.gep(line, [start]), mask)
+            held = own.hold(weight, gain)
+            for factor, row in zip(factors, back, strict=False):  # none, if nobody asks
+                place = builder.gep(row, [start])
+                unit.store(unit.multiply_add(factor, held, unit.load(place, mask)), place, mask)
+
+        unit.every(own.count, body)
+        return target.get_dummy_value()
+
+    return types.void(by_q, x, index, weight, gain, grid, by_weight, by_x), code
+
+
+@numba.njit(inline="always")
+def lined(room: Any, rows: int, columns: int) -> Any:
+    """A part of some room, whose loads do not cross two lines of memory if rows are whole vectors."""
+    start = (-room.ctypes.data) % LINE // room.itemsize
+    return room[start : start + rows * columns].reshape(rows, columns)
+
+
+@numba.njit(inline="always")
+def aligned(rows: int, columns: int, like: Any) -> Any:
+    """Zeros, `lined`."""
+    return lined(np.zeros(rows * columns + LINE // like.itemsize, like.dtype), rows, columns)

@@ -36,6 +36,7 @@ def deep(make_relu, x):
 
 
 def test_layer_by_layer_with_deviations_the_network_is_the_circuit(deep, x):
+    deep.set_windows([0.6 * window for window in deep.windows])  # so that some neurons fire at t_min
     chips = Chips.draw(LAW, deep, range(3), entropy=9)
     trace = deep.trace(x, chips.deviations(x))
     silent = early = 0

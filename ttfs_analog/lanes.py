@@ -34,7 +34,6 @@ class Lanes:
         self.width = 8 * REGISTER // bits
         self.number = target.get_data_type(kind.dtype)
         self.vector = ir.VectorType(self.number, self.width)
-        self.mask = ir.VectorType(ir.IntType(1), self.width)
         self.name = f"v{self.width}f{bits}"
 
     def call(self, name: str, kind: Any, *args: Any) -> Any:

@@ -21,8 +21,6 @@ from ttfs_analog.lanes import AVX512, Held, Lanes, Matrix, absent
 
 TALL, WIDE = (8, 32) if AVX512 else (6, 16)
 """Rows and columns of sums that fill the registers, in single precision."""
-STEPS = 4 if AVX512 else 8
-"""Of a tile's sums, in which one line of memory is asked for."""
 FEW = 8
 """Rows of inputs whose sums fill the registers, with one neuron's weights."""
 LINE = 64
@@ -37,34 +35,25 @@ def multiply_tile(
     """finish(row, column, sums) for the vectors of left[i : i + TALL] @ right[:, j : j + WIDE]; row < TALL.
 
     On the way, memory that will be needed soon is asked for: of soon = (kinds, arrays, place, pace),
-    array.flat[place + k * pace] in every STEPS-th step k, of every array that is not None. It may be beyond
-    the end.
+    array.flat[place + k * pace] in step k, of every array that is not None. It may be beyond the end.
     """
     builder, (kinds, arrays, place, pace) = unit.builder, soon
     rows = [left.place(builder.add(i, unit.integer(m)), unit.integer(0)) for m in range(TALL)]
     others = zip(kinds, cgutils.unpack_tuple(builder, arrays, len(kinds)), strict=True)
     data = [Matrix(unit, kind, value).data for kind, value in others if not absent(kind)]
 
-    def add(step: Any, columns: list[Any], sums: list[Any]) -> None:
-        values = [unit.load(right.place(step, column)) for column in columns]
-        for m, row in enumerate(rows):
-            one = unit.spread(builder.load(builder.gep(row, [step])))
-            for k, value in enumerate(values):
-                unit.add_product(sums[2 * m + k], one, value)
-
     for first in range(0, WIDE, 2 * unit.width):  # two vectors across
         columns = [builder.add(j, unit.integer(first + k * unit.width)) for k in range(2)]
         sums = unit.sums(2 * TALL)
-        step, depth = unit.integer(STEPS), left.shape[1]
-        whole = builder.mul(builder.sdiv(depth, step), step)
-        with cgutils.for_range_slice(builder, unit.integer(0), whole, step) as (start, _):
-            where = builder.add(place, builder.mul(start, pace))
+        with cgutils.for_range(builder, left.shape[1]) as loop:
+            where = builder.add(place, builder.mul(loop.index, pace))
             for array in data:
                 unit.fetch(builder.gep(array, [where]))
-            for k in range(STEPS):
-                add(builder.add(start, unit.integer(k)), columns, sums)
-        with cgutils.for_range_slice(builder, whole, depth, unit.integer(1)) as (start, _):
-            add(start, columns, sums)
+            values = [unit.load(right.place(loop.index, column)) for column in columns]
+            for m, row in enumerate(rows):
+                one = unit.spread(builder.load(builder.gep(row, [loop.index])))
+                for k, value in enumerate(values):
+                    unit.add_product(sums[2 * m + k], one, value)
         for m in range(TALL):
             for k, column in enumerate(columns):
                 finish(m, column, builder.load(sums[2 * m + k]))

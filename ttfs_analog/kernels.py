@@ -373,60 +373,17 @@ def respond_many_backward(
         for b in range(rows):
             across[i, b] = by_q[b, i]
     lines = in_lines(x, rows)
-    # tuples are written where they are used: numba counts references to those that have names
     if by_x is None:
         for i in range(0, n_out, TALL):
             for j in range(0, wide, WIDE):
                 place = (i + TALL) * n_in + min(TALL, n_out - i) * j  # of the next neurons
-                if grid is None:
-                    tile_backward(
-                        across,
-                        i,
-                        lines,
-                        j,
-                        weight,
-                        gain,
-                        grid,
-                        by_weight,
-                        None,
-                        (by_weight, gain),
-                        place,
-                        pace,
-                    )
-                else:
-                    tile_backward(
-                        across,
-                        i,
-                        lines,
-                        j,
-                        weight,
-                        gain,
-                        grid,
-                        by_weight,
-                        None,
-                        (by_weight, weight, gain),
-                        place,
-                        pace,
-                    )
+                tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, place, pace)
         return
     held = lined(room, n_out, wide)
     for i in range(0, n_out, TALL):
         for j in range(0, wide, WIDE):
             place = (i + TALL) * n_in + min(TALL, n_out - i) * j
-            tile_backward(
-                across,
-                i,
-                lines,
-                j,
-                weight,
-                gain,
-                grid,
-                by_weight,
-                held,
-                (by_weight, weight, gain),
-                place,
-                pace,
-            )
+            tile_backward(across, i, lines, j, weight, gain, grid, by_weight, held, place, pace)
     for j in range(0, wide, WIDE):
         for b in range(0, rows, TALL):
             tile(by_q, b, held, j, by_x, (), 0, 0)

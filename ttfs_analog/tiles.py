@@ -34,21 +34,19 @@ def multiply_tile(
 ) -> None:
     """finish(row, column, sums) for the vectors of left[i : i + TALL] @ right[:, j : j + WIDE]; row < TALL.
 
-    On the way, memory that will be needed soon is asked for: of soon = (kinds, arrays, place, pace),
-    array.flat[place + k * pace] in step k, of every array that is not None. It may be beyond the end.
+    On the way, memory that will be needed soon is asked for: of soon = (arrays, place, pace),
+    array.flat[place + k * pace] in step k. It may be beyond the end.
     """
-    builder, (kinds, arrays, place, pace) = unit.builder, soon
+    builder, (arrays, place, pace) = unit.builder, soon
     rows = [left.place(builder.add(i, unit.integer(m)), unit.integer(0)) for m in range(TALL)]
-    others = zip(kinds, cgutils.unpack_tuple(builder, arrays, len(kinds)), strict=True)
-    data = [Matrix(unit, kind, value).data for kind, value in others if not absent(kind)]
 
     for first in range(0, WIDE, 2 * unit.width):  # two vectors across
         columns = [builder.add(j, unit.integer(first + k * unit.width)) for k in range(2)]
         sums = unit.sums(2 * TALL)
         with cgutils.for_range(builder, left.shape[1]) as loop:
             where = builder.add(place, builder.mul(loop.index, pace))
-            for array in data:
-                unit.fetch(builder.gep(array, [where]))
+            for array in arrays:
+                unit.fetch(builder.gep(array.data, [where]))
             values = [unit.load(right.place(loop.index, column)) for column in columns]
             for m, row in enumerate(rows):
                 one = unit.spread(builder.load(builder.gep(row, [loop.index])))
@@ -63,7 +61,8 @@ def multiply_tile(
 def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place: Any, pace: Any) -> Any:
     """c[i : i + TALL, j : j + WIDE] = a[i : i + TALL] @ b[:, j : j + WIDE], as far as c goes.
 
-    For `soon` and what follows see `multiply_tile`.
+    soon : tuple of arrays, or None in place of one
+        With place and pace: see `multiply_tile`.
     """
 
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -75,7 +74,9 @@ def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place:
             row = builder.add(args[1], unit.integer(m))
             into.within(row, column, lambda mask: unit.store(total, into.place(row, column), mask))
 
-        multiply_tile(unit, left, args[1], right, args[3], (kinds[5], *args[5:]), finish)
+        others = zip(kinds[5], cgutils.unpack_tuple(builder, args[5], len(kinds[5])), strict=True)
+        arrays = [Matrix(unit, kind, value) for kind, value in others if not absent(kind)]
+        multiply_tile(unit, left, args[1], right, args[3], (arrays, *args[6:]), finish)
         return target.get_dummy_value()
 
     return types.void(a, index, b, index, c, soon, index, index), code
@@ -93,13 +94,13 @@ def tile_backward(
     grid: Any,
     by_weight: Any,
     held: Any,
-    soon: Any,
     place: Any,
     pace: Any,
 ) -> Any:
     """by_weight[i : i + TALL, j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]), as `tile`.
 
-    The weights as they are held go to `held`, if that is not None: its rows are whole tiles.
+    The weights as they are held go to `held`, if that is not None: its rows are whole tiles. What is read and
+    written is asked for as in `multiply_tile`.
     """
 
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -120,10 +121,16 @@ def tile_backward(
 
             into.within(row, column, body)
 
-        multiply_tile(unit, left, args[1], right, args[3], (kinds[9], *args[9:]), finish)
+        needed = [7]
+        if keep is not None or not absent(kinds[6]):  # else nobody reads the weights
+            needed.append(4)
+        if not absent(kinds[5]):
+            needed.append(5)
+        arrays = [Matrix(unit, kinds[k], args[k]) for k in needed]
+        multiply_tile(unit, left, args[1], right, args[3], (arrays, *args[9:]), finish)
         return target.get_dummy_value()
 
-    return types.void(a, index, b, index, weight, gain, grid, by_weight, held, soon, index, index), code
+    return types.void(a, index, b, index, weight, gain, grid, by_weight, held, index, index), code
 
 
 @intrinsic

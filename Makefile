@@ -36,7 +36,7 @@ demo: $(STAMP) ngspice
 	$(BIN)/ttfs-analog demo --out demo
 
 # numba keeps what it compiled until this file changes; it does not see that another one has
-ttfs_analog/kernels.py: ttfs_analog/lanes.py ttfs_analog/tiles.py ttfs_analog/splitmix.py
+ttfs_analog/kernels.py: $(addprefix ttfs_analog/,lanes.py tiles.py jittered.py splitmix.py)
 	@touch $@
 
 test: $(STAMP) ngspice ttfs_analog/kernels.py

@@ -16,7 +16,7 @@ ONLY_IN = {
     "subprocess": {"circuits/ngspice.py"},
     "PySpice": {"circuits/netlist.py"},
     "torch": {"ttfs_analog/"},
-    "numba": {"ttfs_analog/kernels.py", "ttfs_analog/lanes.py", "ttfs_analog/tiles.py"},
+    "numba": {f"ttfs_analog/{name}.py" for name in ("kernels", "lanes", "tiles", "jittered")},
     "distributed": {"montecarlo/cluster.py"},
     "matplotlib": {
         "ttfs_analog/report.py",

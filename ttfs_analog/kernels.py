@@ -7,18 +7,18 @@ tensors are on another device. Arrays are contiguous, of one dtype and of the sh
 checks them. Gains may be None.
 
 numba keeps what it compiled until the file of the function that was called changes. It does not see that
-another one has: so all but the products of `ttfs_analog.tiles` is in this file.
+another one has: so all but `ttfs_analog.tiles` and `ttfs_analog.jittered` is in this file.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numba
 import numpy as np
 
-from ttfs_analog.splitmix import BLOCK, COSINE, FIRST, GOLDEN, LOG, SECOND, SINE
+from ttfs_analog.jittered import send_block
+from ttfs_analog.splitmix import BLOCK, GOLDEN
 from ttfs_analog.tiles import (
     FEW,
     LINE,
@@ -33,14 +33,7 @@ from ttfs_analog.tiles import (
 )
 
 Array = np.ndarray[Any, Any]
-STEP, FACTOR, FACTOR2 = (np.uint64(v) for v in (GOLDEN, FIRST, SECOND))
-S27, S30, S31 = (np.uint64(v) for v in (27, 30, 31))
-LOW16, UP16 = np.uint32(0xFFFF), np.uint32(16)
-NIL, UP1, UP23, LOW14 = (np.int32(v) for v in (0, 1, 23, 0x3FFF))
-FRACTION, ONE, EXPONENT = (np.int32(v) for v in (0x7FFFFF, 0x3F800000, 127 + 16))  # of float32
-L0, L1, L2, L3, L4, L5, L6 = (np.float32(v) for v in LOG)
-(S0, S1, S2, S3), (C0, C1, C2, C3) = ([np.float32(v) for v in part] for part in (SINE, COSINE))
-LN2, ANGLE, EIGHTH = (np.float32(v) for v in (math.log(2), math.pi / 2**15, math.pi / 4))
+STEP = np.uint64(BLOCK // 4 * GOLDEN % 2**64)  # of a block of normal numbers
 
 # said aloud: else numba lends a function the fast mathematics of the one that it is first compiled for
 compiled = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=False)
@@ -105,66 +98,20 @@ def release(grad: Array, gain: Array | None, grid: Any, weight: Array, by_weight
 
 
 @compiled
-def draw(state: Any, word: Array, size: Array, part: Array, normal: Array) -> Any:
-    """The next block of `ttfs_analog.spike_times.normals`, and the state after it.
-
-    Parameters
-    ----------
-    word : array of uint64, shape (BLOCK / 4,)
-        Room to work in, as `size` and `part`: arrays of float32, shape (BLOCK / 2,).
-    normal : array of float32, shape (BLOCK,)
-    """
-    for k in range(len(word)):
-        state += STEP
-        v = (state ^ (state >> S30)) * FACTOR
-        v = (v ^ (v >> S27)) * FACTOR2
-        word[k] = v ^ (v >> S31)
-    pairs, signs, half = word.view(np.uint32), word.view(np.int32), np.float32(0.5)
-    bits, mantissa, count = size.view(np.int32), part.view(np.int32), len(size)
-    first, second = normal[:count], normal[count:]
-    for k in range(count):
-        size[k] = np.float32(np.int32(pairs[k] & LOW16)) + half
-    for k in range(count):
-        mantissa[k] = (bits[k] & FRACTION) | ONE
-    for k in range(count):
-        m, high = part[k], np.int32(pairs[k] >> UP16)
-        log = L0 + m * (L1 + m * (L2 + m * (L3 + m * (L4 + m * (L5 + m * L6)))))
-        r = np.sqrt(np.float32(EXPONENT - (bits[k] >> UP23)) * LN2 - log)
-        y = (np.float32(high & LOW14) + half) * ANGLE - EIGHTH
-        z = y * y
-        s, c = y * (S0 + z * (S1 + z * (S2 + z * S3))), C0 + z * (C1 + z * (C2 + z * C3))
-        sign = signs[k]  # the two highest bits
-        first[k] = (r if sign >= NIL else -r) * (c - s)
-        second[k] = (r if np.int32(sign << UP1) >= NIL else -r) * (c + s)
-    return state
-
-
-@compiled
 def send(x: Array, key: int, std: float, window: float, step: float, sent: Array) -> None:
     """sent = clamp(x - std * normals(key), 0, window) where x > 0, then in whole steps (0: none).
 
     x and sent are flat and may be one. See `ttfs_analog.spike_times`, which has the same in torch.
     """
-    number = x.dtype.type
-    zero, last, one, sigma = number(0), number(window), number(step), number(std)
-    word, size = np.empty(BLOCK // 4, np.uint64), np.empty(BLOCK // 2, np.float32)
-    part, error = np.empty(BLOCK // 2, np.float32), np.empty(BLOCK, np.float32)
-    state = np.uint64(key)
-    for start in range(0, len(x), BLOCK):
-        own, out = x[start : start + BLOCK], sent[start : start + BLOCK]
-        if sigma > zero:
-            state = draw(state, word, size, part, error)
-            for k in range(len(own)):
-                v = own[k] - sigma * number(error[k])
-                v = zero if v < zero else v
-                v = last if v > last else v
-                out[k] = v if own[k] > zero else own[k]
-        else:
-            for k in range(len(own)):
-                out[k] = own[k]
-        if one > zero:
-            for k in range(len(out)):
-                out[k] = np.rint(out[k] / one) * one
+    if std > 0:
+        state = np.uint64(key)
+        for start in range(0, len(x), BLOCK):
+            send_block(x, start, state, std, window, step, sent)
+            state += STEP
+        return
+    one = x.dtype.type(step)
+    for k in range(len(x)):
+        sent[k] = np.rint(x[k] / one) * one if step > 0 else x[k]
 
 
 @numba.njit(inline="always")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 
@@ -16,6 +17,7 @@ from numba.core.registry import cpu_target
 AVX512 = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2]
 REGISTER = 64 if AVX512 else 32
 """Bytes of a vector."""
+intrinsic: Any = extending.intrinsic  # what it makes takes a `context` less, which mypy cannot know
 
 
 class Lanes:
@@ -26,12 +28,14 @@ class Lanes:
     target, builder
         As numba gives them to an intrinsic.
     kind : numba type of an array
+    width : int, optional
+        Numbers, if not those of a register.
     """
 
-    def __init__(self, target: Any, builder: Any, kind: Any) -> None:
+    def __init__(self, target: Any, builder: Any, kind: Any, width: int | None = None) -> None:
         self.target, self.builder = target, builder
         bits = kind.dtype.bitwidth
-        self.width = 8 * REGISTER // bits
+        self.width = width or 8 * REGISTER // bits
         self.number = target.get_data_type(kind.dtype)
         self.vector = ir.VectorType(self.number, self.width)
         self.name = f"v{self.width}f{bits}"
@@ -49,11 +53,7 @@ class Lanes:
 
     def spread(self, one: Any) -> Any:
         """The same number in every lane."""
-        lane, undefined = ir.IntType(32), ir.Constant(ir.VectorType(one.type, self.width), ir.Undefined)
-        every = ir.Constant(ir.VectorType(lane, self.width), [0] * self.width)
-        return self.builder.shuffle_vector(
-            self.builder.insert_element(undefined, one, lane(0)), undefined, every
-        )
+        return spread(self.builder, one, self.width)
 
     def load(self, pointer: Any, mask: Any = None) -> Any:
         """Numbers from a place on; 0 in lanes that a mask leaves out."""
@@ -199,6 +199,13 @@ class Held:
             one, zero = self.unit.constant(1.0), self.unit.constant(0.0)
             grad = builder.fmul(grad, builder.select(inside, one, zero))
         return grad
+
+
+def spread(builder: Any, one: Any, width: int) -> Any:
+    """A vector of the same value in every lane."""
+    lane, undefined = ir.IntType(32), ir.Constant(ir.VectorType(one.type, width), ir.Undefined)
+    every = ir.Constant(ir.VectorType(lane, width), [0] * width)
+    return builder.shuffle_vector(builder.insert_element(undefined, one, lane(0)), undefined, every)
 
 
 def absent(kind: Any) -> bool:

@@ -14,10 +14,9 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import extending
 from numba.core import cgutils, types
 
-from ttfs_analog.lanes import AVX512, Held, Lanes, Matrix, absent
+from ttfs_analog.lanes import AVX512, Held, Lanes, Matrix, absent, intrinsic
 
 TALL, WIDE = (8, 32) if AVX512 else (6, 16)
 """Rows and columns of sums that fill the registers, in single precision."""
@@ -26,7 +25,6 @@ FEW = 8
 LINE = 64
 """Bytes of a line of memory."""
 index = types.intp
-intrinsic: Any = extending.intrinsic  # what it makes takes a `context` less, which mypy cannot know
 
 
 def multiply_tile(

@@ -48,6 +48,7 @@ class Chain:
     ) -> None:
         self.chips, self.limits = None if chips is None else tuple(chips), limits
         self.kernels, self.moves = kernels, limits is not None and limits.move_spikes
+        self.entering = (0.0, 1.0, 0.0) if limits is None else limits.move(1.0)
         self.products: list[Product] = []
         self.stages: list[Product | Pool | None] = []  # None: flatten
         for block in blocks:
@@ -66,12 +67,10 @@ class Chain:
         kept = self.chips
         if limits is not self.limits or (chips is None) != (kept is None):
             return None
-        if (
-            chips is not None
-            and kept is not None
-            and any(a is not b for a, b in zip(chips, kept, strict=True))
-        ):
-            return None
+        if chips is not None and kept is not None:
+            for a, b in zip(chips, kept, strict=True):
+                if a is not b:
+                    return None
         weights: list[Tensor] = []
         biases: list[Tensor] = []
         for own, layer, window, token, pointers in self.same:  # as quick as it gets
@@ -100,9 +99,11 @@ class Chain:
         elif (keys := limits.keys(len(self.products))) is None:
             x = limits.input(x, self.kernels).contiguous()
         else:
-            std, window, step = limits.move(1.0)
-            x = send(x, keys[0], std, window, step, self.kernels)
-        found, values = iter(_Node.apply(x, self, keys, *leaves)), [x]
+            x = send(x, keys[0], *self.entering, self.kernels)
+        every = _apply(x, self, keys, *leaves)
+        if None not in self.stages:
+            return [x, *every]
+        found, values = iter(every), [x]
         for stage in self.stages:
             values.append(values[-1].flatten(-3) if stage is None else next(found))
         return values
@@ -160,12 +161,16 @@ class _Node(torch.autograd.Function):
             if isinstance(stage, Product):
                 n -= 1
                 if grad is not None:
-                    x = x if isinstance(stage, Maps) else x.flatten(1)  # what is kept is what was sent
+                    x = x.flatten(1) if isinstance(stage, Dense) and x.dim() > 2 else x  # as it was sent
                     inwards = k > 0 or ctx.needs_input_grad[0]
                     grad, by_leaves[n], by_leaves[count + n] = stage.backward(grad, x, z, extra, inwards)
             elif grad is not None:
                 grad = stage.unpool(grad, x, extra)
         return (grad, None, None, *by_leaves)
+
+
+# the graph of `Function.apply`, without what it does for torch.func, under which no chain runs
+_apply = super(torch.autograd.Function, _Node).apply
 
 
 def _again(

@@ -290,15 +290,31 @@ def respond_backward(
     if rows > FEW:
         respond_many_backward(by_q, x, weight, gain, grid, room, by_x, by_weight)
         return
-    few = in_lines(x, FEW)
+    few, some = in_lines(x, FEW), answerable(by_q)
     if by_x is None:
         for i in range(n_out):
-            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, None)
+            if some[i]:
+                respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, None)
+            else:
+                by_weight[i] = 0
         return
     back = aligned(FEW, few.shape[1], x)
     for i in range(n_out):
-        respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, back)
+        if some[i]:
+            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, back)
+        else:
+            by_weight[i] = 0
     by_x[:] = back[:rows, : x.shape[1]]
+
+
+@numba.njit(inline="always")
+def answerable(by_q: Array) -> Array:
+    """Which neurons have an error in any row: those that are silent in all of them cost nothing."""
+    found = np.zeros(by_q.shape[1], np.bool_)
+    for b in range(len(by_q)):
+        for i in range(len(found)):
+            found[i] |= by_q[b, i] != 0
+    return found
 
 
 @numba.njit(inline="always")

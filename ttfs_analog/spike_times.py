@@ -106,8 +106,8 @@ def send(
         sent = x.clone()  # in the graph, with another value
         before, after = x.detach().numpy(), sent.detach().numpy()
     else:
-        before = x.detach().numpy()
-        after = np.empty_like(before)  # quicker than by torch
+        before = (x.detach() if x.requires_grad else x).numpy()
+        after = np.empty(before.shape, before.dtype)  # quicker than by torch
         sent = torch.from_numpy(after)
     kernels.send(before.reshape(-1), key, std, window, step, after.reshape(-1))
     return sent

@@ -98,7 +98,7 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
     if not hidden:
         return False
     if hidden[0].is_cpu:  # as quick as it gets: this runs after every step
-        largest = [h.detach().max().item() for h in hidden]
+        largest = [h.detach().amax().item() for h in hidden]
     else:
         largest = torch.stack(torch._foreach_max([h.detach() for h in hidden])).tolist()  # one wait for all
     for layer, top in zip(net._layers, largest, strict=False):  # the last one is the read-out

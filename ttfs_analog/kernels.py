@@ -278,6 +278,8 @@ def respond_backward(
 ) -> None:
     """`unfire`, by_weight = by_q.t() @ x with `release`, and by_x = by_q @ held.
 
+    In few rows, neurons that are silent in all of them are left out: nothing of theirs is read.
+
     Parameters
     ----------
     room : array of `room_for` numbers
@@ -309,7 +311,7 @@ def respond_backward(
 
 @numba.njit(inline="always")
 def answerable(by_q: Array) -> Array:
-    """Which neurons have an error in any row: those that are silent in all of them cost nothing."""
+    """Which neurons have an error in any row."""
     found = np.zeros(by_q.shape[1], np.bool_)
     for b in range(len(by_q)):
         for i in range(len(found)):

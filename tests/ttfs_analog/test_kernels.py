@@ -189,6 +189,27 @@ def test_what_is_not_a_number_stays_so():
     assert np.isnan(one).all()
 
 
+@PRECISIONS
+@pytest.mark.parametrize("rows", [1, 8])
+def test_neurons_silent_in_a_small_batch_are_left_out(rows, dtype):
+    x, z, grad = (normal(rows, n, seed=n, dtype=dtype) for n in (20, 9, 10))
+    z, grad = z.abs(), grad[:, :9].contiguous()
+    z[:, ::3] = 0
+    weight = normal(9, 20, dtype=dtype)
+    weight[::3] = math.nan  # would be seen, if they were read
+    inside = grad * (z < 1.5)
+    inside[:, ::3] = 0
+    for by_x in (torch.full_like(x, math.nan), None):
+        by_weight, by_bias = torch.full_like(weight, math.nan), torch.full_like(weight[:, 0], math.nan)
+        own = None, None, *numbers(z), None, None, 0.0, 1.5, np.empty(0)
+        kernels.respond_backward(*numbers(grad, x, weight), *own, *numbers(by_x, by_weight, by_bias))
+        assert not by_weight[::3].any()
+        torch.testing.assert_close(by_weight, inside.t() @ x)
+        torch.testing.assert_close(by_bias, inside.sum(0))
+        if by_x is not None:
+            torch.testing.assert_close(by_x, inside @ weight.nan_to_num(0.0))
+
+
 def test_no_rows_give_no_activations():
     empty, weight, bias, z = np.zeros((0, 3)), np.ones((2, 3)), np.ones(2), np.zeros((0, 2))
     kernels.respond(empty, weight, None, GRID, bias, None, None, 0.0, 1.0, z, STILL, z)

@@ -35,8 +35,11 @@ ngspice:
 demo: $(STAMP) ngspice
 	$(BIN)/ttfs-analog demo --out demo
 
-# numba keeps what it compiled until this file changes; it does not see that another one has
-ttfs_analog/kernels.py: $(addprefix ttfs_analog/,lanes.py tiles.py jittered.py splitmix.py)
+# numba keeps what it compiled until these files change; it does not see that another one has
+ttfs_analog/kernels.py: $(addprefix ttfs_analog/,loops.py lanes.py tiles.py)
+	@touch $@
+
+ttfs_analog/loops.py: $(addprefix ttfs_analog/,lanes.py jittered.py splitmix.py)
 	@touch $@
 
 test: $(STAMP) ngspice ttfs_analog/kernels.py

@@ -2,7 +2,7 @@
 
 The numbers are those of `ttfs_analog.spike_times.normals`, to the last bit. Drawing them is most of what
 jitter costs: in loops, a processor does half as many at a time and keeps every step of the way in memory.
-As for `ttfs_analog.tiles`, `ttfs_analog/kernels.py` has to be touched after a change here.
+As for `ttfs_analog.tiles`: `ttfs_analog/loops.py` has to be touched after a change here (`make` does it).
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ class Pairs:
         y = b.fsub(y, one.constant(math.pi / 4))
         z = b.fmul(y, y)
         s, c = b.fmul(y, self._polynomial(SINE, z)), self._polynomial(COSINE, z)
-        return b.fmul(self._signed(r, bits), b.fsub(c, s)), b.fmul(
-            self._signed(r, b.shl(bits, self._int(1))), b.fadd(c, s)
-        )
+        first, second = self._signed(r, bits), self._signed(r, b.shl(bits, self._int(1)))
+        return b.fmul(first, b.fsub(c, s)), b.fmul(second, b.fadd(c, s))
 
     def _words(self, n: Any) -> Any:
         """Words of SplitMix64, as two pairs each."""
@@ -98,14 +97,12 @@ def send_block(
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
         unit = Lanes(target, builder, signature.args[0], PAIRS)
         before, after = Matrix(unit, signature.args[0], args[0]), Matrix(unit, signature.args[6], args[6])
-        number = (lambda v: builder.fptrunc(v, unit.number)) if unit.number == ir.FloatType() else lambda v: v
-        sigma, last, one = (unit.spread(number(v)) for v in args[3:6])
+        sigma, last, one = (unit.parameter(v) for v in args[3:6])
         steps = builder.fcmp_ordered(">", args[5], args[5].type(0.0))
         pairs, zero, half = Pairs(target, builder, args[2]), unit.constant(0.0), BLOCK // 2
 
         def move(place: Any, error: Any) -> None:
-            left = builder.sub(before.shape[0], place)
-            mask = unit.first(left)
+            mask = unit.first(builder.sub(before.shape[0], place))
             own = unit.load(builder.gep(before.data, [place]), mask)
             if error.type != unit.vector:
                 error = builder.fpext(error, unit.vector)

@@ -55,6 +55,11 @@ class Lanes:
         """The same number in every lane."""
         return spread(self.builder, one, self.width)
 
+    def parameter(self, value: Any) -> Any:
+        """A number of double precision in every lane."""
+        single = self.number == ir.FloatType()
+        return self.spread(self.builder.fptrunc(value, self.number) if single else value)
+
     def load(self, pointer: Any, mask: Any = None) -> Any:
         """Numbers from a place on; 0 in lanes that a mask leaves out."""
         pointer = self.builder.bitcast(pointer, self.vector.as_pointer())
@@ -124,7 +129,7 @@ class Lanes:
 
 
 class Matrix:
-    """A two-dimensional array."""
+    """An array; places are those of two dimensions."""
 
     def __init__(self, unit: Lanes, kind: Any, value: Any) -> None:
         array = unit.target.make_array(kind)(unit.target, unit.builder, value)
@@ -155,7 +160,7 @@ class Matrix:
 
 
 class Held:
-    """Weights of a neuron as the hardware holds them: `ttfs_analog.kernels.hold_row`, and its way back."""
+    """Weights of a neuron as the hardware holds them: `ttfs_analog.loops.hold_row`, and its way back."""
 
     def __init__(self, unit: Lanes, row: Any, kinds: Sequence[Any], values: Sequence[Any]) -> None:
         """Of weight, gain and grid."""
@@ -164,9 +169,7 @@ class Held:
         self.gain = None if absent(kinds[1]) else Matrix(unit, kinds[1], values[1]).place(row, nil)
         self.grid = None
         if not absent(kinds[2]):
-            parts = cgutils.unpack_tuple(unit.builder, values[2])
-            to = unit.builder.fptrunc if unit.number == ir.FloatType() else lambda v, kind: v
-            self.grid = [unit.spread(to(part, unit.number)) for part in parts]
+            self.grid = [unit.parameter(part) for part in cgutils.unpack_tuple(unit.builder, values[2])]
 
     def load(self, start: Any, mask: Any) -> tuple[Any, Any]:
         """Weights as they are, and gains or None."""

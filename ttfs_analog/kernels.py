@@ -111,7 +111,7 @@ def respond_backward(
 ) -> None:
     """`unfire`, by_weight = by_q.t() @ x with `release`, and by_x = by_q @ held.
 
-    In few rows, neurons that are silent in all of them are left out: nothing of theirs is read.
+    Neurons that are silent in all rows, as half of a trained network is, are left out: nothing of theirs is read.
 
     Parameters
     ----------
@@ -122,38 +122,39 @@ def respond_backward(
     tall = FEW if rows <= FEW else -(-rows // TALL) * TALL
     by_q = np.zeros((tall, n_out), grad.dtype)
     unfire(grad, z, own_gain, shift, low, high, by_q[:rows], by_bias)
+    which, count = answering(by_q, by_weight)
     if rows > FEW:
-        respond_many_backward(by_q, x, weight, gain, grid, room, by_x, by_weight)
+        respond_many_backward(by_q, x, weight, gain, grid, room, by_x, by_weight, which, count)
         return
     few = in_lines(x, FEW)
     if by_x is None:
-        respond_rows_backward(by_q, few, weight, gain, grid, by_weight, None)
+        for i in which[:count]:
+            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, None)
     else:
         back = aligned(FEW, few.shape[1], x)
-        respond_rows_backward(by_q, few, weight, gain, grid, by_weight, back)
+        for i in which[:count]:
+            respond_few_backward(by_q, few, i, weight, gain, grid, by_weight, back)
         by_x[:] = back[:rows, : x.shape[1]]
 
 
 @numba.njit(inline="always")
-def respond_rows_backward(
-    by_q: Array,
-    x: Array,
-    weight: Array,
-    gain: Array | None,
-    grid: Any,
-    by_weight: Array,
-    by_x: Array | None,
-) -> None:
-    """by_weight, and by_x from 0 up, neuron by neuron."""
-    answers = np.zeros(len(weight), np.bool_)
+def answering(by_q: Array, by_weight: Array) -> tuple[Array, int]:
+    """Neurons with an error in any row, and how many; the gradients of the others become 0.
+
+    Up to whole tiles of them, and one tile beyond, there follow neurons that do not exist.
+    """
+    n_out, count = by_q.shape[1], 0
+    answers, which = np.zeros(n_out, np.bool_), np.full(n_out + 2 * TALL, n_out)
     for b in range(len(by_q)):
-        for i in range(len(answers)):
+        for i in range(n_out):
             answers[i] |= by_q[b, i] != 0
-    for i in range(len(answers)):
+    for i in range(n_out):
         if answers[i]:
-            respond_few_backward(by_q, x, i, weight, gain, grid, by_weight, by_x)
+            which[count] = i
+            count += 1
         else:
             by_weight[i] = 0
+    return which, count
 
 
 @numba.njit(inline="always")
@@ -166,29 +167,50 @@ def respond_many_backward(
     room: Array,
     by_x: Array | None,
     by_weight: Array,
+    which: Array,
+    count: int,
 ) -> None:
-    """by_weight and by_x, a few neurons at a time; rows of by_q are whole tiles."""
+    """by_weight and by_x, a few of those neurons at a time; rows of by_q are whole tiles."""
     rows, n_in = x.shape
-    n_out, wide, pace = len(weight), whole(n_in), -(-TALL * WIDE // rows)
-    across = np.zeros((-(-n_out // TALL) * TALL, rows), x.dtype)
-    for i in range(n_out):
+    wide, lines = whole(n_in), in_lines(x, rows)
+    errors, across = np.empty((len(by_q), count), x.dtype), np.zeros((count + TALL, rows), x.dtype)
+    for a in range(count):
+        for b in range(len(by_q)):
+            errors[b, a] = by_q[b, which[a]]
         for b in range(rows):
-            across[i, b] = by_q[b, i]
-    lines = in_lines(x, rows)
+            across[a, b] = by_q[b, which[a]]
     if by_x is None:
-        for i in range(0, n_out, TALL):
-            for j in range(0, wide, WIDE):
-                place = (i + TALL) * n_in + min(TALL, n_out - i) * j  # of the next neurons
-                tile_backward(across, i, lines, j, weight, gain, grid, by_weight, None, place, pace)
+        release_many(across, lines, weight, gain, grid, by_weight, None, which, count)
         return
-    held = lined(room, n_out, wide)
-    for i in range(0, n_out, TALL):
-        for j in range(0, wide, WIDE):
-            place = (i + TALL) * n_in + min(TALL, n_out - i) * j
-            tile_backward(across, i, lines, j, weight, gain, grid, by_weight, held, place, pace)
+    held = lined(room, len(weight), wide)
+    release_many(across, lines, weight, gain, grid, by_weight, held, which, count)
     for j in range(0, wide, WIDE):
-        for b in range(0, rows, TALL):
-            tile(by_q, b, held, j, by_x, (), 0, 0)
+        for b in range(0, len(by_q), TALL):
+            tile(errors, b, held[:count], j, by_x, (), 0, 0)
+
+
+@numba.njit(inline="always")
+def release_many(
+    across: Array,
+    lines: Array,
+    weight: Array,
+    gain: Array | None,
+    grid: Any,
+    by_weight: Array,
+    held: Array | None,
+    which: Array,
+    count: int,
+) -> None:
+    """by_weight[which] = across @ lines with `release`; held."""
+    (rows, wide), size = lines.shape, lines.itemsize
+    n_in, soon = weight.shape[1], np.empty(rows, np.intp)
+    a_row = WIDE * size // LINE  # lines of memory of a tile
+    for a in range(0, count, TALL):
+        for b in range(rows):
+            line = b * TALL * a_row // rows
+            soon[b] = which[a + TALL + line // a_row] * n_in + line % a_row * (LINE // size)
+        for j in range(0, wide, WIDE):
+            tile_backward(across, a, lines, j, weight, gain, grid, by_weight, held, which, soon)
 
 
 def room_for(weight: Array, rows: int) -> int:

@@ -9,7 +9,7 @@ numba keeps what it compiled until the file of the function that was called chan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
@@ -28,23 +28,29 @@ index = types.intp
 
 
 def multiply_tile(
-    unit: Lanes, left: Matrix, i: Any, right: Matrix, j: Any, soon: Any, finish: Callable[..., None]
+    unit: Lanes,
+    left: Matrix,
+    i: Any,
+    right: Matrix,
+    j: Any,
+    soon: tuple[Sequence[Matrix], Callable[[Any], Any]],
+    finish: Callable[..., None],
 ) -> None:
     """finish(row, column, sums) for the vectors of left[i : i + TALL] @ right[:, j : j + WIDE]; row < TALL.
 
-    On the way, memory that will be needed soon is asked for: of soon = (arrays, place, pace),
-    array.flat[place + k * pace] in step k. It may be beyond the end.
+    On the way, memory that will be needed soon is asked for: of soon = (arrays, where), array.flat[where(k)] in
+    step k. It may be beyond the end.
     """
-    builder, (arrays, place, pace) = unit.builder, soon
+    builder, (arrays, where) = unit.builder, soon
     rows = [left.place(builder.add(i, unit.integer(m)), unit.integer(0)) for m in range(TALL)]
 
     for first in range(0, WIDE, 2 * unit.width):  # two vectors across
         columns = [builder.add(j, unit.integer(first + k * unit.width)) for k in range(2)]
         sums = unit.sums(2 * TALL)
         with cgutils.for_range(builder, left.shape[1]) as loop:
-            where = builder.add(place, builder.mul(loop.index, pace))
+            place = where(loop.index)
             for array in arrays:
-                unit.fetch(builder.gep(array.data, [where]))
+                unit.fetch(builder.gep(array.data, [place]))
             values = [unit.load(right.place(loop.index, column)) for column in columns]
             for m, row in enumerate(rows):
                 one = unit.spread(builder.load(builder.gep(row, [loop.index])))
@@ -60,7 +66,7 @@ def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place:
     """c[i : i + TALL, j : j + WIDE] = a[i : i + TALL] @ b[:, j : j + WIDE], as far as c goes.
 
     soon : tuple of arrays, or None in place of one
-        With place and pace: see `multiply_tile`.
+        Whose numbers place + k * pace are asked for in step k.
     """
 
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -74,7 +80,11 @@ def tile(context: Any, a: Any, i: Any, b: Any, j: Any, c: Any, soon: Any, place:
 
         others = zip(kinds[5], cgutils.unpack_tuple(builder, args[5], len(kinds[5])), strict=True)
         arrays = [Matrix(unit, kind, value) for kind, value in others if not absent(kind)]
-        multiply_tile(unit, left, args[1], right, args[3], (arrays, *args[6:]), finish)
+
+        def where(step: Any) -> Any:
+            return builder.add(args[6], builder.mul(step, args[7]))
+
+        multiply_tile(unit, left, args[1], right, args[3], (arrays, where), finish)
         return target.get_dummy_value()
 
     return types.void(a, index, b, index, c, soon, index, index), code
@@ -92,13 +102,13 @@ def tile_backward(
     grid: Any,
     by_weight: Any,
     held: Any,
-    place: Any,
-    pace: Any,
+    which: Any,
+    soon: Any,
 ) -> Any:
-    """by_weight[i : i + TALL, j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]), as `tile`.
+    """by_weight[which[i : i + TALL], j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]), as `tile`.
 
-    The weights as they are held go to `held`, if that is not None: its rows are whole tiles. What is read and
-    written is asked for as in `multiply_tile`.
+    The weights as they are held go to held[i : i + TALL], if that is not None: its rows are whole tiles. What is
+    read and written is asked for: numbers soon[k] + j in step k.
     """
 
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -106,18 +116,23 @@ def tile_backward(
         unit = Lanes(target, builder, kinds[0])
         left, right, into = (Matrix(unit, kinds[k], args[k]) for k in (0, 2, 7))
         keep = None if absent(kinds[8]) else Matrix(unit, kinds[8], args[8])
+        neurons, ahead = (target.make_array(kinds[k])(target, builder, args[k]).data for k in (9, 10))
 
         def finish(m: int, column: Any, total: Any) -> None:
             row = builder.add(args[1], unit.integer(m))
+            neuron = builder.load(builder.gep(neurons, [row]))
 
             def body(mask: Any) -> None:
-                own = Held(unit, row, kinds[4:7], args[4:7])
+                own = Held(unit, neuron, kinds[4:7], args[4:7])
                 weight, gain = own.load(column, mask)
-                unit.store(own.release(total, weight, gain), into.place(row, column), mask)
+                unit.store(own.release(total, weight, gain), into.place(neuron, column), mask)
                 if keep is not None:
                     unit.store(own.hold(weight, gain), keep.place(row, column))
 
-            into.within(row, column, body)
+            into.within(neuron, column, body)
+
+        def where(step: Any) -> Any:
+            return builder.add(builder.load(builder.gep(ahead, [step])), args[3])
 
         needed = [7]
         if keep is not None or not absent(kinds[6]):  # else nobody reads the weights
@@ -125,10 +140,10 @@ def tile_backward(
         if not absent(kinds[5]):
             needed.append(5)
         arrays = [Matrix(unit, kinds[k], args[k]) for k in needed]
-        multiply_tile(unit, left, args[1], right, args[3], (arrays, *args[9:]), finish)
+        multiply_tile(unit, left, args[1], right, args[3], (arrays, where), finish)
         return target.get_dummy_value()
 
-    return types.void(a, index, b, index, weight, gain, grid, by_weight, held, index, index), code
+    return types.void(a, index, b, index, weight, gain, grid, by_weight, held, which, soon), code
 
 
 @intrinsic

@@ -23,7 +23,7 @@ from ttfs_analog.layers import TTFSLayer
 
 convolution_backward = torch.ops.aten.convolution_backward.default
 _threads = threading.local()
-MANY = 100
+MANY = 130
 """Rows times threads up to which kernels that hold weights as they go are faster than a pass over the weights
 and a matrix product."""
 Found = tuple[Tensor, Tensor | None, Tensor]
@@ -146,8 +146,11 @@ class Dense(Product):
     def backward(self, grad: Tensor, x: Tensor, z: Tensor, held: Tensor | None, inwards: bool) -> Gradients:
         if held is not None:
             by_q, by_bias = self.unfired(grad, z)
-            by_x = torch.mm(by_q, held) if inwards else None
-            return by_x, self.released(torch.mm(by_q.t(), x)), by_bias
+            which = by_q.any(0).nonzero().squeeze(1)  # silent neurons, as half of them are, cost nothing
+            some = by_q.index_select(1, which)
+            by_x = torch.mm(some, held.index_select(0, which)) if inwards else None
+            by_weight = torch.zeros_like(self.weight).index_copy_(0, which, torch.mm(some.t(), x))
+            return by_x, self.released(by_weight), by_bias
         by_x, by_weight = torch.empty_like(x) if inwards else None, torch.empty_like(self.weight)
         by_bias = torch.empty_like(self.bias)
         given = grad.contiguous().numpy(), x.numpy(), self.rows, self.synapse_gain, self.grid

@@ -103,6 +103,20 @@ def test_a_network_is_the_same_layer_by_layer(make_relu, monkeypatch, count, par
     assert set(count) == {3}
 
 
+@pytest.mark.parametrize("rows", [5, 40])
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("dead", [slice(None, None, 2), slice(None)])
+def test_silent_neurons(make_relu, monkeypatch, count, rows, many, dead):
+    monkeypatch.setattr(products, "MANY", 0 if many else 1000)
+    x = normal(70, 6, seed=3).abs().clamp_(max=1.0)
+    net = constrain(convert(make_relu((6, 15, 9, 3), seed=7), x), x, [WeightBits(5)])
+    with torch.no_grad():
+        for layer in net.layers[:2]:
+            layer.bias[dead] = -100.0
+    compare(monkeypatch, net, x[:rows].requires_grad_(), chip_of(net, "synapses"), {2})
+    assert set(count) == {3}
+
+
 @pytest.mark.parametrize("ask", [{2}, {0}, {0, 2}, {1}])
 @pytest.mark.parametrize("chip", CHIPS)
 @pytest.mark.parametrize("rows", [5, 40])

@@ -190,20 +190,23 @@ def test_what_is_not_a_number_stays_so():
 
 
 @PRECISIONS
-@pytest.mark.parametrize("rows", [1, 8])
-def test_neurons_silent_in_a_small_batch_are_left_out(rows, dtype):
-    x, z, grad = (normal(rows, n, seed=n, dtype=dtype) for n in (20, 9, 10))
-    z, grad = z.abs(), grad[:, :9].contiguous()
-    z[:, ::3] = 0
-    weight = normal(9, 20, dtype=dtype)
-    weight[::3] = math.nan  # would be seen, if they were read
+@pytest.mark.parametrize("rows", [1, 8, 20, 37])
+@pytest.mark.parametrize("every", [1, 3])  # 1: all neurons are silent
+def test_neurons_silent_in_a_whole_batch_are_left_out(rows, every, dtype):
+    n_out, n_in = 29, 40
+    x, z, grad = (normal(rows, n, seed=n, dtype=dtype) for n in (n_in, n_out, n_out))
+    z = z.abs()
+    z[:, ::every] = 0
+    weight = normal(n_out, n_in, dtype=dtype)
+    weight[::every] = math.nan  # would be seen, if they were read
     inside = grad * (z < 1.5)
-    inside[:, ::3] = 0
+    inside[:, ::every] = 0
     for by_x in (torch.full_like(x, math.nan), None):
         by_weight, by_bias = torch.full_like(weight, math.nan), torch.full_like(weight[:, 0], math.nan)
-        own = None, None, *numbers(z), None, None, 0.0, 1.5, np.empty(0)
+        room = np.full(kernels.room_for(weight.numpy(), rows), math.nan, z.numpy().dtype)
+        own = None, None, *numbers(z), None, None, 0.0, 1.5, room
         kernels.respond_backward(*numbers(grad, x, weight), *own, *numbers(by_x, by_weight, by_bias))
-        assert not by_weight[::3].any()
+        assert not by_weight[::every].any()
         torch.testing.assert_close(by_weight, inside.t() @ x)
         torch.testing.assert_close(by_bias, inside.sum(0))
         if by_x is not None:

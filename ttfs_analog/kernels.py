@@ -2,7 +2,7 @@
 
 The weights of a layer do not fit into a core's cache, so that there every operation of torch costs a pass.
 A kernel does what the torch operations in its first line do, to the last bit but for the order of sums (and
-for gradients that are not finite); so it does not matter where numba is missing, a network is small, or its
+for inputs and gradients that are not finite); so it does not matter where numba is missing, a network is small, or its
 tensors are on another device. Arrays are contiguous, of one dtype and of the shapes that are stated: nothing
 checks them. Gains may be None.
 

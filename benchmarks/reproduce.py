@@ -235,9 +235,9 @@ def fig25(o: argparse.Namespace) -> dict[str, Any]:
 
 
 def curves(o: argparse.Namespace) -> dict[str, Any]:
-    epochs, o.epochs = o.epochs, o.base_epochs
+    epochs, trials, o.epochs, o.trials = o.epochs, o.trials, o.base_epochs, 1
     found = {"base": base(o)}
-    o.epochs = epochs
+    o.epochs, o.trials = epochs, trials
     for task in (fig5, together, fig25):
         found[task.__name__] = task(o)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ngspice", choices=["required", "if_available", "disabled"], default="if_available")
     parser.addoption("--slow", action="store_true", help="also run long tests")
     parser.addoption("--update-golden", action="store_true", help="rewrite netlists/")
+
+
+def pytest_configure() -> None:
+    """A shell's job in the background ignores Ctrl-C, and so would the children that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -35,23 +35,16 @@ ngspice:
 demo: $(STAMP) ngspice
 	$(BIN)/ttfs-analog demo --out demo
 
-# numba keeps what it compiled until these files change; it does not see that another one has
-ttfs_analog/kernels.py: $(addprefix ttfs_analog/,loops.py lanes.py tiles.py)
-	@touch $@
-
-ttfs_analog/loops.py: $(addprefix ttfs_analog/,lanes.py jittered.py splitmix.py)
-	@touch $@
-
-test: $(STAMP) ngspice ttfs_analog/kernels.py
+test: $(STAMP) ngspice
 	$(BIN)/python -m pytest --ngspice=required
 
-check: $(STAMP) ttfs_analog/kernels.py
+check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --ngspice=disabled
 
-bench: $(STAMP) ngspice ttfs_analog/kernels.py
+bench: $(STAMP) ngspice
 	for name in neuron_throughput network_throughput recovery planted_laws transistor_convergence; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/reproducibility.py --campaign 5000
 	$(BIN)/python benchmarks/step_time.py

@@ -16,7 +16,9 @@ ONLY_IN = {
     "subprocess": {"circuits/ngspice.py"},
     "PySpice": {"circuits/netlist.py"},
     "torch": {"ttfs_analog/"},
-    "numba": {f"ttfs_analog/{name}.py" for name in ("kernels", "loops", "lanes", "tiles", "jittered")},
+    "numba": {
+        f"ttfs_analog/{name}.py" for name in ("kernels", "loops", "lanes", "tiles", "jittered", "kept_code")
+    },
     "distributed": {"montecarlo/cluster.py"},
     "matplotlib": {
         "ttfs_analog/report.py",

@@ -37,6 +37,6 @@ def _kernels() -> ModuleType | None:
         return None
     try:
         from ttfs_analog import kernels
-    except (ImportError, RuntimeError):  # numba is an extra, and wants a place to keep what it compiles
+    except (ImportError, RuntimeError, OSError):  # numba is an extra, and wants files and a place of its own
         return None
     return kernels

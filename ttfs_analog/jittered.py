@@ -2,7 +2,6 @@
 
 The numbers are those of `ttfs_analog.spike_times.normals`, to the last bit. Drawing them is most of what
 jitter costs: in loops, a processor does half as many at a time and keeps every step of the way in memory.
-As for `ttfs_analog.tiles`: `ttfs_analog/loops.py` has to be touched after a change here (`make` does it).
 """
 
 from __future__ import annotations

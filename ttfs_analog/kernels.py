@@ -2,12 +2,9 @@
 
 The weights of a layer do not fit into a core's cache, so that there every operation of torch costs a pass.
 A kernel does what the torch operations in its first line do, to the last bit but for the order of sums (and
-for inputs and gradients that are not finite); so it does not matter where numba is missing, a network is small, or its
-tensors are on another device. Arrays are contiguous, of one dtype and of the shapes that are stated: nothing
-checks them. Gains may be None.
-
-numba keeps what it compiled until the file of the function that was called changes. It does not see that
-another one has: after a change in a file that this one imports, it has to be touched (`make` does it).
+for inputs and gradients that are not finite); so it does not matter where numba is missing, a network is
+small, or its tensors are on another device. Arrays are contiguous, of one dtype and of the shapes that are
+stated: nothing checks them. Gains may be None.
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from ttfs_analog.kept_code import kept
 from ttfs_analog.loops import Array, fire, hold, hold_row, release, send, unfire
 from ttfs_analog.tiles import (
     FEW,
@@ -34,9 +32,7 @@ from ttfs_analog.tiles import (
 __all__ = ["fire", "hold", "release", "respond", "respond_backward", "room_for", "send", "unfire"]
 
 # sums of products may be taken in any order, as a matrix product takes them
-compiled_sums = numba.njit(
-    cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract", "nsz"}
-)
+compiled_sums = kept(fastmath={"reassoc", "contract", "nsz"})
 
 
 @compiled_sums
@@ -111,7 +107,8 @@ def respond_backward(
 ) -> None:
     """`unfire`, by_weight = by_q.t() @ x with `release`, and by_x = by_q @ held.
 
-    Neurons that are silent in all rows, as half of a trained network is, are left out: nothing of theirs is read.
+    Neurons that are silent in all rows, as half of a trained network is, are left out: nothing of theirs is
+    read.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Vectors that fill a register, arrays, and weights as the hardware holds them, as code of LLVM.
 
-The vocabulary of `ttfs_analog.tiles`. numba does not see a change here: see there.
+The vocabulary of `ttfs_analog.tiles` and `ttfs_analog.jittered`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Loops over weights and over spikes, compiled by numba: one pass over memory each.
 
-A part of `ttfs_analog.kernels`, which says when they serve and what they promise. numba keeps what it
-compiled until this file changes; it does not see a change of `ttfs_analog.jittered`.
+A part of `ttfs_analog.kernels`, which says when they serve and what they promise.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ import numba
 import numpy as np
 
 from ttfs_analog.jittered import send_block
+from ttfs_analog.kept_code import kept
 from ttfs_analog.splitmix import BLOCK, GOLDEN
 
 Array = np.ndarray[Any, Any]
 STEP = np.uint64(BLOCK // 4 * GOLDEN % 2**64)  # of a block of normal numbers
 
-# said aloud: else numba lends a function the fast mathematics of the one that it is first compiled for
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=False)
+exact = kept(fastmath=False)
 
 
 @numba.njit(inline="always")
@@ -37,7 +36,7 @@ def hold_row(weight: Array, gain: Array | None, grid: Any, held: Array) -> None:
         held[j] = v
 
 
-@compiled
+@exact
 def hold(weight: Array, gain: Array | None, grid: Any, held: Array) -> None:
     """held = (weight * inverse).round().clamp(low, high) * unit [* gain]; shapes (out, in).
 
@@ -49,7 +48,7 @@ def hold(weight: Array, gain: Array | None, grid: Any, held: Array) -> None:
         hold_row(weight[i], None if gain is None else gain[i], grid, held[i])
 
 
-@compiled
+@exact
 def release(grad: Array, gain: Array | None, grid: Any, weight: Array, by_weight: Array) -> None:
     """by_weight = hardtanh_backward(grad [* gain], weight, low * unit, high * unit); shapes (out, in).
 
@@ -69,7 +68,7 @@ def release(grad: Array, gain: Array | None, grid: Any, weight: Array, by_weight
             by_weight[i, j] = v
 
 
-@compiled
+@exact
 def send(x: Array, key: int, std: float, window: float, step: float, sent: Array) -> None:
     """sent = clamp(x - std * normals(key), 0, window) where x > 0, then in whole steps (0: none).
 
@@ -114,7 +113,7 @@ def fired(q: Any, i: int, threshold: Array, gain: Array | None, low: Any, high: 
     return high if v > high else v
 
 
-@compiled
+@exact
 def fire(
     q: Array,
     bias: Array,
@@ -147,7 +146,7 @@ def fire(
     leave(z, move, sent)
 
 
-@compiled
+@exact
 def unfire(
     grad: Array,
     z: Array,

@@ -2,9 +2,6 @@
 
 Loops are not compiled to anything as fast, and a library's product would go through memory once more than
 there is time for. Arrays have two dimensions; their rows need no alignment.
-
-numba keeps what it compiled until the file of the function that was called changes: after a change here,
-`ttfs_analog/kernels.py` has to be touched (`make` does it).
 """
 
 from __future__ import annotations
@@ -38,8 +35,8 @@ def multiply_tile(
 ) -> None:
     """finish(row, column, sums) for the vectors of left[i : i + TALL] @ right[:, j : j + WIDE]; row < TALL.
 
-    On the way, memory that will be needed soon is asked for: of soon = (arrays, where), array.flat[where(k)] in
-    step k. It may be beyond the end.
+    On the way, memory that will be needed soon is asked for: of soon = (arrays, where), array.flat[where(k)]
+    in step k. It may be beyond the end.
     """
     builder, (arrays, where) = unit.builder, soon
     rows = [left.place(builder.add(i, unit.integer(m)), unit.integer(0)) for m in range(TALL)]
@@ -105,10 +102,10 @@ def tile_backward(
     which: Any,
     soon: Any,
 ) -> Any:
-    """by_weight[which[i : i + TALL], j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]), as `tile`.
+    """by_weight[which[i : i + TALL], j : j + WIDE] = released(a[i : i + TALL] @ b[:, j : j + WIDE]).
 
-    The weights as they are held go to held[i : i + TALL], if that is not None: its rows are whole tiles. What is
-    read and written is asked for: numbers soon[k] + j in step k.
+    The weights as they are held go to held[i : i + TALL], if that is not None: its rows are whole tiles. What
+    is read and written is asked for: numbers soon[k] + j in step k.
     """
 
     def code(target: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -170,10 +170,8 @@ def respond_many_backward(
     """by_weight and by_x, a few of those neurons at a time; rows of by_q are whole tiles."""
     rows, n_in = x.shape
     wide, lines = whole(n_in), in_lines(x, rows)
-    errors, across = np.empty((len(by_q), count), x.dtype), np.zeros((count + TALL, rows), x.dtype)
+    across = np.zeros((count + TALL, rows), x.dtype)
     for a in range(count):
-        for b in range(len(by_q)):
-            errors[b, a] = by_q[b, which[a]]
         for b in range(rows):
             across[a, b] = by_q[b, which[a]]
     if by_x is None:
@@ -181,6 +179,10 @@ def respond_many_backward(
         return
     held = lined(room, len(weight), wide)
     release_many(across, lines, weight, gain, grid, by_weight, held, which, count)
+    errors = np.empty((len(by_q), count), x.dtype)
+    for b in range(len(by_q)):
+        for a in range(count):
+            errors[b, a] = by_q[b, which[a]]
     for j in range(0, wide, WIDE):
         for b in range(0, len(by_q), TALL):
             tile(errors, b, held[:count], j, by_x, (), 0, 0)

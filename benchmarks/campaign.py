@@ -3,7 +3,7 @@
     python benchmarks/campaign.py [--samples 100000] [--synapses 64] [--workers 2]
 
 A sample of a campaign answers many stimuli; the unit of both figures is one neuron under one stimulus. The
-bars: 1 GiB for the largest process, 1.5 times the CPU of `circuits.network.simulate` (the first column of
+bars: 1 GiB for the largest process, 1.5 times the CPU of `circuits.simulation.simulate` (the first column of
 neuron_throughput.py), here by the hardest stimuli: all synapses on.
 """
 
@@ -18,10 +18,10 @@ import time
 
 from common import POINT, cost, machine, problem
 
-from circuits.network import simulate
-from circuits.ngspice import Ngspice
-from circuits.technology import Technology
-from montecarlo.campaign import Campaign
+from circuits.pdk.technology import Technology
+from circuits.simulation import simulate
+from circuits.spice.ngspice import Ngspice
+from montecarlo.campaign.campaign import Campaign
 
 BAR_BYTES, BAR_RATIO = 1 << 30, 1.5
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from circuits.layer import Array, Layer, LayerMismatch
-from circuits.operating_point import OperatingPoint
+from circuits.model.layer import Array, Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
 
 # one transient of a neuron: input window 1 tau_c, firing window 1.2 tau_c, sigma 5 % throughout
 POINT = OperatingPoint(tau_c=1e-6, c_mem=1e-12, i_unit=1e-6, v_reset=0.3, v_low=0.01, v_high=1.2)

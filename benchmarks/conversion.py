@@ -17,12 +17,12 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ttfs_analog.architectures import VGG16, build
-from ttfs_analog.datasets import Data, load
-from ttfs_analog.layers import FORMS
-from ttfs_analog.mapping import agreement, convert
-from ttfs_analog.network import TTFSNetwork
-from ttfs_analog.training import Recipe, train
+from ttfs_analog.conversion.mapping import agreement, convert
+from ttfs_analog.data.datasets import Data, load
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.neuron.layers import FORMS
+from ttfs_analog.training.architectures import VGG16, build
+from ttfs_analog.training.training import Recipe, train
 
 ZETA = 2.0
 """After one epoch a test image may exceed 1.5 times the largest activation of training: it fires early."""

@@ -3,12 +3,12 @@
     python benchmarks/fan_in.py [--technology generic130] [--sizes 8 64 784] [--objective spread]
 
 Random signed weights in whole unit devices whose partial sums stay of order one, all K synapses in the deck,
-operating point from `circuits.sizing`. Spike times are compared with the ideal equation plus the comparator's
-delay (`ideal`), and with the equation in `circuits.transistor_layer` (`rms`, `max`): its constants (delay,
-turn-on charge and feed-through by sign, kick of the comparator, gains) are measured on neurons with one
-synapse at the same operating point; nothing is fitted to the neurons of the table. One input has to leave the
-neuron silent, one puts it above threshold before t_min: it fires at once.
-Exit code 1 if a neuron fires when it must not, or not when it must.
+operating point from `circuits.biasing.choose`. Spike times are compared with the ideal equation plus the
+comparator's delay (`ideal`), and with the equation in `circuits.biasing.transistor_layer` (`rms`, `max`): its
+constants (delay, turn-on charge and feed-through by sign, kick of the comparator, gains) are measured on
+neurons with one synapse at the same operating point; nothing is fitted to the neurons of the table. One input
+has to leave the neuron silent, one puts it above threshold before t_min: it fires at once. Exit code 1 if a
+neuron fires when it must not, or not when it must.
 """
 
 import argparse
@@ -20,16 +20,16 @@ from dataclasses import dataclass
 import numpy as np
 from common import cpu, machine
 
-from circuits.cells.bias_bench import Figures, figures
-from circuits.cells.dc import static
-from circuits.cells.neuron_measure import Measured
-from circuits.demand import activations
-from circuits.layer import Array, Layer
-from circuits.ngspice import Ngspice
-from circuits.sizing import LayerBias, bias, choose
-from circuits.technology import Technology
-from circuits.transistor_layer import decks, expected, run
-from circuits.worth import Bounds
+from circuits.benches.neuron_waveforms import Measured
+from circuits.benches.operating_points import static
+from circuits.biasing.bounds import Bounds
+from circuits.biasing.cell_figures import Figures, figures
+from circuits.biasing.choose import LayerBias, bias, choose
+from circuits.biasing.layer_demand import activations
+from circuits.biasing.transistor_layer import decks, expected, run
+from circuits.model.layer import Array, Layer
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 784)
 T_MIN, WINDOW, THETA = 1.0, 2.0, 1.0

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import chi2
 
-from circuits.kits.places import locate
-from circuits.process_kit import card
-from circuits.technology import Size, Technology
+from circuits.pdk.installation import locate
+from circuits.pdk.model_cards import card
+from circuits.pdk.technology import Size, Technology
 
 CURRENT = 1e-6
 SIDES = (0.5, 1.0, 2.0)  # W = L [um]: area x 0.25, 1, 4

@@ -15,12 +15,12 @@ from functools import partial
 import numpy as np
 from common import machine
 
-from circuits.cells.multiplier_bench import Product, measure_product, multiplier_bench
-from circuits.cells.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
-from circuits.layer import Array
-from circuits.ngspice import Ngspice
-from circuits.technology import Technology
-from montecarlo.transistors import draw
+from circuits.benches.multiplier import Product, measure_product, multiplier_bench
+from circuits.benches.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
+from circuits.model.layer import Array
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
+from montecarlo.mismatch.transistors import draw
 
 LARGEST = 7
 """Weights are drawn from -7..7 unit sources."""

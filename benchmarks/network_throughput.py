@@ -6,11 +6,11 @@ python benchmarks/network_throughput.py
 import numpy as np
 from common import cost, machine
 
-from circuits import flat
-from circuits.layer import Layer, LayerMismatch
-from circuits.network import feed_forward
-from circuits.ngspice import Ngspice
-from circuits.operating_point import OperatingPoint
+from circuits.ideal import whole_network as flat
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import feed_forward
+from circuits.spice.ngspice import Ngspice
 
 SIZES, WINDOWS, CHIPS = (64, 32, 10), (1.0, 4.0), 128
 BAR = 8.0

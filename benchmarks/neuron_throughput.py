@@ -24,10 +24,10 @@ os.environ["OMP_THREAD_LIMIT"] = "1"
 
 from PySpice.Spice.Netlist import Circuit
 
-from circuits import closed_form
-from circuits.network import simulate
-from circuits.ngspice import Ngspice
-from circuits.rawfile import parse
+from circuits.model import closed_form
+from circuits.simulation import simulate
+from circuits.spice.ngspice import Ngspice
+from circuits.spice.rawfile import parse
 
 SIZES = {4: (4096, 24), 64: (2048, 16), 340: (1024, 8), 784: (1024, 6)}
 """Synapses -> samples for this package, samples for the loops."""

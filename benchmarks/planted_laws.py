@@ -25,15 +25,15 @@ import numpy as np
 from common import machine
 from scipy import stats
 
-from circuits.layer import Layer
-from montecarlo.importance import importance
-from montecarlo.laws import kolmogorov_smirnov
-from montecarlo.mismatch import TERMS, MismatchLaw
-from montecarlo.moments import moments
-from montecarlo.schema import CHARACTERIZATION, open_dataset
-from montecarlo.spike_failure import bad_spike
-from montecarlo.statistics import correlation_interval
-from ttfs_analog.extraction import extract
+from circuits.model.layer import Layer
+from montecarlo.analysis.importance_sampling import importance
+from montecarlo.analysis.spike_failure import bad_spike
+from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.extraction.from_spike_times import extract
+from montecarlo.mismatch.law import TERMS, MismatchLaw
+from montecarlo.statistics.goodness_of_fit import kolmogorov_smirnov
+from montecarlo.statistics.intervals import correlation_interval
+from montecarlo.statistics.moments import moments
 
 SIZES = (1.0, 4.0, 16.0, 64.0)
 SIGMA, SECOND = 0.05, 0.03

@@ -7,9 +7,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from circuits.technology import Technology
-from montecarlo.campaign import Campaign
-from ttfs_analog.noise_model import NoiseModel
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.campaign import Campaign
+from ttfs_analog.noise.noise_model import NoiseModel
 
 SEEDS = 20
 

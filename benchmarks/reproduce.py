@@ -26,16 +26,16 @@ import torch
 from reproduction_plots import draw_fig5, draw_fig25
 
 from circuits.errors import InputError
-from ttfs_analog.architectures import build
-from ttfs_analog.constraints import Constraint, Jitter, Latency, TimeSteps, WeightBits
-from ttfs_analog.datasets import Data, load
-from ttfs_analog.finetuning import finetune
-from ttfs_analog.functional import Deviations
-from ttfs_analog.hardware import constrain, slope_noise
-from ttfs_analog.mapping import convert, to_relu
-from ttfs_analog.network import TTFSNetwork
-from ttfs_analog.training import Recipe, accuracy, train
-from ttfs_analog.windows import choose_windows, latency, tighten
+from ttfs_analog.constraints.constraints import Constraint, Jitter, Latency, TimeSteps, WeightBits
+from ttfs_analog.conversion.mapping import convert, to_relu
+from ttfs_analog.data.datasets import Data, load
+from ttfs_analog.network.constrain import constrain, slope_noise
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.network.windows import choose_windows, latency, tighten
+from ttfs_analog.neuron.functional import Deviations
+from ttfs_analog.training.architectures import build
+from ttfs_analog.training.finetuning import finetune
+from ttfs_analog.training.training import Recipe, accuracy, train
 
 KINDS: dict[str, tuple[Callable[[Any], Constraint], list[Any], str]] = {
     "jitter": (Jitter, [0.02, 0.05, 0.1, 0.2, 0.5], "std of spike times [tau_c]"),

@@ -32,10 +32,10 @@ from pathlib import Path
 import numpy as np
 from common import machine
 
-from circuits.ngspice import PROGRAM
-from circuits.technology import Technology
-from montecarlo.campaign import Campaign
-from montecarlo.schema import CHARACTERIZATION, open_dataset
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import PROGRAM
+from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
 
 SAMPLES, SYNAPSES = 2048, 4
 PLAN = Campaign.characterize(Technology.load("ideal"), SAMPLES, synapses=SYNAPSES)

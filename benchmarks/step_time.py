@@ -19,14 +19,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ttfs_analog.architectures import build
-from ttfs_analog.constraints import Constraint, Jitter, TimeSteps, WeightBits
-from ttfs_analog.functional import Deviations
-from ttfs_analog.hardware import constrain
-from ttfs_analog.mapping import convert
-from ttfs_analog.network import TTFSNetwork
-from ttfs_analog.training import Recipe
-from ttfs_analog.windows import widen
+from ttfs_analog.constraints.constraints import Constraint, Jitter, TimeSteps, WeightBits
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.network.constrain import constrain
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.network.windows import widen
+from ttfs_analog.neuron.functional import Deviations
+from ttfs_analog.training.architectures import build
+from ttfs_analog.training.training import Recipe
 
 SHAPE, CLASSES = (1, 28, 28), 10
 WARM = 100

@@ -24,13 +24,14 @@ import xarray as xr
 from common import machine
 from torch import nn
 
-from montecarlo.plotting import save
-from ttfs_analog import datasets, diagnostic_plots
-from ttfs_analog.architectures import build
-from ttfs_analog.datasets import Data
-from ttfs_analog.diagnostics import initial_spectrum, trajectories
-from ttfs_analog.mapping import convert, to_relu
-from ttfs_analog.training import Recipe, train
+from montecarlo.plots.plotting import save
+from ttfs_analog.conversion.mapping import convert, to_relu
+from ttfs_analog.data import datasets
+from ttfs_analog.data.datasets import Data
+from ttfs_analog.training import diagnostic_plots
+from ttfs_analog.training.architectures import build
+from ttfs_analog.training.diagnostics import initial_spectrum, trajectories
+from ttfs_analog.training.training import Recipe, train
 
 
 @dataclass(frozen=True)

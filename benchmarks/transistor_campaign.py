@@ -21,7 +21,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from circuits import InputError, Technology
-from montecarlo.transistor_campaign import TransistorCampaign
+from montecarlo.campaign.transistor_campaign import TransistorCampaign
 
 AREAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 

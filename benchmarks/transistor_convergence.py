@@ -14,11 +14,11 @@ import sys
 import numpy as np
 
 from circuits import InputError, Technology
-from circuits.cells.bench import CAMPAIGN, CONVERGED, Accuracy
-from circuits.cells.neuron_measure import Measured, measure
-from circuits.ngspice import Ngspice
-from montecarlo.transistor_batches import bench_of
-from montecarlo.transistor_campaign import TransistorCampaign
+from circuits.benches.neuron_waveforms import Measured, measure
+from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy
+from circuits.spice.ngspice import Ngspice
+from montecarlo.campaign.transistor_batches import bench_of
+from montecarlo.campaign.transistor_campaign import TransistorCampaign
 
 BARS = {
     "moved": 1e-5,

@@ -1,9 +1,9 @@
 """What the circuit does: neurons, netlists, ngspice, waveforms."""
 
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
-from circuits.layer import Layer, LayerMismatch, LayerResponse
-from circuits.operating_point import OperatingPoint
-from circuits.technology import Technology
+from circuits.model.layer import Layer, LayerMismatch, LayerResponse
+from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
 
 __all__ = [
     "InputError",
@@ -20,7 +20,7 @@ __all__ = [
 
 def __getattr__(name: str):
     if name == "simulate":  # PySpice loads on first use
-        from circuits.network import simulate
+        from circuits.simulation import simulate
 
         return simulate
     raise AttributeError(f"module 'circuits' has no attribute {name!r}")

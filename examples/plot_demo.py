@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from montecarlo.plotting import COLORS, canvas, save
+from montecarlo.plots.plotting import COLORS, canvas, save
 
 
 def main(folder: Path, out: Path) -> Path:

@@ -11,9 +11,9 @@ import torch
 import ttfs_analog as ta
 from circuits import Technology
 from montecarlo import Campaign
-from ttfs_analog.architectures import build
-from ttfs_analog.training import Recipe, train
-from ttfs_analog.verification import summarize
+from ttfs_analog.evaluation.verification import summarize
+from ttfs_analog.training.architectures import build
+from ttfs_analog.training.training import Recipe, train
 
 
 def main(folder: Path) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """How circuits vary: mismatch, campaigns, statistics."""
 
-from montecarlo.campaign import Campaign
-from montecarlo.mismatch import MismatchLaw
+from montecarlo.campaign.campaign import Campaign
+from montecarlo.mismatch.law import MismatchLaw
 
 __all__ = ["Campaign", "MismatchLaw"]

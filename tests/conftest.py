@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from watching import run_folders_in
 
-from circuits.layer import Layer
+from circuits.model.layer import Layer
 
 NGSPICE_FOLDERS = ("physics", "journeys")
 
@@ -64,7 +64,7 @@ def make_layer():
 @pytest.fixture
 def unread(monkeypatch):
     """Decks reach ngspice unread: what is under test is the second line of defense, the acceptance."""
-    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
+    monkeypatch.setattr("circuits.spice.ngspice.check", lambda text, files, stop: None)
 
 
 @pytest.fixture

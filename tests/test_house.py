@@ -12,22 +12,38 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("circuits", "montecarlo", "ttfs_analog")  # ground floor first
+ROOMS = {  # of a floor, the lowest first: imports between rooms run one way too
+    "circuits": ("model", "pdk", "spice", "ideal", "blocks", "benches", "biasing"),
+    "montecarlo": ("mismatch", "statistics", "campaign", "sweeps", "extraction", "analysis", "plots"),
+    "ttfs_analog": (
+        "neuron",
+        "constraints",
+        "network",
+        "data",
+        "conversion",
+        "noise",
+        "training",
+        "evaluation",
+        "cli",
+    ),
+}
+FRONT_DOORS = {  # the only files of a floor outside its rooms
+    "circuits": {"__init__", "errors", "units", "simulation"},
+    "montecarlo": {"__init__"},
+    "ttfs_analog": {"__init__", "__main__"},
+}
+FOUNDATIONS = {"circuits.errors", "circuits.units"}
 ONLY_IN = {
-    "subprocess": {"circuits/ngspice.py"},
-    "PySpice": {"circuits/netlist.py"},
+    "subprocess": {"circuits/spice/ngspice.py"},
+    "PySpice": {"circuits/spice/deck.py"},
     "torch": {"ttfs_analog/"},
-    "numba": {
-        f"ttfs_analog/{name}.py" for name in ("kernels", "loops", "lanes", "tiles", "jittered", "kept_code")
-    },
-    "distributed": {"montecarlo/cluster.py"},
+    "distributed": {"montecarlo/campaign/dask_cluster.py"},
     "matplotlib": {
-        "ttfs_analog/report.py",
-        "ttfs_analog/diagnostic_plots.py",
-        "montecarlo/plotting.py",
-        "montecarlo/distribution_plots.py",
-        "montecarlo/transistor_plots.py",
+        "montecarlo/plots/",
+        "ttfs_analog/training/diagnostic_plots.py",
+        "ttfs_analog/evaluation/report.py",
     },
-    "click": {"ttfs_analog/cli.py", "ttfs_analog/cli_circuit.py", "ttfs_analog/console.py"},
+    "click": {"ttfs_analog/cli/"},
 }
 TOP = {
     ".ci",
@@ -79,6 +95,37 @@ def test_heavy_guests_stay_in_their_rooms(path):
         assert any(path.as_posix().startswith(room) for room in ONLY_IN[guest]), f"{path} imports {guest}"
 
 
+def height(module: str) -> int | None:
+    """How high on its floor a module lives; None: not in the house. Front doors are on top."""
+    floor, *rest = module.split(".")
+    if floor not in FLOORS or not rest or ".".join([floor, rest[0]]) in FOUNDATIONS:
+        return None
+    return ROOMS[floor].index(rest[0]) if rest[0] in ROOMS[floor] else len(ROOMS[floor])
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_between_rooms_go_down_too(path):
+    module = path.with_suffix("").as_posix().replace("/", ".")
+    own = height(module)
+    if own is None or path.stem == "__init__":
+        return
+    same = {n for n in imports(path) if n.split(".")[0] == path.parts[0]}
+    above = {n for n in same if (h := height(n)) is not None and h > own}
+    assert not above, f"{path} reaches a room above: {sorted(above)}"
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_rooms_are_as_agreed(floor):
+    """No loose files but the front doors; 2 to 13 files a room beside its own front door."""
+    loose = {p.stem for p in (ROOT / floor).glob("*.py")}
+    rooms = {
+        p.parent.name: len(list(p.parent.glob("*.py"))) - 1 for p in (ROOT / floor).glob("*/__init__.py")
+    }
+    assert loose == FRONT_DOORS[floor]
+    assert set(rooms) == set(ROOMS[floor])
+    assert all(2 <= count <= 13 for count in rooms.values()), rooms
+
+
 def test_no_import_cycle():
     modules = {p.with_suffix("").as_posix().replace("/", "."): p for p in FILES}
     leaves = {m for m in modules if not m.endswith("__init__")}
@@ -113,13 +160,13 @@ def test_nothing_is_left_unfinished():
     ("package", "late"),
     [
         ("ttfs_analog", ["torch", "PySpice", "matplotlib", "scipy"]),
-        ("ttfs_analog.cli", ["torch", "PySpice", "matplotlib", "scipy"]),
+        ("ttfs_analog.cli.app", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("circuits", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("montecarlo", ["torch", "matplotlib", "distributed", "dask"]),
-        ("ttfs_analog.layer_commands", ["torch", "matplotlib", "distributed"]),
-        ("ttfs_analog.attribution_commands", ["torch", "matplotlib"]),
-        ("ttfs_analog.description_commands", ["torch", "matplotlib"]),
-        ("ttfs_analog.noise_model", ["torch", "matplotlib"]),
+        ("ttfs_analog.cli.layer_commands", ["torch", "matplotlib", "distributed"]),
+        ("ttfs_analog.cli.attribution_commands", ["torch", "matplotlib"]),
+        ("ttfs_analog.cli.description_commands", ["torch", "matplotlib"]),
+        ("ttfs_analog.noise.noise_model", ["torch", "matplotlib"]),
     ],
 )
 def test_importing_a_package_is_quick_because_heavy_guests_come_later(package, late):

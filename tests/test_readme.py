@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from montecarlo.sweep import Sweep
-from ttfs_analog.cli import cli
+from montecarlo.sweeps.sweep import Sweep
+from ttfs_analog.cli.app import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

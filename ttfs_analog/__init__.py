@@ -9,16 +9,20 @@
 from importlib import import_module
 
 _HOME = {
-    "Chips": "chip",
-    "NoiseModel": "noise_model",
-    "TTFSNetwork": "network",
-    "convert": "mapping",
-    "energy": "ledger",
-    "evaluate": "evaluation",
-    "finetune": "finetuning",
-    "load": "datasets",
-    "to_relu": "mapping",
-    "verify": "verification",
+    "Chips": "noise.chips",
+    "NoiseModel": "noise.noise_model",
+    "Recipe": "training.training",
+    "TTFSNetwork": "network.network",
+    "build": "training.architectures",
+    "constrain": "network.constrain",
+    "convert": "conversion.mapping",
+    "energy": "evaluation.energy",
+    "evaluate": "evaluation.accuracy",
+    "finetune": "training.finetuning",
+    "load": "data.datasets",
+    "to_relu": "conversion.mapping",
+    "train": "training.training",
+    "verify": "evaluation.verification",
 }
 __all__ = sorted(_HOME)
 
@@ -27,3 +31,7 @@ def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'ttfs_analog' has no attribute {name!r}")
     return getattr(import_module(f"ttfs_analog.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -2,6 +2,6 @@
 
 import sys
 
-from ttfs_analog.cli import main
+from ttfs_analog.cli.app import main
 
 sys.exit(main())

@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ttfs_analog.constraints import Constraints
-from ttfs_analog.functional import Deviations
-from ttfs_analog.fused import Devices
-from ttfs_analog.layers import TTFSLayer
+from ttfs_analog.constraints.constraints import Constraints
+from ttfs_analog.constraints.spike_times import send
+from ttfs_analog.neuron.functional import Deviations
+from ttfs_analog.neuron.fused import Devices
+from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.pooling import Pool
 from ttfs_analog.products import Dense, Maps, Product
-from ttfs_analog.spike_times import send
-from ttfs_analog.twin import Pool
 
 
 class Chain:

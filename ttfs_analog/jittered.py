@@ -1,7 +1,8 @@
 """Spikes moved by normal errors that never leave the registers, as code of LLVM for `ttfs_analog.kernels`.
 
-The numbers are those of `ttfs_analog.spike_times.normals`, to the last bit. Drawing them is most of what
-jitter costs: in loops, a processor does half as many at a time and keeps every step of the way in memory.
+The numbers are those of `ttfs_analog.constraints.spike_times.normals`, to the last bit. Drawing them is most
+of what jitter costs: in loops, a processor does half as many at a time and keeps every step of the way in
+memory.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ def release(grad: Array, gain: Array | None, grid: Any, weight: Array, by_weight
 def send(x: Array, key: int, std: float, window: float, step: float, sent: Array) -> None:
     """sent = clamp(x - std * normals(key), 0, window) where x > 0, then in whole steps (0: none).
 
-    x and sent are flat and may be one. See `ttfs_analog.spike_times`, which has the same in torch.
+    x and sent are flat and may be one. See `ttfs_analog.constraints.spike_times`, which has the same in
+    torch.
     """
     if std > 0:
         state = np.uint64(key)

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, get_num_threads
 
-from ttfs_analog.constraints import Constraints
-from ttfs_analog.convolutions import TTFSConv2d
-from ttfs_analog.fused import Devices
-from ttfs_analog.layers import TTFSLayer
+from ttfs_analog.constraints.constraints import Constraints
+from ttfs_analog.neuron.convolutions import TTFSConv2d
+from ttfs_analog.neuron.fused import Devices
+from ttfs_analog.neuron.layers import TTFSLayer
 
 convolution_backward = torch.ops.aten.convolution_backward.default
 _threads = threading.local()

@@ -1,4 +1,4 @@
-"""Numbers that the torch and the compiled form of `ttfs_analog.spike_times.normals` share.
+"""Numbers that the torch and the compiled form of `ttfs_analog.constraints.spike_times.normals` share.
 
 Sources: Steele, Lea and Flood, OOPSLA 2014 (SplitMix64); Box and Muller, Ann. Math. Stat. 1958.
 """

@@ -1,1 +1,1 @@
-"""Circuit forms beside the B1 neuron: each with its equation, its cell, and its own closed form."""
+"""Transistor-level blocks, one a file, as subcircuits."""

@@ -1,119 +1,68 @@
-r"""Max and min pooling: the earliest and the latest spike of a group.
+r"""Max and min pooling of latched spikes by logic: first arrival is their OR, last arrival their AND.
 
-By an integrate-and-fire neuron without leak that takes a short charge K per input spike,
+.. math:: s_{max} = s_1 \vee s_2 \vee \dots, \qquad s_{min} = s_1 \wedge s_2 \wedge \dots
 
-.. math:: \dot V_i = \sum_j K\,\delta(t - t_j): \qquad
-          \text{max: } K > \theta, \qquad \text{min: } \theta/Q < K < \theta/(Q-1)
+A larger value is an earlier spike, so OR is max pooling. Both are one NAND and one row of inverters: in front
+(OR) or behind (AND). More than four inputs make a tree: a NAND's stack of N transistors in series is
+as slow as their number squared.
 
-so that the first, or only the last of Q spikes crosses theta. A real pulse has a width, and the
-crossing lies at a fixed point inside it (`latency`), which is a constant to be taken off the windows.
-
-By logic on latched spikes (steps that stay up until t_max): first arrival is their OR, last arrival
-their AND; see `logic`.
-
-Source: A. Stanojevic, thesis, EPFL 2023, eqs. 2.32-2.33.
+Sizing: minimal lengths; the P side twice the drive of the stack, since the step that matters rises. Hand
+analysis: two gates, each R_on of about 10 kOhm against 4 fF, 0.08 to 0.12 ns measured, 0.1 % of tau_c =
+100 ns; nearly the same for all inputs (their place in the stack: 0.02 ns), so it is taken off the windows.
+There is no analog error: mismatch moves the delay by a part of itself.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
+from circuits.blocks.subcircuit import Block, Mos, Part, Use, inverter
 from circuits.errors import InputError
-from circuits.layer import Array
-from circuits.netlist import Circuit, Deck, comb
-from circuits.operating_point import OperatingPoint
-from circuits.sources import Cell, Grid, Sources
-from circuits.stimulus import place
-from circuits.units import number
 
 KINDS = ("max", "min")
-WIDTH = 1e-3
-"""Width of a charge pulse [tau_c]."""
-EXCESS = 1.05
-"""K / theta of max pooling."""
+WIDEST = 4
+"""Inputs of one gate."""
 
 
-def packet(kind: str, inputs: int) -> float:
-    """K in units of theta; for min pooling the middle of the allowed range."""
-    if kind not in KINDS:
-        raise InputError(f"pooling is one of {KINDS}, got {kind!r}")
-    return EXCESS if kind == "max" else 1.0 / (inputs - 0.5)
+def _nand(to: str, inputs: tuple[str, ...]) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    for j, node in enumerate(inputs):
+        above = to if j == 0 else f"y{j}"
+        below = "0" if j == len(inputs) - 1 else f"y{j + 1}"
+        parts += [
+            Mos(f"np{j}", "gate_p", to, node, "vdd", "vdd"),
+            Mos(f"nn{j}", "nand_n", above, node, below, "0"),
+        ]
+    return tuple(parts)
 
 
-def latency(kind: str, inputs: int) -> float:
-    """Crossing after the deciding spike [tau_c], if no other pulse overlaps it."""
-    k = packet(kind, inputs)
-    return WIDTH * ((1.0 / k) if kind == "max" else (1.0 / k - (inputs - 1)))
+def pooling_gate(kind: str, inputs: int) -> Block:
+    """Ports s0, s1 ..., q, vdd: the pooled step of 2 or more latched spikes.
 
-
-def respond(kind: str, spike_times: Array) -> Array:
-    """Closed form: time of the pooled spike [tau_c] for groups (group, input); inf = silent."""
-    edge = spike_times.min(1) if kind == "max" else spike_times.max(1)
-    return edge + latency(kind, spike_times.shape[1])
-
-
-def cell(kind: str, spike_times: Array, t_max: float, point: OperatingPoint) -> Cell:
-    """One neuron a group; theta is one unit of potential. spike_times: (group, input) [tau_c]."""
-    groups, inputs = spike_times.shape
-    flat = spike_times.ravel() * point.tau_c
-    width = WIDTH * point.tau_c
-    grid = Grid.spanning((t_max + 2 * WIDTH) * point.tau_c)
-    pulses = place(flat, flat + width, grid)
-    own = np.repeat(np.eye(groups), inputs, axis=1)
-    height = packet(kind, inputs) / WIDTH * point.i_unit
-    return Cell(
-        Sources(
-            amps=own * height * pulses.gain,
-            on=pulses.on,
-            off=pulses.off,
-            labels=tuple(f"k{s}" for s in range(flat.size)),
-        ),
-        capacitance=np.full(groups, point.c_mem),
-        threshold=np.full(groups, point.volts(1.0)),
-        grid=grid,
-        v_reset=point.v_reset,
-        armed=0,
-    )
-
-
-def logic(kind: str, spike_times: Array, t_max: float, tau_c: float) -> tuple[Deck, Grid]:
-    """Deck of OR (first arrival) or AND (last arrival) of latched spikes, one group.
-
-    Nodes p<j> are the latched inputs (0 to 1 V), q is the pooled step: max or min of their voltages.
+    Raises
+    ------
+    InputError
+        For an unknown kind, or fewer than two inputs.
     """
-    grid = Grid.spanning(t_max * tau_c)
-    circuit = Circuit(f"{kind} pooling by {'or' if kind == 'max' else 'and'} of latched spikes")
-    ticks = [round(grid.ticks(t * tau_c)) for t in spike_times if np.isfinite(t)]
-    word = "max" if packet(kind, len(spike_times)) == EXCESS else "min"
-    level = "v(p0)"
-    for j, t in enumerate(spike_times):
-        if np.isfinite(t):
-            n = round(grid.ticks(t * tau_c))
-            shape = f"PWL(0 0 {grid.text(n)} 0 {grid.text(n + EDGE_TICKS)} 1)" if n else "1"
-        else:
-            shape = "0"
-        circuit.V(f"p{j}", f"p{j}", circuit.gnd, shape)
-        level = f"{word}({level},v(p{j}))" if j else level
-    circuit.B("q", "q", circuit.gnd, voltage_expression=level)
-    comb(circuit, grid, sorted({n for t in ticks for n in (t, t + EDGE_TICKS)}))
-    stop = grid.stop * grid.tick
-    text = (
-        f"{circuit}.save v(q)\n.tran {number(stop / 50)} {grid.text(grid.stop)} 0 {number(stop)} uic\n.end\n"
-    )
-    return Deck(text, ("q",), stop, n_devices=len(spike_times) + 1), grid
-
-
-EDGE_TICKS = 100
-"""Rise of a latched spike; the step is at one half in its middle."""
-
-
-def arrival(time: Array, level: Array, grid: Grid) -> float:
-    """Time at which the pooled step passes one half [s], less half its rise; inf = never."""
-    above = np.flatnonzero(level >= 0.5)
-    if len(above) == 0:
-        return np.inf
-    k = int(above[0])
-    if k == 0:
-        return 0.0
-    share = (0.5 - level[k - 1]) / (level[k] - level[k - 1])
-    return float(time[k - 1] + share * (time[k] - time[k - 1]) - 0.5 * EDGE_TICKS * grid.tick)
+    if kind not in KINDS:
+        raise InputError(f"pooling is one of {', '.join(KINDS)}, got {kind!r}")
+    if inputs < 2:
+        raise InputError(f"pooling needs 2 inputs or more, got {inputs}")
+    word = "first" if kind == "max" else "last"
+    s = tuple(f"s{j}" for j in range(inputs))
+    parts: tuple[Part, ...]
+    if inputs > WIDEST:
+        groups = [s[k : k + WIDEST] for k in range(0, inputs, WIDEST)]
+        if len(groups[-1]) == 1:  # a gate has two inputs or more
+            groups[-2:] = [groups[-2][:-1], (groups[-2][-1], *groups[-1])]
+        inner = tuple(f"g{k}" for k in range(len(groups)))
+        parts = tuple(
+            Use(f"u{k}", pooling_gate(kind, len(group)), (*group, inner[k], "vdd"))
+            for k, group in enumerate(groups)
+        )
+        parts += (Use("u", pooling_gate(kind, len(inner)), (*inner, "q", "vdd")),)
+    elif kind == "max":
+        inverted = tuple(f"b{j}" for j in range(inputs))
+        parts = tuple(m for j in range(inputs) for m in inverter(f"i{j}", inverted[j], s[j]))
+        parts += _nand("q", inverted)
+    else:
+        parts = _nand("z", s) + inverter("o", "q", "z", ("buffer_p", "buffer_n"))
+    return Block(f"{word}_arrival_{inputs}", (*s, "q", "vdd"), parts)

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuits import flat, netlist
-from circuits.blocks import alpha, leaky, multiplier, pooling
-from circuits.layer import Layer, LayerMismatch
-from circuits.layer_cell import layer_cell
-from circuits.netlist import Deck
-from circuits.ngspice import Ngspice
-from circuits.operating_point import OperatingPoint
-from circuits.simulation import measure
-from circuits.sources import Cell, first_crossing
-from circuits.stimulus import block_early, stimulus
+from circuits.ideal import alpha, leaky, multiplier, netlist, pooling
+from circuits.ideal import whole_network as flat
+from circuits.ideal.crossings import measure
+from circuits.ideal.layer_circuit import layer_cell
+from circuits.ideal.stimulus import block_early, stimulus
+from circuits.ideal.switched_sources import Cell, first_crossing
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.spice.deck import Deck
+from circuits.spice.ngspice import Ngspice
 
 FOLDER = Path(__file__).resolve().parents[2] / "netlists"
 POINT = OperatingPoint(i_unit=125e-9, v_reset=0.5)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuits.cells.block_benches import BENCHES, OFF, ON, unit_current
-from circuits.cells.neuron_measure import rising
-from circuits.rawfile import Plot, parse
-from circuits.technology import Technology
+from circuits.benches.golden_decks import BENCHES, OFF, ON, unit_current
+from circuits.benches.neuron_waveforms import rising
+from circuits.pdk.technology import Technology
+from circuits.spice.rawfile import Plot, parse
 
 FOLDER = Path(__file__).resolve().parents[2] / "netlists"
 TECHNOLOGY = Technology.load("generic130")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ttfs_analog.cli import main
+from ttfs_analog.cli.app import main
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import nn
 
-from ttfs_analog import datasets
-from ttfs_analog.architectures import build
-from ttfs_analog.cli import main
-from ttfs_analog.mapping import agreement, convert
-from ttfs_analog.network import TTFSNetwork
+from ttfs_analog.cli.app import main
+from ttfs_analog.conversion.mapping import agreement, convert
+from ttfs_analog.data import datasets
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.training.architectures import build
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("TTFS_ANALOG_DATA"), reason="TTFS_ANALOG_DATA is not set: no image files"
 )
 MODEL = """
 import torch
-from ttfs_analog.architectures import build
+from ttfs_analog.training.architectures import build
 def lenet5():
     return build("lenet5-bn", (1, 28, 28), 10, 0, torch.float64)
 """

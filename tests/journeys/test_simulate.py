@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ttfs_analog.cli import main
+from ttfs_analog.cli.app import main
 
 
 def random_file(path, seed: int) -> dict:

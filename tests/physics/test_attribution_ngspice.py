@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.layer import Layer
-from circuits.technology import Technology
-from montecarlo.attribution import attribute
-from montecarlo.mismatch import MismatchLaw
-from montecarlo.sizing import enlarged
+from circuits.model.layer import Layer
+from circuits.pdk.technology import Technology
+from montecarlo.analysis.attribution import attribute
+from montecarlo.analysis.device_area import enlarged
+from montecarlo.mismatch.law import MismatchLaw
 
 IDEAL = Technology.load("ideal")
 LAW = MismatchLaw.of(IDEAL.mismatch)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from kit_decks import needs_kits
 
-from circuits.cells.bench import STEADY
-from circuits.cells.block_benches import BENCHES, unit_current
-from circuits.cells.chain import DELAY, chain_bench, measure_chain
-from circuits.cells.multiplier_bench import measure_product, multiplier_bench
-from circuits.cells.neuron_bench import neuron_bench
-from circuits.cells.neuron_measure import measure
-from circuits.ngspice import Ngspice
-from circuits.technology import Technology
+from circuits.benches.golden_decks import BENCHES, unit_current
+from circuits.benches.multiplier import measure_product, multiplier_bench
+from circuits.benches.neuron import neuron_bench
+from circuits.benches.neuron_waveforms import measure
+from circuits.benches.testbench import STEADY
+from circuits.benches.two_layers import DELAY, chain_bench, measure_chain
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
 
 pytestmark = needs_kits
 KITS = ("gf180mcu", "sky130")

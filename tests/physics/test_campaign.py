@@ -13,12 +13,12 @@ import pytest
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.technology import Technology
-from montecarlo.campaign import Campaign
-from montecarlo.mismatch import TERMS
-from montecarlo.schema import CHARACTERIZATION, MEASURED, open_dataset
-from ttfs_analog.extraction import extract
-from ttfs_analog.noise_model import NoiseModel
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.schema import CHARACTERIZATION, MEASURED, open_dataset
+from montecarlo.extraction.from_spike_times import extract
+from montecarlo.mismatch.law import TERMS
+from ttfs_analog.noise.noise_model import NoiseModel
 
 IDEAL = Technology.load("ideal")
 
@@ -49,8 +49,8 @@ def test_same_seed_same_bits_and_another_seed_other_bits(tmp_path):
 def test_a_killed_campaign_resumes_to_the_same_bits(tmp_path):
     """kill -9 after the first batches; what is there stays, and the same command finishes the rest."""
     code = (
-        "import sys, dataclasses; from circuits.technology import Technology;"
-        "from montecarlo.campaign import Campaign;"
+        "import sys, dataclasses; from circuits.pdk.technology import Technology;"
+        "from montecarlo.campaign.campaign import Campaign;"
         "plan = Campaign.characterize(Technology.load('ideal'), 96, 5);"
         "dataclasses.replace(plan, batch=16).run(sys.argv[1], workers=2)"
     )

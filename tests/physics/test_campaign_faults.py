@@ -17,12 +17,12 @@ import pytest
 from watching import run_folders_in, until
 
 from circuits.errors import InputError, SimulatorError
-from circuits.ngspice import PROGRAM, HostError
-from circuits.simulation import fast_form
-from circuits.technology import Technology
-from montecarlo.campaign import Campaign
-from montecarlo.schema import CHARACTERIZATION, MEASURED, open_dataset
-from ttfs_analog.cli import main
+from circuits.ideal.crossings import fast_form
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import PROGRAM, HostError
+from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.schema import CHARACTERIZATION, MEASURED, open_dataset
+from ttfs_analog.cli.app import main
 
 PLAN = dataclasses.replace(
     Campaign.characterize(Technology.load("ideal"), 60, 5, synapses=2), patterns=2, random=1, batch=6
@@ -30,8 +30,8 @@ PLAN = dataclasses.replace(
 """Ten batches of six stimuli."""
 STIMULI, BATCHES = 6, 10
 CODE = (
-    "import sys, dataclasses; from circuits.technology import Technology;"
-    "from montecarlo.campaign import Campaign;"
+    "import sys, dataclasses; from circuits.pdk.technology import Technology;"
+    "from montecarlo.campaign.campaign import Campaign;"
     "plan = Campaign.characterize(Technology.load('ideal'), 60, 5, synapses=2);"
     "plan = dataclasses.replace(plan, patterns=2, random=1, batch=6);"
     "plan.run(sys.argv[1], workers=2)"

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuits.cells.bias_bench import Figures, figures
-from circuits.cells.neuron_bench import neuron_bench
+from circuits.benches.neuron import neuron_bench
+from circuits.biasing.bounds import Bounds
+from circuits.biasing.cell_figures import Figures, figures
+from circuits.biasing.choose import OBJECTIVES, choose
+from circuits.biasing.transistor_layer import activation, decks, expected, run
 from circuits.errors import InputError
-from circuits.layer import Layer
-from circuits.ngspice import Ngspice
-from circuits.sizing import OBJECTIVES, choose
-from circuits.technology import Technology
-from circuits.transistor_layer import activation, decks, expected, run
-from circuits.worth import Bounds
+from circuits.model.layer import Layer
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = [8, 128, *(pytest.param(k, marks=pytest.mark.slow) for k in (16, 32, 64, 256, 512, 784))]

@@ -17,16 +17,17 @@ import numpy as np
 import pytest
 from watching import processes_in, run_folders_in, until
 
-from circuits import closed_form
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
-from circuits.layer import Layer, LayerMismatch
-from circuits.layer_cell import layer_cell
-from circuits.netlist import Deck, build
-from circuits.network import feed_forward, simulate
-from circuits.ngspice import Ngspice, parallel
-from circuits.operating_point import OperatingPoint
-from circuits.simulation import fast_form
-from circuits.stimulus import stimulus
+from circuits.ideal.crossings import fast_form
+from circuits.ideal.layer_circuit import layer_cell
+from circuits.ideal.netlist import build
+from circuits.ideal.stimulus import stimulus
+from circuits.model import closed_form
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import feed_forward, simulate
+from circuits.spice.deck import Deck
+from circuits.spice.ngspice import Ngspice, parallel
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
 TITLE, TRAN, SAVE = "* a first-order circuit", ".tran 1e-8 1e-6 0 1e-8 uic", ".save v(out)"
@@ -221,7 +222,7 @@ def test_one_broken_deck_among_several_gives_no_number(folder, monkeypatch, wher
     decks.insert(where, REPORTED[name])
     with pytest.raises((InputError, SimulatorError)):
         Ngspice().run_many(decks)
-    monkeypatch.setattr("circuits.ngspice.check", lambda text, files, stop: None)
+    monkeypatch.setattr("circuits.spice.ngspice.check", lambda text, files, stop: None)
     with pytest.raises(SimulatorError):
         Ngspice().run_many(decks)
 
@@ -540,8 +541,8 @@ def test_a_failure_beside_long_runs_leaves_nothing(folder):
 def test_control_c_in_a_campaign_leaves_no_process(folder, tmp_path, blows):
     """The signal reaches Python only, as ngspice runs in a session of its own."""
     code = (
-        "import sys; from circuits.technology import Technology;"
-        "from montecarlo.campaign import Campaign;"
+        "import sys; from circuits.pdk.technology import Technology;"
+        "from montecarlo.campaign.campaign import Campaign;"
         "Campaign.characterize(Technology.load('ideal'), 2_000, 5).run(sys.argv[1], workers=2)"
     )
     words = tmp_path / "words"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.blocks import alpha, leaky, multiplier, pooling
 from circuits.errors import InputError
-from circuits.layer import LayerMismatch
-from circuits.ngspice import Ngspice
-from circuits.operating_point import OperatingPoint
-from circuits.simulation import cross
-from circuits.sources import first_crossing
+from circuits.ideal import alpha, leaky, multiplier, pooling
+from circuits.ideal.crossings import cross
+from circuits.ideal.switched_sources import first_crossing
+from circuits.model.layer import LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.spice.ngspice import Ngspice
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
 EXACT = 1e-12
@@ -129,7 +129,7 @@ def test_multiplier_with_pulses_anywhere_in_phase_1(simulator, quadrants, trial)
 
 
 def test_relu_gate_of_the_four_quadrant_multiplier(simulator):
-    """1e-7 tau_c: two comparators of gain 1e8 and a gate, see circuits.flat; no false or missing pulse."""
+    """1e-7 tau_c: two comparators of gain 1e8 and a gate (see whole_network); no pulse too many."""
     rng = np.random.default_rng(4)
     machine = multiplier.Multiplier(rng.normal(size=(8, 12)) / 4, 4, phase_2=3.0)
     x = rng.uniform(-1, 1, 12)

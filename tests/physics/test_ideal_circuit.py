@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits import closed_form
-from circuits.layer import Layer, LayerMismatch
-from circuits.network import feed_forward, sense_supply, simulate
-from circuits.ngspice import Ngspice
-from circuits.operating_point import OperatingPoint
+from circuits.model import closed_form
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import feed_forward, sense_supply, simulate
+from circuits.spice.ngspice import Ngspice
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
 

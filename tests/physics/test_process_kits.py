@@ -10,8 +10,8 @@ import pytest
 from kit_decks import cut, needs_kits, operating_point, whole
 from scipy.stats import chi2
 
-from circuits.process_kit import card
-from circuits.technology import Size, Technology
+from circuits.pdk.model_cards import card
+from circuits.pdk.technology import Size, Technology
 
 pytestmark = needs_kits
 KITS = ("gf180mcu", "sky130")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits import closed_form
-from circuits.layer import LayerMismatch
-from circuits.network import simulate
-from circuits.operating_point import OperatingPoint
+from circuits.model import closed_form
+from circuits.model.layer import LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import simulate
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
 SIZES = ((1, 200), (4, 300), (16, 300), (64, 200), (340, 64), (784, 48))

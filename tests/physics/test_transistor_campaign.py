@@ -10,14 +10,14 @@ import pytest
 import xarray as xr
 
 from circuits import InputError, Technology
-from circuits.cells.dc import static
-from circuits.cells.neuron_bench import neuron_bench
+from circuits.benches.neuron import neuron_bench
+from circuits.benches.operating_points import static
 from circuits.errors import SimulatorError
-from circuits.ngspice import Ngspice
-from montecarlo import transistor_campaign
-from montecarlo.transistor_campaign import TransistorCampaign
-from montecarlo.transistor_fit import CONSTANTS, predict, summary, systematic
-from montecarlo.transistors import draw
+from circuits.spice.ngspice import Ngspice
+from montecarlo.campaign import transistor_campaign
+from montecarlo.campaign.transistor_campaign import TransistorCampaign
+from montecarlo.extraction.from_operating_points import CONSTANTS, predict, summary, systematic
+from montecarlo.mismatch.transistors import draw
 
 GENERIC = Technology.load("generic130")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.cells.bench import CONVERGED
-from circuits.cells.chain import DELAY, Chained, chain_bench, measure_chain
-from circuits.cells.neuron_bench import neuron_bench
-from circuits.cells.neuron_measure import Measured, measure
-from circuits.cells.pooling_bench import measure_pooling, pooling_bench
-from circuits.cells.readout_bench import Sampled, measure_readout, readout_bench
-from circuits.ngspice import Ngspice
-from circuits.technology import Technology
+from circuits.benches.neuron import neuron_bench
+from circuits.benches.neuron_waveforms import Measured, measure
+from circuits.benches.pooling import measure_pooling, pooling_bench
+from circuits.benches.readout import Sampled, measure_readout, readout_bench
+from circuits.benches.testbench import CONVERGED
+from circuits.benches.two_layers import DELAY, Chained, chain_bench, measure_chain
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
 
 GENERIC = Technology.load("generic130")
 W, TIMES = np.array([0.5, -0.25, 0.25]), np.array([0.2, 0.5, 0.6])

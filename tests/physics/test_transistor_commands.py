@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from ttfs_analog.cli import main
+from ttfs_analog.cli.app import main
 
 LAYER = {
     "weights": [[0.5, -0.25, 0.375], [0.25, 0.5, -0.375]],

@@ -9,18 +9,20 @@ import subprocess
 import numpy as np
 import pytest
 
-from circuits import closed_form, flat
-from circuits.blocks import leaky, multiplier, pooling
 from circuits.errors import InputError, SimulatorError
-from circuits.layer import Layer, LayerMismatch
-from circuits.layer_cell import layer_cell, read
-from circuits.netlist import FORMS, Deck, build
-from circuits.network import simulate
-from circuits.ngspice import Ngspice
-from circuits.operating_point import OperatingPoint
-from circuits.rawfile import parse
-from circuits.simulation import cross
-from circuits.stimulus import stimulus
+from circuits.ideal import leaky, multiplier, pooling
+from circuits.ideal import whole_network as flat
+from circuits.ideal.crossings import cross
+from circuits.ideal.layer_circuit import layer_cell, read
+from circuits.ideal.netlist import FORMS, build
+from circuits.ideal.stimulus import stimulus
+from circuits.model import closed_form
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import simulate
+from circuits.spice.deck import Deck
+from circuits.spice.ngspice import Ngspice
+from circuits.spice.rawfile import parse
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
 ROW = 512

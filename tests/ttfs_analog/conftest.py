@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import nn
 
-from circuits.closed_form import respond
-from circuits.technology import Technology
-from montecarlo.batches import draw_samples
-from montecarlo.campaign import Campaign
-from montecarlo.schema import empty
-from ttfs_analog import datasets
-from ttfs_analog.architectures import build
-from ttfs_analog.cli import main
-from ttfs_analog.mapping import convert
-from ttfs_analog.noise_model import NoiseModel
-from ttfs_analog.training import Recipe, train
+from circuits.model.closed_form import respond
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.batches import draw_samples
+from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.schema import empty
+from ttfs_analog.cli.app import main
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.data import datasets
+from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.training.architectures import build
+from ttfs_analog.training.training import Recipe, train
 
 
 def random_relu(sizes, seed=0, dtype=torch.float64):

@@ -8,13 +8,14 @@ import pytest
 import torch
 from random_models import images, lenet5, vgg
 
-from ttfs_analog import chain, compiled, network, products
-from ttfs_analog.constraints import Jitter, Latency, TimeSteps, WeightBits
-from ttfs_analog.datasets import Data
-from ttfs_analog.functional import Deviations
-from ttfs_analog.hardware import constrain
-from ttfs_analog.mapping import convert
-from ttfs_analog.training import Recipe, train
+from ttfs_analog import chain, compiled, products
+from ttfs_analog.constraints.constraints import Jitter, Latency, TimeSteps, WeightBits
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.data.datasets import Data
+from ttfs_analog.network import network
+from ttfs_analog.network.constrain import constrain
+from ttfs_analog.neuron.functional import Deviations
+from ttfs_analog.training.training import Recipe, train
 
 pytest.importorskip("numba")
 F64 = torch.float64

@@ -11,8 +11,8 @@ from random_models import F64, close, images, shake
 from torch import nn
 
 from circuits.errors import InputError
-from ttfs_analog.layers import FORMS
-from ttfs_analog.mapping import convert
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.neuron.layers import FORMS
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])

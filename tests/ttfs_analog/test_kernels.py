@@ -16,7 +16,7 @@ from torch.nn.functional import hardtanh
 
 pytest.importorskip("numba")
 from ttfs_analog import kernels
-from ttfs_analog.spike_times import send
+from ttfs_analog.constraints.spike_times import send
 
 GRID = (1 / 0.25, 0.25, -4.0, 3.0)
 SHAPES = [(1, 1, 1), (2, 3, 5), (8, 7, 33), (20, 13, 112), (37, 22, 77)]  # rows, neurons, inputs

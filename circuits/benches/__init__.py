@@ -1,0 +1,1 @@
+"""What is asked of the blocks: testbenches and what is read off them."""

@@ -1,0 +1,249 @@
+r"""One neuron with its synapses on a bench: references, phases, input spikes, one transient.
+
+Time runs: reset, start of the input window (phase 1), t_min (slope source and comparator on), t_max.
+A synapse is on from its input spike to t_min: its spike is a step that lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuits.benches.device_noise import Noise
+from circuits.benches.phases import Phases
+from circuits.benches.testbench import CAMPAIGN, EDGE, Accuracy, Bench
+from circuits.blocks.bias_lines import BUFFERED, DECOUPLED, bias_line
+from circuits.blocks.neuron import NEURON, ZERO_IDLE_NEURON
+from circuits.blocks.synapse import SINK, SOURCE
+from circuits.errors import InputError
+from circuits.model.layer import Array
+from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Process, Technology
+from circuits.spice.deck import Deck
+
+COMPARATORS = ("ota", "zero_idle")
+WEIGHT_STORAGE = ("units", "bias")
+
+
+@dataclass(frozen=True)
+class NeuronBench:
+    """The deck of one neuron, and what is needed to read its waveforms."""
+
+    deck: Deck
+    bench: Bench
+    phases: Phases
+    point: OperatingPoint
+    v_th: float  #: nominal threshold [V]
+
+
+def unit_devices(weights: Array, process: Process) -> Array:
+    """Unit devices of each synapse: \\|W\\| in whole units.
+
+    Raises
+    ------
+    InputError
+        If a weight is no whole number of them.
+    """
+    units = np.abs(np.asarray(weights, float)) * process.units
+    whole = np.rint(units)
+    if np.any(np.abs(units - whole) > 1e-6 * np.maximum(units, 1)):
+        worst = int(np.argmax(np.abs(units - whole)))
+        raise InputError(
+            f"synapse {worst}: weight {np.ravel(weights)[worst]:g} is no multiple of 1/{process.units}, "
+            "which one unit device carries; round the weights first"
+        )
+    return whole
+
+
+def explicit_capacitance(point: OperatingPoint, synapses: int, process: Process) -> float:
+    """The capacitor to draw [F]: the membrane's total less what is connected to it anyway.
+
+    Raises
+    ------
+    InputError
+        If nothing is left: the fan-in alone is too large.
+    """
+    left = point.c_mem - process.fixed_capacitance - synapses * process.synapse_capacitance
+    if left < 0.05 * point.c_mem:
+        raise InputError(
+            f"{synapses} synapses and the neuron hang {1e15 * (point.c_mem - left):.3g} fF on a membrane of "
+            f"{1e15 * point.c_mem:.3g} fF: raise c_mem, and i_unit with it (`circuits.biasing.choose` does)"
+        )
+    return left
+
+
+def neuron_bench(
+    technology: Technology,
+    weights: Array,
+    spike_times: Array,
+    *,
+    point: OperatingPoint | None = None,
+    input_window: float = 1.0,
+    window: float = 1.5,
+    theta: float = 1.0,
+    corner: str = "tt",
+    temperature: float = 27.0,
+    comparator: str = "ota",
+    deviations: Mapping[str, tuple[float, float]] | None = None,
+    capacitor: float = 0.0,
+    accuracy: Accuracy = CAMPAIGN,
+    slope_units: int | None = None,
+    decoupling: float | None = None,
+    weight_storage: str = "units",
+    load: float = 2e-15,
+    noise: Noise | None = None,
+    heading: str = "neuron with its synapses",
+) -> NeuronBench:
+    """One neuron, one input pattern.
+
+    Parameters
+    ----------
+    weights : array, shape (synapse,)
+        Whole multiples of 1 / process.units.
+    spike_times : array, shape (synapse,)
+        [tau_c] from the start of the input window; inf = silent.
+    point : OperatingPoint, optional
+        Default: the technology's own.
+    theta : float
+        Threshold in units of potential.
+    capacitor : float
+        Relative deviation of the drawn capacitor.
+    slope_units : int, optional
+        Unit devices of the slope source; default B = 1.
+    decoupling : float, optional
+        Capacitor on each bias line [F] instead of ideal buffers.
+    weight_storage : str
+        "units": \\|W\\| unit devices in parallel. "bias": one device a synapse with a gate voltage of its own
+        (`circuits.blocks.bias_lines.bias_line`); any weight, but the spread of one device.
+    load : float
+        Capacitance on the spike's wire [F].
+    noise : Noise, optional
+        Of one trial, see `circuits.benches.device_noise`.
+
+    Raises
+    ------
+    InputError
+        For weights that cannot be built, times outside the window, levels outside the supply.
+    """
+    process, point = technology.transistors(), point or technology.operating_point
+    weights, times = np.asarray(weights, float), np.asarray(spike_times, float)
+    if comparator not in COMPARATORS:
+        raise InputError(f"comparator is one of {', '.join(COMPARATORS)}, got {comparator!r}")
+    if weight_storage not in WEIGHT_STORAGE:
+        raise InputError(f"weights are stored as {' or '.join(WEIGHT_STORAGE)}, got {weight_storage!r}")
+    if weights.ndim != 1 or times.shape != weights.shape:
+        raise InputError(f"need one spike time a synapse, got {weights.shape} weights, {times.shape} times")
+    late = np.isfinite(times) & ((times < 0) | (times > input_window))
+    if np.any(late) or np.any(np.isnan(times)):
+        raise InputError(f"spike times must lie in 0..{input_window:g} tau_c or be inf, got {times}")
+    v_th = point.volts(theta)
+    if not point.v_low < v_th < point.v_high:
+        raise InputError(
+            f"threshold {theta:g} is {v_th:.3f} V, outside {point.v_low:g}..{point.v_high:g} V; lower "
+            "i_unit, raise c_mem, or lower v_reset"
+        )
+    stored = weight_storage == "bias"
+    units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
+    phases = Phases.of(input_window, window, point.tau_c)
+    bench = Bench(
+        technology,
+        heading,
+        corner=corner,
+        temperature=temperature,
+        tau_c=point.tau_c,
+        deviations=deviations,
+    )
+    unit = point.i_unit / process.units
+    supplies(bench, point, noise.reset if noise else 0.0)
+    references(bench, unit, decoupling)
+    clocks(bench, phases, point.vdd)
+    zero = comparator == "zero_idle"
+    # the rail of the zero-idle stage is made for theta = 1; its trip voltage moves with it
+    level = process.levels["zero_idle"] + point.v_unit * (theta - 1.0) if zero else v_th
+    if noise:
+        bench.level("vquiet", level)
+        bench.circuit.V("noise", "vth", "vquiet", noise.threshold)
+        bench.circuit.I("noise", "0", "vm", noise.current)
+    else:
+        bench.level("vth", level)
+    for j in np.flatnonzero(units):
+        line = weight_line(bench, int(j), float(weights[j]), point.i_unit) if stored else None
+        attach(bench, f"w{j}", "vm", weights[j], units[j], times[j], phases, point.vdd, line)
+    bench.place(
+        "n", ZERO_IDLE_NEURON if zero else NEURON,
+        "vm", "s", "sb", "v0", "vth", "rst", "rstb", "en", "gateb", "pbb", "pbc" if zero else "nbt", "nbs",
+        "vds", "vdc", "vdl",
+        cm=explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor),
+        units=process.units if slope_units is None else slope_units,
+        load=load,
+    )  # fmt: skip
+    bench.save("vm", "s")
+    bench.save_current("vds", "vdc", "vdl")
+    return NeuronBench(bench.transient(phases.end, accuracy), bench, phases, point, v_th)
+
+
+def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
+    """Rails: one supply a domain, so that the energy account has parts; the reset level, and its shift."""
+    for rail in ("vds", "vdc", "vdl", "vr"):
+        bench.level(rail, point.vdd)
+    bench.level("v0", point.v_reset + shift)
+
+
+def references(bench: Bench, unit: float, decoupling: float | None = None) -> None:
+    """The bias lines of a layer."""
+    own = bench.process.currents
+    given = {"iunit": unit, "itail": own["tail"], "istarve": own["starve"]}
+    lines = ("pb", "nb", "pbb", "nbt", "nbs", "pbc", "vr")
+    if decoupling is None:
+        bench.place("ref", BUFFERED, *lines, **given)
+    else:
+        bench.place("ref", DECOUPLED, *lines, **given, decap=decoupling)
+
+
+def weight_line(bench: Bench, synapse: int, weight: float, amps: float) -> str:
+    """The gate voltage of one weight, made from a reference current of its own; returns its node."""
+    line = f"b{synapse}"
+    bench.place(f"ref{line}", bias_line("p" if weight > 0 else "n"), line, "vr", iweight=abs(weight) * amps)
+    return line
+
+
+def clocks(bench: Bench, phases: Phases, vdd: float) -> None:
+    """Reset, enable of the comparator, switch of the slope source."""
+    bench.signal("rst", vdd, (phases.reset, 0.0))
+    bench.signal("rstb", 0.0, (phases.reset, vdd))
+    bench.signal("en", 0.0, (phases.t_min, vdd), (phases.t_max, 0.0))
+    on = source_level(bench.process, vdd)
+    bench.signal("gateb", vdd, (phases.t_min, on), (phases.t_max, vdd))
+
+
+def source_level(process: Process, vdd: float) -> float:
+    """Gate level of a source's switch while it is on: it follows the supply."""
+    return round(process.levels["cascode_p"] + vdd - process.levels["vdd"], 9)
+
+
+def attach(
+    bench: Bench,
+    label: str,
+    node: str,
+    weight: float,
+    units: float,
+    spike_time: float,
+    phases: Phases,
+    vdd: float,
+    line: str | None = None,
+) -> None:
+    """One synapse on a membrane, and its input: on from the spike to t_min; `line`: its own bias line."""
+    off, on = (
+        (vdd, source_level(bench.process, vdd)) if weight > 0 else (0.0, bench.process.levels["cascode_n"])
+    )
+    start = phases.start + spike_time * phases.tau_c if np.isfinite(spike_time) else np.inf
+    if start < phases.t_min - 2 * EDGE * phases.tau_c:
+        bench.signal(f"g{label}", off, (start, on), (phases.t_min, off))
+    else:
+        bench.level(f"g{label}", off)
+    if weight > 0:
+        bench.place(label, SOURCE, node, f"g{label}", line or "pb", "vds", count=units)
+    else:
+        bench.place(label, SINK, node, f"g{label}", line or "nb", count=units)

@@ -1,0 +1,167 @@
+r"""DC solutions of many copies at once: currents of synapses and slope sources, trip voltages, references.
+
+A mirror's error does not need a transient: one operating point with every current flowing into a voltage
+source at mid-swing shows them all. A comparator's trip voltage is where it settles as a follower: its
+output tied to the input that inverts.
+
+.. math:: e_{ij} = I_{ij} / I_{ij}^{nominal} - 1, \qquad \beta_i = I_{B,i} / I_B^{nominal} - 1, \qquad
+          o_i = V_{trip,i} - V_{trip}^{nominal}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuits.benches.neuron import references, source_level, supplies, unit_devices
+from circuits.benches.testbench import Bench
+from circuits.blocks.comparator import OTA, ZERO_IDLE
+from circuits.blocks.slope_source import SLOPE_SOURCE
+from circuits.blocks.subcircuit import Block, Mos
+from circuits.blocks.synapse import SINK, SOURCE
+from circuits.model.layer import Array
+from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
+
+Deviations = Mapping[str, tuple[float, float]]
+TOGETHER = 8
+"""Copies in one deck: 0.5 ms CPU a mirror or comparator; 64 in one deck take 2.4 times that."""
+
+
+@dataclass(frozen=True)
+class Static:
+    """What an operating point shows of each copy."""
+
+    synapse: Array  #: (copy, synapse) current [A], > 0 into the membrane; nan where W = 0
+    slope: Array  #: (copy,) current of the slope source [A]
+    trip: Array  #: (copy,) trip voltage of the comparator [V]
+
+
+def follower(comparator: Block) -> Block:
+    """The same transistors with the output tied to the inverting input."""
+
+    def tied(part: object) -> object:
+        if not isinstance(part, Mos):
+            return part
+        nets = {f: "vm" for f in ("drain", "gate", "source") if getattr(part, f) == "o"}
+        return dataclasses.replace(part, **nets)
+
+    return dataclasses.replace(
+        comparator,
+        name=f"{comparator.name}_follower",
+        parts=tuple(tied(p) for p in comparator.parts),  # type: ignore[misc]
+    )
+
+
+def static(
+    technology: Technology,
+    weights: Array,
+    copies: Sequence[Deviations],
+    *,
+    point: OperatingPoint | None = None,
+    corner: str = "tt",
+    temperature: float = 27.0,
+    comparator: str = "ota",
+    reference: Deviations | None = None,
+    theta: float = 1.0,
+    simulator: Ngspice | None = None,
+) -> Static:
+    """Solve copies of a neuron's mirrors and comparator.
+
+    Parameters
+    ----------
+    weights : array, shape (synapse,) or (copy, synapse)
+        Whole multiples of 1 / process.units.
+    copies : sequence of mappings
+        Deviations by path, as `neuron_bench` names the transistors.
+    reference : mapping, optional
+        Deviations of the bias references ("ref_..."), common to all copies.
+    """
+    weights = np.broadcast_to(weights, (len(copies), np.shape(weights)[-1]))
+    simulator = simulator or Ngspice()
+    point = point or technology.operating_point
+    found = []
+    for first in range(0, len(copies), TOGETHER):
+        group = slice(first, first + TOGETHER)
+        found.append(
+            _solve(
+                technology,
+                weights[group],
+                copies[group],
+                point,
+                corner,
+                temperature,
+                comparator,
+                reference or {},
+                theta,
+                simulator,
+            )
+        )
+    return Static(*(np.concatenate([getattr(f, x) for f in found]) for x in ("synapse", "slope", "trip")))
+
+
+def _solve(
+    technology: Technology,
+    weights: Array,
+    copies: Sequence[Deviations],
+    point: OperatingPoint,
+    corner: str,
+    temperature: float,
+    comparator: str,
+    reference: Deviations,
+    theta: float,
+    simulator: Ngspice,
+) -> Static:
+    own: dict[str, tuple[float, float]] = dict(reference)
+    for k, copy in enumerate(copies):
+        for path, deviation in copy.items():
+            if path.startswith("w"):
+                own[f"c{k}{path}"] = deviation
+            elif path.startswith(("n_slope_", "n_cmp_")):
+                own[f"c{k}{path[2:]}"] = deviation
+    bench = Bench(
+        technology, "static currents and trip voltages", corner=corner, temperature=temperature,
+        tau_c=point.tau_c, deviations=own,
+    )  # fmt: skip
+    process, middle = bench.process, 0.5 * (point.v_low + point.v_high)
+    zero = comparator == "zero_idle"
+    supplies(bench, point)
+    references(bench, point.i_unit / process.units)
+    bench.level(
+        "vth", process.levels["zero_idle"] + point.v_unit * (theta - 1.0) if zero else point.volts(theta)
+    )
+    bench.level("high", point.vdd)
+    bench.level("onp", source_level(process, point.vdd))
+    bench.level("onn", process.levels["cascode_n"])
+    block = follower(ZERO_IDLE if zero else OTA)
+    units = np.stack([unit_devices(row, process) for row in weights])
+    for k in range(len(copies)):
+        for j in np.flatnonzero(units[k]):
+            node = f"c{k}w{j}"
+            bench.level(f"o{node}", middle)
+            if weights[k, j] > 0:
+                bench.place(node, SOURCE, f"o{node}", "onp", "pb", "vds", count=units[k, j])
+            else:
+                bench.place(node, SINK, f"o{node}", "onn", "nb", count=units[k, j])
+            bench.save_current(f"o{node}")
+        bench.level(f"oc{k}b", middle)
+        bench.place(f"c{k}slope", SLOPE_SOURCE, f"oc{k}b", "0", "onp", "pbb", "vds", count=process.units)
+        bench.save_current(f"oc{k}b")
+        bias = "pbc" if zero else "nbt"
+        bench.place(f"c{k}cmp", block, f"t{k}", "vth", f"a{k}", "high", "high", bias, "nbs", "vdc")
+        bench.save(f"t{k}")
+    plot = simulator.run(bench.operating_point())
+    currents = np.full(weights.shape, np.nan)
+    for k in range(len(copies)):
+        for j in np.flatnonzero(units[k]):
+            currents[k, j] = plot[f"i(voc{k}w{j})"][0]
+    n = range(len(copies))
+    return Static(
+        currents,
+        np.array([plot[f"i(voc{k}b)"][0] for k in n]),
+        np.array([plot[f"v(t{k})"][0] for k in n]),
+    )

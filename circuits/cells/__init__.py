@@ -1,1 +1,0 @@
-"""Transistor-level subcircuits, one physical block a file: level F3."""

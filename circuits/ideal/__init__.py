@@ -1,0 +1,1 @@
+"""Circuits of ideal current sources and capacitors."""

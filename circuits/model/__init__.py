@@ -1,0 +1,1 @@
+"""The neuron on paper: layers, spike times, operating points, and the one equation."""

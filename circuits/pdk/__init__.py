@@ -1,0 +1,1 @@
+"""Technologies: sizes, corners, matching, and model cards out of process kits."""

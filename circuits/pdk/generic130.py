@@ -1,0 +1,32 @@
+"""Cards of our own: one model a kind, corners and matching stated in the technology's file.
+
+Matching of one device follows Pelgrom's law, sigma = coefficient / sqrt(W L), for the threshold voltage
+and for the logarithm of the current factor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from circuits.pdk.bins import Card, cut, numbers, statement
+from circuits.pdk.model_library import read, values
+from circuits.pdk.technology import Size
+
+
+def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
+    """Card of one size at one corner."""
+    folder = Path(__file__).parents[1] / "technologies"
+    model = kit["models"][size.kind]
+    found = cut(read(folder / kit["file"]), [model], size, what)
+    fields = numbers(found, values({}, {}))
+    threshold, mobility, oxide = kit["corners"][corner][size.kind]
+    fields["vth0"] += threshold * math.copysign(1.0, fields["vth0"])
+    fields["u0"] *= mobility
+    for key in ("toxe", "toxp", "toxm"):
+        fields[key] *= oxide
+    root = math.sqrt(size.width * size.length)
+    vth, beta = kit["vth"][size.kind], kit["beta"][size.kind]
+    return Card(model, statement(model, size.kind, found, fields), vth / root, beta / root)

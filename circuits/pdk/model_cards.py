@@ -1,0 +1,46 @@
+"""Model cards of a technology's transistors, and how much two of the same size differ.
+
+Whatever the kit, a deck gets plain transistor lines in SI units and one `.model` statement of plain
+numbers for each size: no library, no file to include, no subcircuit reaches ngspice. A kit is thereby cut
+to the one bin that holds a size, which is also what makes it quick to load.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import lru_cache
+
+from circuits.errors import InputError
+from circuits.pdk import generic130 as generic
+from circuits.pdk import gf180mcu, sky130
+from circuits.pdk.bins import Card
+from circuits.pdk.installation import VARIABLE
+from circuits.pdk.technology import Size, Technology
+
+__all__ = ["Card", "card"]
+
+READERS = {"cards": generic.card, "gf180mcu": gf180mcu.card, "sky130": sky130.card}
+
+
+def card(technology: Technology, size: Size, corner: str = "tt") -> Card:
+    """Card of the transistors of one size at one process corner.
+
+    Raises
+    ------
+    InputError
+        If the technology has no transistors or no such corner, its kit is missing or not readable, or no
+        bin of the kit holds the size.
+    """
+    process = technology.transistors()
+    if corner not in process.corners:
+        raise InputError(f"{technology.name} has corners {', '.join(process.corners)}, not {corner!r}")
+    # the description as text, since a dictionary is no key; the folder, since a test may move it
+    kit = json.dumps(dict(process.kit), sort_keys=True)
+    return _card(technology.name, kit, os.environ.get(VARIABLE, ""), size, corner)
+
+
+@lru_cache(maxsize=4096)
+def _card(what: str, kit: str, root: str, size: Size, corner: str) -> Card:
+    fields = json.loads(kit)
+    return READERS[fields["reader"]](fields, what, size, corner)

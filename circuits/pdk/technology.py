@@ -1,0 +1,152 @@
+"""A technology: what the devices are, the operating point they suit, and how they deviate.
+
+One small TOML file per technology, beside this module. `ideal` has sources and capacitors only, with
+deviations injected at stated sigmas; the others have a `Process` of transistors, sized by role, whose
+model cards and matching figures come from `circuits.pdk.model_cards`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+
+FOLDER = Path(__file__).parents[1] / "technologies"
+KINDS = ("n", "p")
+TEMPERATURES = (-40.0, 125.0)
+"""Where model cards are trusted [degrees C]."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A transistor of one role."""
+
+    kind: str  #: "n" or "p"
+    width: float  #: drawn, of one unit [m]
+    length: float  #: drawn [m]
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise InputError(f"a transistor is of kind n or p, got {self.kind!r}")
+        for what, value in (("width", self.width), ("length", self.length)):
+            if not 1e-8 <= value <= 1e-3:
+                raise InputError(f"transistor {what} {value!r}: sizes are in m, so 1 um is 1e-6")
+
+    def scaled(self, area: float) -> Size:
+        """The same shape with `area` times the gate area."""
+        factor = math.sqrt(area)
+        return Size(self.kind, self.width * factor, self.length * factor)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a transistor-level technology adds to the ideal one. SI units."""
+
+    kit: Mapping[str, Any]  #: where model cards come from, see `circuits.pdk.model_cards`
+    corners: tuple[str, ...]  #: process corners, the typical one first
+    sizes: Mapping[str, Size]  #: by role
+    levels: Mapping[str, float]  #: bias voltages and switch levels by name [V]
+    currents: Mapping[str, float]  #: bias currents by name [A]
+    matched: tuple[str, ...]  #: roles whose matching counts: those that are made larger for a smaller spread
+    units: int  #: unit current sources in parallel that make W = 1
+    diffusion: float  #: length of a drain or source [m], for its area and perimeter
+    synapse_capacitance: float  #: what one unit synapse hangs on the membrane [F]
+    fixed_capacitance: float  #: what slope source, comparator and reset hang on the membrane [F]
+    capacitor: Mapping[str, float]  #: "density" [F/m^2], "matching": sigma * sqrt(area) of one capacitor [m]
+
+    def size(self, role: str) -> Size:
+        """Size of a role.
+
+        Raises
+        ------
+        InputError
+            If the technology has no such role.
+        """
+        if role not in self.sizes:
+            raise InputError(f"no size for role {role!r}; there are {', '.join(sorted(self.sizes))}")
+        return self.sizes[role]
+
+
+@dataclass(frozen=True)
+class Technology:
+    """Description of one technology."""
+
+    name: str
+    description: str
+    needs: str  #: programs and files, in words
+    environment: tuple[str, ...]  #: environment variables that must be set
+    operating_point: OperatingPoint
+    mismatch: dict[str, float]  #: sigma by term name, see `montecarlo.mismatch.law`; empty with a process
+    process: Process | None = field(default=None, compare=False)
+
+    @classmethod
+    def load(cls, name: str) -> Technology:
+        """A built-in technology by name.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name; the message lists those there are.
+        """
+        path = FOLDER / f"{name}.toml"
+        if name not in cls.available():
+            raise InputError(f"unknown technology {name!r}; available: {', '.join(cls.available())}")
+        fields = tomllib.loads(path.read_text())
+        return cls(
+            name=fields["name"],
+            description=fields["description"],
+            needs=fields["needs"],
+            environment=tuple(fields["environment"]),
+            operating_point=OperatingPoint(**fields["operating_point"]),
+            mismatch=dict(fields.get("mismatch", {})),
+            process=_process(fields["process"]) if "process" in fields else None,
+        )
+
+    @staticmethod
+    def available() -> list[str]:
+        """Names of the built-in technologies."""
+        return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+    @property
+    def corners(self) -> tuple[str, ...]:
+        """Process corners, the typical one first; none in the ideal technology."""
+        return self.process.corners if self.process else ()
+
+    @property
+    def temperatures(self) -> tuple[float, float] | None:
+        """Range of temperatures [degrees C]; None in the ideal technology."""
+        return TEMPERATURES if self.process else None
+
+    def resized(self, area: float) -> Technology:
+        """The same with `area` times the gate area of every matched transistor, W / L unchanged."""
+        if area == 1.0:
+            return self
+        process = self.transistors()
+        sizes = {r: s.scaled(area) if r in process.matched else s for r, s in process.sizes.items()}
+        return dataclasses.replace(self, process=dataclasses.replace(process, sizes=sizes))
+
+    def transistors(self) -> Process:
+        """The process.
+
+        Raises
+        ------
+        InputError
+            If the technology is ideal.
+        """
+        if self.process is None:
+            having = ", ".join(n for n in self.available() if n != self.name)
+            raise InputError(f"technology {self.name!r} has no transistors; choose one of {having}")
+        return self.process
+
+
+def _process(fields: Mapping[str, Any]) -> Process:
+    sizes = {role: Size(*found) for role, found in fields["sizes"].items()}
+    plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners", "matched")}
+    return Process(sizes=sizes, corners=tuple(fields["corners"]), matched=tuple(fields["matched"]), **plain)

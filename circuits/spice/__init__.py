@@ -1,0 +1,1 @@
+"""Decks into ngspice, checked records out."""

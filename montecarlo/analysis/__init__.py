@@ -1,0 +1,1 @@
+"""Which device matters, what a larger one buys, how rare a failure is."""

@@ -1,0 +1,1 @@
+"""A characterization: plan, store, and how it is carried out."""

@@ -1,0 +1,116 @@
+r"""Axes of a sweep: which there are, which a technology has, and what a value of each does.
+
+.. math:: \sigma(a) = \sigma(1) / \sqrt{a} \qquad I_u = s_V C / \tau_c
+
+A device that is `size` times as large has the first law (area a): its own spread shrinks, the part that a
+whole chip shares (`common`) does not. The swing fixes volts per unit s_V, so a larger `current` makes the
+circuit faster and a larger `capacitance` alone takes more of it.
+
+Technologies of transistors have `corners` and `temperatures`; both axes are refused by name where there
+are none.
+
+Source of the area law: Pelgrom et al., IEEE JSSC 24(5), 1433 (1989), area term only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
+from montecarlo.mismatch.law import TERMS, MismatchLaw
+
+SIGMAS = ("sigma", *(f"sigma_{term}" for term in TERMS))
+COMMONS = ("common", *(f"common_{term}" for term in TERMS))
+ELECTRICAL = ("current", "capacitance", "supply")
+CORNER, TEMPERATURE = "corner", "temperature"
+AXES = {**dict.fromkeys((*SIGMAS, *COMMONS), "1"), "size": "1", "window": "tau_c"}
+AXES |= {"current": "A", "capacitance": "F", "supply": "V", "bits": "1", CORNER: "1", TEMPERATURE: "degC"}
+"""Axis -> unit. `window` is the threshold of neurons, and a factor on the windows of a network."""
+ZERO = (*SIGMAS, *COMMONS, "bits")
+"""Axes that may be 0."""
+Settings = dict[str, Any]
+"""One value by axis: a number, or the name of a corner."""
+
+
+def check_axis(technology: Technology, name: str, values: tuple[Any, ...], *, network: bool = False) -> None:
+    """Refuse an axis that does not exist, or values that it cannot have.
+
+    Parameters
+    ----------
+    network : bool
+        Whether chips of a network are swept, and not neurons.
+
+    Raises
+    ------
+    InputError
+        Naming the axis, the value and, where there is one, the remedy.
+    """
+    if name not in AXES:
+        raise InputError(f"sweep: unknown axis {name!r}; known: {', '.join(AXES)}")
+    if name in (CORNER, TEMPERATURE):
+        _check_condition(technology, name, values)
+    if network and name in (*ELECTRICAL, CORNER, TEMPERATURE):
+        why = (
+            f"the {name} of a linear technology does not change what a network decides"
+            if name in ELECTRICAL
+            else f"a noise model holds at the {name} that it was measured at"
+        )
+        raise InputError(f"sweep: {why}; sweep it without a network")
+    if name == "bits" and not network:
+        raise InputError("sweep: bits are those of a network's weights: name one with network = 'net.pt'")
+    if not values or len(set(values)) != len(values) or (name != CORNER and not all(map(_number, values))):
+        what = "names" if name == CORNER else "numbers"
+        raise InputError(f"sweep: {name} must be a list of different {what}, got {list(values)!r:.80}")
+    if name in (CORNER, TEMPERATURE):
+        return
+    if min(values) < 0 or (min(values) == 0 and name not in ZERO):
+        raise InputError(f"sweep: {name} must be > 0, got {min(values)}")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_condition(technology: Technology, name: str, values: tuple[Any, ...]) -> None:
+    kind, corners, span = technology.name, technology.corners, technology.temperatures
+    if name == CORNER:
+        if not corners:
+            raise InputError(f"the {kind} technology has no corner: its devices have no process corners")
+        if wrong := [v for v in values if v not in corners]:
+            raise InputError(f"the {kind} technology has no corner {wrong[0]!r}; it has {', '.join(corners)}")
+        return
+    if span is None:
+        raise InputError(f"the {kind} technology has no temperature: its devices know none")
+    if wrong := [v for v in values if not _number(v) or not span[0] <= v <= span[1]]:
+        raise InputError(
+            f"temperature {wrong[0]!r} is outside {span[0]:g} to {span[1]:g} degC, the range of the {kind} "
+            "technology"
+        )
+
+
+def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
+    """The mismatch of one point: a term's own sigma before `sigma` before the base, then the size."""
+    sigma = base.sigma | {term: settings["sigma"] for term in TERMS if "sigma" in settings}
+    sigma |= {term: settings[f"sigma_{term}"] for term in TERMS if f"sigma_{term}" in settings}
+    shrink = math.sqrt(settings.get("size", 1.0))
+    common = dict(base.common)
+    common |= {term: settings["common"] for term in TERMS if "common" in settings}
+    common |= {term: settings[f"common_{term}"] for term in TERMS if f"common_{term}" in settings}
+    shared = tuple((term, float(value)) for term, value in common.items() if value)
+    single: dict[str, Any] = {term: value / shrink for term, value in sigma.items()}
+    return dataclasses.replace(base, **single, common=shared)
+
+
+def point_at(settings: Settings, point: OperatingPoint, low: float, high: float) -> OperatingPoint:
+    """The operating point for potentials low..high; `current` sets the speed, not the swing."""
+    given = {"c_mem": settings.get("capacitance"), "vdd": settings.get("supply")}
+    point = dataclasses.replace(point, **{k: v for k, v in given.items() if v is not None})
+    point = point.fit_swing(low, high)
+    if "current" not in settings:
+        return point
+    current = settings["current"]
+    return dataclasses.replace(point, i_unit=current, tau_c=point.v_unit * point.c_mem / current)

@@ -1,0 +1,82 @@
+r"""What is asked of every sample of a neuron, so that each of its devices can be told apart.
+
+A spike time alone only shows ratios of currents to the slope current. One perfect test current fixes
+the scale; two thresholds separate slope from offset; one stimulus per synapse shows its current:
+
+=============  =======================================  ==========================
+stimulus       what flows                               what it shows
+=============  =======================================  ==========================
+reference      test current instead of the slope source  capacitance
+ramp_low       slope source, low threshold               slope and offset,
+ramp_high      slope source, high threshold              together
+synapse_j      input j alone, at the start of the window current of synapse j
+random_r       all inputs at random times                held out: tests the model
+=============  =======================================  ==========================
+
+Samples carry one of several weight patterns; the last pattern is held out too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from circuits.model.layer import Array, Layer
+from montecarlo.mismatch.seeds import PLAN, generator
+
+T_MIN, WINDOW = 1.0, 20.0
+"""The window is far longer than needed, so that slow neurons are not lost to the statistics."""
+THETA_LOW, THETA_HIGH = 2.0, 4.0
+"""Thresholds in units of potential: random patterns sum to about +-1, so nearly all fire inside."""
+LEAST, MOST = 2.0, 10.0
+"""Thresholds that can be asked for: random patterns stay below, slow neurons fire inside the window."""
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """All input patterns of a campaign, and the weight patterns that samples carry."""
+
+    label: tuple[str, ...]  #: (stimulus,)
+    input_time: Array  #: (stimulus, synapse) [tau_c]; inf = silent
+    theta: Array  #: (stimulus,) threshold
+    weights: Array  #: (pattern, synapse)
+
+    def layer(self, stimulus: int, samples: Array) -> Layer:
+        """Neuron k of this layer is sample samples[k], with its own weights."""
+        weights = self.weights[samples % len(self.weights)]
+        bias = np.full(len(samples), WINDOW - self.theta[stimulus])
+        return Layer(weights, bias, t_min=T_MIN, t_max=T_MIN + WINDOW)
+
+
+def stimuli(
+    synapses: int, patterns: int, random: int, entropy: int, threshold: float = THETA_HIGH
+) -> Stimuli:
+    """The protocol for neurons with a number of synapses.
+
+    Parameters
+    ----------
+    synapses : int
+        Even numbers are sources (W > 0), odd ones sinks; |W| is spread evenly over 0.2..1, in an
+        order that differs from pattern to pattern, and scaled so that random inputs sum to about 1.
+    patterns : int
+        Weight patterns; sample k carries pattern k modulo this.
+    random : int
+        Held-out stimuli with random input times, one input in five silent.
+    threshold : float
+        In units of potential; `ramp_low` has half of it.
+    """
+    rng = generator(entropy, PLAN, 0)
+    size = np.linspace(0.2, 1.0, synapses) if synapses > 1 else np.ones(1)
+    size = size * min(1.0, np.sqrt(8 / synapses))
+    sign = np.where(np.arange(synapses) % 2 == 0, 1.0, -1.0)
+    weights = np.stack([rng.permutation(size) * sign for _ in range(patterns)])
+    silent = np.full(synapses, np.inf)
+    single = np.where(np.eye(synapses, dtype=bool), 0.0, np.inf)
+    times = rng.uniform(0.0, T_MIN, (random, synapses))
+    times[rng.random((random, synapses)) < 0.2] = np.inf
+    label = ["reference", "ramp_low", "ramp_high"]
+    label += [f"synapse_{j}" for j in range(synapses)] + [f"random_{r}" for r in range(random)]
+    theta = np.full(len(label), float(threshold))
+    theta[1] = threshold * THETA_LOW / THETA_HIGH
+    return Stimuli(tuple(label), np.vstack([silent, silent, silent, single, times]), theta, weights)

@@ -1,0 +1,1 @@
+"""How devices deviate: seeds, distributions, laws, transistors."""

@@ -1,0 +1,84 @@
+r"""Mismatch of every transistor of a bench: what one frozen copy of its circuit is.
+
+.. math:: \Delta V_{th} \sim N(0, \sigma_{VT}^2), \qquad \ln \mu \sim N(0, \sigma_\beta^2)
+
+independent of each other and between devices; the sigmas are those of the process for the device's gate
+area, all its units together (`circuits.benches.testbench.Device`). They enter as `delvto` and `mulu0`. The
+current factor is lognormal, so that no draw turns a device off.
+
+Not modeled: gradients over a chip, correlation between threshold and current factor.
+
+Source: Pelgrom, Duinmaijer & Welbers, JSSC 24(5), 1433-1439 (1989).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from circuits.benches.testbench import Device
+from circuits.pdk.technology import Process
+from montecarlo.mismatch.seeds import CHIP, COMMON, generator
+
+
+def draw(devices: Sequence[Device], rng: np.random.Generator) -> dict[str, tuple[float, float]]:
+    """Deviations of one copy: what `neuron_bench(deviations=...)` takes.
+
+    Two normals a device, in the order of `devices`, whatever the sigmas: larger devices are the same chip
+    with smaller deviations, and devices added at the end leave those before them as they were.
+
+    Returns
+    -------
+    dict
+        Path -> (threshold shift [V], current factor).
+    """
+    normal = rng.standard_normal((len(devices), 2))
+    return {
+        d.path: (float(d.sigma_vth * z[0]), math.exp(d.sigma_beta * z[1]))
+        for d, z in zip(devices, normal, strict=True)
+    }
+
+
+def draw_capacitor(farads: float, process: Process, rng: np.random.Generator) -> float:
+    """Relative deviation of one capacitor, by its plate area; lognormal: it cannot vanish."""
+    area = farads / process.capacitor["density"]
+    return math.expm1(process.capacitor["matching"] / math.sqrt(area) * rng.standard_normal())
+
+
+def draw_chip(
+    neurons: Sequence[Sequence[Device]],
+    capacitors: Sequence[float],
+    process: Process,
+    entropy: int,
+    chip: int,
+) -> tuple[list[dict[str, tuple[float, float]]], np.ndarray]:
+    """Deviations of one layer of one chip, neuron by neuron; the references ("ref_...") are common to all.
+
+    Neuron i of a chip is always the same one, and keeps its own devices when its fan-in changes: they are
+    drawn before its synapses.
+
+    Parameters
+    ----------
+    neurons : sequence of sequences of Device
+        Of each neuron's bench.
+    capacitors : sequence of float
+        Drawn capacitor of each neuron [F].
+
+    Returns
+    -------
+    deviations, capacitors
+        By path, for each neuron; relative, shape (neuron,).
+    """
+    shared: dict[str, tuple[float, float]] = {}
+    drawn, plates = [], np.zeros(len(neurons))
+    for i, (devices, farads) in enumerate(zip(neurons, capacitors, strict=True)):
+        references = [d for d in devices if d.path.startswith("ref_")]
+        shared = shared or draw(references, generator(entropy, COMMON, CHIP, chip))
+        rng = generator(entropy, CHIP, chip, i)
+        plates[i] = draw_capacitor(farads, process, rng)
+        own = [d for d in devices if d.path.startswith("n_")]
+        synapses = [d for d in devices if d not in references and d not in own]
+        drawn.append(shared | draw([*own, *synapses], rng))
+    return drawn, plates

@@ -1,0 +1,170 @@
+"""Figures from arrays and datasets. Nothing is computed here that is not also in a file.
+
+Uses matplotlib's object interface only: no global state, no display.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats
+
+from circuits.model.layer import Array
+
+BLUE, ORANGE, GREEN, GRAY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
+COLORS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GRAY)
+
+
+def canvas(columns: int = 1, width: float = 4.2, height: float = 3.0) -> tuple[Figure, list[Axes]]:
+    """A figure with one row of axes."""
+    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
+    return figure, list(axes)
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Write a figure; the suffix chooses the format."""
+    path = Path(path)
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def data_uri(figure: Figure) -> str:
+    """A figure as an SVG data URI, for a page in one file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def waveforms(
+    time: Array, volts: Array, threshold: Array, t_min: float, t_max: float, spikes: Array
+) -> Figure:
+    """Membranes with their thresholds, spikes and the two windows; time in tau_c, volts in V."""
+    figure, (ax,) = canvas(width=8.4, height=3.6)
+    ax.axvspan(0, t_min, color=BLUE, alpha=0.12, lw=0, label="input window")
+    ax.axvspan(t_min, t_max, color=ORANGE, alpha=0.14, lw=0, label="firing window")
+    for k in range(volts.shape[1]):
+        color = COLORS[k % len(COLORS)]
+        end = spikes[k] if np.isfinite(spikes[k]) else t_max
+        shown = time <= end
+        ax.plot(time[shown], volts[shown, k], color=color, lw=1.3)
+        ax.plot(time[~shown], volts[~shown, k], color=color, lw=0.6, alpha=0.25)
+        ax.plot([t_min, t_max], [threshold[k]] * 2, color=color, lw=0.8, ls=":")
+        if np.isfinite(spikes[k]):
+            ax.plot(spikes[k], threshold[k], "o", color=color, ms=5)
+    ax.plot([], [], "k:", lw=0.8, label="threshold")
+    ax.plot([], [], "ko", ms=5, label="spike")
+    ax.set(xlabel="time [tau_c]", ylabel="membrane voltage [V]", xlim=(0, t_max))
+    ax.legend(fontsize=7, frameon=False, loc="upper left", ncols=4)
+    return figure
+
+
+def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure:
+    """One histogram a term with the fitted normal law: name -> (values, mean, std, axis label)."""
+    figure, axes = canvas(len(columns), width=3.0, height=2.7)
+    for ax, (name, (values, mean, std, label)) in zip(axes, columns.items(), strict=True):
+        values = values[np.isfinite(values)].ravel()
+        varies = std > 1e-9
+        ax.hist(values, bins=30 if varies else 1, density=varies, color=BLUE, alpha=0.55)
+        if varies:
+            x = np.linspace(mean - 4 * std, mean + 4 * std, 200)
+            ax.plot(x, stats.norm.pdf(x, mean, std), color=ORANGE, lw=1.5)
+        ax.set_title(f"{name}\nsigma = {std:.4g}, n = {len(values)}", fontsize=8)
+        ax.set_xlabel(label, fontsize=8)
+        ax.set_yticks([])
+    return figure
+
+
+def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Figure:
+    """Estimates with their intervals: name -> (value, low, high)."""
+    figure, (ax,) = canvas(width=6.0, height=0.6 + 0.4 * len(rows))
+    for k, (value, low, high) in enumerate(rows.values()):
+        ax.plot([low, high], [k, k], color=BLUE, lw=2)
+        ax.plot(value, k, "o", color=BLUE)
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.invert_yaxis()
+    ax.set_xlabel(label)
+    return figure
+
+
+def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float | None) -> Figure:
+    """Accuracy of every chip, one strip a network, with mean and quartiles."""
+    figure, (ax,) = canvas(width=8.4, height=1.0 + 0.65 * len(groups))
+    spread = np.random.default_rng(0)
+    for k, values in enumerate(groups.values()):
+        y = k + 0.25 * (spread.random(len(values)) - 0.5)
+        ax.plot(100 * values, y, ".", color=COLORS[k % len(COLORS)], alpha=0.45, ms=5)
+        low, high = 100 * np.quantile(values, [0.25, 0.75])
+        ax.plot([low, high], [k + 0.28] * 2, color="k", lw=2)
+        ax.plot(100 * values.mean(), k + 0.28, "kD", ms=5)
+    if nominal is not None:
+        ax.axvline(100 * nominal, color=GRAY, lw=1, ls="--", label="ReLU network")
+    if target is not None:
+        ax.axvline(100 * target, color="#c53030", lw=1, ls=":", label="yield target")
+    ax.set_yticks(range(len(groups)), list(groups))
+    ax.invert_yaxis()
+    ax.set_xlabel("accuracy [%], one dot a chip; diamond = mean, bar = middle half")
+    if nominal is not None or target is not None:
+        ax.legend(fontsize=7, frameon=False, loc="lower left")
+    return figure
+
+
+def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, width: float) -> Figure:
+    """Spike times of the same chips: predicted against simulated, the residual, and intervals."""
+    figure, axes = canvas(3, width=3.3, height=3.0)
+    both = np.isfinite(spice) & np.isfinite(model)
+    residual = spice[both] - model[both]
+    axes[0].plot([0, width], [0, width], color=GRAY, lw=0.8)
+    axes[0].plot(spice[both], model[both], ".", color=BLUE, ms=3, alpha=0.4)
+    axes[0].set(xlabel="ngspice [tau_c]", ylabel="model, same chip [tau_c]")
+    axes[0].set_title("spike time after t_min", fontsize=8)
+    axes[1].hist(residual, bins=40, color=BLUE, alpha=0.6)
+    rms = float(np.sqrt(np.mean(residual**2))) if residual.size else 0.0
+    axes[1].set(xlabel="ngspice - model [tau_c]")
+    axes[1].set_title(f"residual, rms {rms:.2g} tau_c", fontsize=8)
+    axes[1].xaxis.get_offset_text().set_fontsize(7)
+    axes[1].locator_params(axis="x", nbins=4)
+    with np.errstate(invalid="ignore", divide="ignore"):  # silent neurons have no finite place
+        place = (spice - 0.5 * (low + high)) / (0.5 * (high - low))
+    place = place[np.isfinite(place)]
+    axes[2].hist(np.clip(place, -2, 2), bins=40, range=(-2, 2), color=GREEN, alpha=0.6)
+    axes[2].axvspan(-1, 1, color=GREEN, alpha=0.08)
+    axes[2].set(xlabel="place in the 95 % prediction interval")
+    axes[2].set_title("ngspice chips against the fitted population", fontsize=8)
+    return figure
+
+
+def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1.0) -> Figure:
+    """Stacked bars: group -> part -> value."""
+    parts = list(dict.fromkeys(p for g in groups.values() for p in g))
+    figure, (ax,) = canvas(width=8.4, height=0.9 + 0.5 * len(groups))
+    left = np.zeros(len(groups))
+    for k, part in enumerate(parts):
+        values = scale * np.array([g.get(part, 0.0) for g in groups.values()])
+        ax.barh(list(groups), values, left=left, color=COLORS[k % len(COLORS)], label=part)
+        left += values
+    ax.invert_yaxis()
+    ax.set_xlabel(label)
+    if len(parts) > 1:
+        ax.legend(fontsize=7, frameon=False, ncols=len(parts), loc="upper right", bbox_to_anchor=(1, 1.2))
+    return figure
+
+
+def log_bars(rows: Mapping[str, float], label: str) -> Figure:
+    """Positive numbers of very different size."""
+    figure, (ax,) = canvas(width=8.4, height=0.9 + 0.3 * len(rows))
+    ax.barh(list(rows), [max(v, 1e-18) for v in rows.values()], color=BLUE, alpha=0.7)
+    ax.set_xscale("log")
+    ax.set_xlim(left=min(max(v, 1e-18) for v in rows.values()) / 3)
+    ax.invert_yaxis()
+    ax.set_xlabel(label)
+    return figure

@@ -1,0 +1,1 @@
+"""The same draws over a grid of conditions."""

@@ -1,0 +1,136 @@
+"""The mismatch law: what each sigma moves, and that a chip stays the same chip."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuits.errors import InputError
+from circuits.model.layer import Layer
+from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw, draw_chips
+from montecarlo.mismatch.seeds import generator
+
+FEW = settings(max_examples=50, deadline=None)
+SIGMA = st.floats(0, 0.5)
+WEIGHTS = np.array([[1.0, -0.5, 0.25, 0.0], [-1.0, -0.1, 0.3, 2.0]])
+EVERY = MismatchLaw.of(dict.fromkeys(TERMS, 0.05))
+NEURON = ("slope", "threshold", "capacitance")
+
+
+def layers(n_in=4) -> list[Layer]:
+    rng = np.random.default_rng(0)
+    return [
+        Layer(rng.normal(size=(3, n_in)), np.zeros(3), t_min=1.0, t_max=3.0),
+        Layer(rng.normal(size=(2, 3)), np.zeros(2), t_min=2.0, t_max=4.0),
+    ]
+
+
+def logs(drawn) -> dict[str, np.ndarray]:
+    """Deviations as the normals they came from."""
+    return {k: v if k in OFFSETS else np.log1p(v) for k, v in drawn.items()}
+
+
+@FEW
+@given(st.integers(0, 2**32), st.tuples(*(SIGMA for _ in TERMS)))
+def test_half_the_sigma_is_the_same_chip_with_half_the_log_deviations(entropy, sigma):
+    """1e-14: expm1 and log1p give back their argument to an ulp or two."""
+    whole = MismatchLaw(*sigma)
+    half = MismatchLaw(*(s / 2 for s in sigma))
+    one, other = (logs(law.draw(WEIGHTS, generator(entropy, 0))) for law in (whole, half))
+    for term in one:
+        np.testing.assert_allclose(other[term], one[term] / 2, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_sigma_moves_its_own_devices_only(term):
+    drawn = MismatchLaw.of({term: 0.1}).draw(WEIGHTS, generator(0, 0))
+    positive = WEIGHTS >= 0
+    moved = {
+        "synapse_source": drawn["synapse"][positive],
+        "synapse_sink": drawn["synapse"][~positive],
+        **{k: drawn[k] for k in NEURON},
+    }
+    for name, value in moved.items():
+        assert np.all(value != 0) if name == term else not value.any(), name
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_the_drawn_spread_is_the_sigma_asked_for(term):
+    """20 000 values know their std to 0.5 % and their mean to sigma / 141: 4 of each."""
+    n = 20_000
+    weights = np.ones((n, 1)) if term != "synapse_sink" else -np.ones((n, 1))
+    drawn = logs(MismatchLaw.of({term: 0.2}).draw(weights, generator(1, 0)))
+    value = drawn.get(term, drawn["synapse"])
+    assert value.std() == pytest.approx(0.2, rel=0.02)
+    assert abs(value.mean()) < 4 * 0.2 / math.sqrt(n)
+
+
+def test_a_mean_shifts_its_term_and_no_other():
+    """1e-13 of rounding in exp and log."""
+    shifted = dataclasses.replace(EVERY, mean=(("slope", 0.3), ("threshold", -0.2)))
+    one, other = (logs(law.draw(WEIGHTS, generator(0, 0))) for law in (EVERY, shifted))
+    by = {"slope": 0.3, "threshold": -0.2}
+    for term in one:
+        np.testing.assert_allclose(other[term] - one[term], by.get(term, 0.0), rtol=0, atol=1e-13)
+
+
+@FEW
+@given(st.integers(0, 2**32))
+def test_no_device_changes_sign_even_at_the_largest_sigma(entropy):
+    drawn = MismatchLaw.of(dict.fromkeys(TERMS, 1.0)).draw(WEIGHTS, generator(entropy, 0))
+    for term in ("synapse", "slope", "capacitance"):
+        assert np.all(drawn[term] > -1)
+
+
+def test_a_neuron_keeps_its_own_devices_when_its_fan_in_changes():
+    narrow = EVERY.draw(WEIGHTS[:, :1], generator(5, 0))
+    wide = EVERY.draw(WEIGHTS, generator(5, 0))
+    assert all(np.array_equal(narrow[k], wide[k]) for k in NEURON)
+
+
+def test_a_chip_does_not_depend_on_the_chips_drawn_beside_it():
+    together = draw_chips(EVERY, layers(), [0, 3, 7], entropy=2)
+    alone = draw_chips(EVERY, layers(), [3], entropy=2)
+    assert len(together) == len(alone) == 2
+    for many, one in zip(together, alone, strict=True):
+        assert many.samples == 3
+        for field in dataclasses.fields(one):
+            assert np.array_equal(getattr(many, field.name)[1:2], getattr(one, field.name))
+
+
+def test_chips_differ_from_each_other_and_from_those_of_another_seed():
+    first = draw_chips(EVERY, layers(), [0, 1], entropy=0)[0].slope
+    assert not np.any(first[0] == first[1])
+    assert not np.any(first == draw_chips(EVERY, layers(), [0, 1], entropy=1)[0].slope)
+
+
+def test_zero_sigma_is_a_perfect_chip():
+    for drawn in draw_chips(MismatchLaw(), layers(), [0, 1], entropy=0):
+        assert not any(getattr(drawn, f.name).any() for f in dataclasses.fields(drawn))
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf, "0.05", None])
+@pytest.mark.parametrize("term", TERMS)
+def test_a_sigma_that_is_no_fraction_is_refused(term, value):
+    with pytest.raises(InputError, match=rf"sigma of {term} must lie in \[0, 1\]"):
+        MismatchLaw.of({term: value})
+
+
+def test_an_unknown_term_is_refused_with_the_list():
+    with pytest.raises(InputError, match=r"\['speed'\]; known: synapse_source"):
+        MismatchLaw.of({"speed": 0.1})
+
+
+@pytest.mark.parametrize("mean", [(("speed", 0.1),), (("slope", math.nan),)])
+def test_an_unusable_mean_is_refused(mean):
+    with pytest.raises(InputError, match="not usable"):
+        MismatchLaw(mean=mean)
+
+
+def test_replacing_a_sigma_keeps_the_others():
+    assert EVERY.replace(slope=0.2).sigma == {**EVERY.sigma, "slope": 0.2}

@@ -1,0 +1,174 @@
+"""Plans of sweeps: what can be asked for, what cannot, and what every point means."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+from circuits.errors import InputError
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.conditions import law_at
+from montecarlo.campaign.schema import open_dataset
+from montecarlo.mismatch.law import TERMS, MismatchLaw
+from montecarlo.sweeps import neuron_sweep, sweep
+from montecarlo.sweeps.neuron_sweep import campaign_at
+from montecarlo.sweeps.sweep import SCHEMA, Sweep
+
+IDEAL = Technology.load("ideal")
+PLAN = Sweep(
+    "ideal", (("sigma", (0.02, 0.04)), ("window", (2.0, 4.0, 8.0))), samples=20, synapses=2, entropy=3
+)
+
+
+def read(tmp_path, text: str, **options) -> Sweep:
+    (tmp_path / "s.toml").write_text(text)
+    return Sweep.from_toml(tmp_path / "s.toml", **options)
+
+
+def test_a_file_gives_a_plan_that_json_can_hold(tmp_path):
+    text = "samples = 20\nsynapses = 2\nseed = 3\n[axes]\nsigma = [0.02, 0.04]\nwindow = [2.0, 4.0, 8.0]\n"
+    plan = read(tmp_path, text, entropy=8)
+    assert plan == PLAN
+    held = json.loads(plan.to_json())
+    assert held["axes"] == [["sigma", [0.02, 0.04]], ["window", [2.0, 4.0, 8.0]]]
+    assert plan.hash == PLAN.hash != dataclasses.replace(PLAN, entropy=4).hash
+    assert read(tmp_path, "[axes]\nsize = [1]\n", entropy=8).entropy == 8
+
+
+def test_points_run_through_the_grid_with_the_last_axis_fastest():
+    points = list(PLAN.points())
+    assert [place for place, _ in points] == [(i, j) for i in range(2) for j in range(3)]
+    assert points[4] == ((1, 1), {"sigma": 0.04, "window": 4.0})
+
+
+@pytest.mark.parametrize("name", ["corner", "temperature"])
+def test_an_axis_that_the_technology_lacks_is_refused_by_name(tmp_path, name):
+    with pytest.raises(InputError, match=f"the ideal technology has no {name}"):
+        read(tmp_path, f"[axes]\n{name} = [1, 2]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[axes]\nvolume = [1]", "unknown axis 'volume'; known: sigma"),
+        ("[axes]\nbits = [4]", "name one with network"),
+        ("[axes]\nsigma = 0.1", "lists of numbers"),
+        ("[axes]\nsigma = []", "list of different numbers"),
+        ("[axes]\nsigma = [0.1, 0.1]", "list of different numbers"),
+        ("[axes]\nsigma = [true]", "list of different numbers"),
+        ("[axes]\nsigma = ['x']", "list of different numbers"),
+        ("[axes]\nsigma = [nan]", "list of different numbers"),
+        ("[axes]\nsigma = [-0.1]", "must be > 0"),
+        ("[axes]\nsize = [0]", "must be > 0"),
+        ("", "is empty"),
+        ("samples = 1\n[axes]\nsize = [1]", "samples must be a whole number"),
+        ("technology = 'gaas'\n[axes]\nsize = [1]", "unknown technology 'gaas'"),
+        ("sample = 1\n[axes]\nsize = [1]", "unknown sample; known: .*samples"),
+        ("entropy = 1\n[axes]\nsize = [1]", "unknown entropy; known: .*seed"),
+        ("seed = -1\n[axes]\nsize = [1]", "seed must be a whole number"),
+        ("noise = 'n.json'\n[axes]\nsize = [1]", "noise .*does not exist"),
+        ("data = 'digits'\n[axes]\nsize = [1]", "belong to a network"),
+        ("network = 'net.pt'\n[axes]\nsize = [1]", "network .*does not exist"),
+        ("axes = 3", "lists of numbers"),
+        ("][", "is not a TOML file"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        read(tmp_path, text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        Sweep.from_toml(tmp_path / "none.toml")
+
+
+def test_sigmas_and_sizes():
+    """Four times the area, half the sigma; a term's own sigma goes before the common one."""
+    base = MismatchLaw.of(IDEAL.mismatch)
+    assert law_at({}, base) == base
+    assert law_at({"size": 4.0}, base).sigma == dict.fromkeys(TERMS, 0.025)
+    law = law_at({"sigma": 0.02, "sigma_slope": 0.1, "size": 100.0}, base)
+    assert law.slope == pytest.approx(0.01)
+    assert law.threshold == pytest.approx(0.002)
+
+
+def test_operating_points():
+    """Volts per unit stay; time x current = volts x capacitance."""
+    plain = point_of({})
+    for settings in ({"current": 1e-6}, {"capacitance": 5e-14}, {"current": 1e-8, "capacitance": 1e-12}):
+        point = point_of(settings)
+        assert point.v_unit == pytest.approx(plain.v_unit)
+        assert point.i_unit * point.tau_c == pytest.approx(point.v_unit * point.c_mem)
+        assert point.i_unit == pytest.approx(settings.get("current", point.i_unit))
+    assert point_of({"capacitance": 5e-14}).tau_c == plain.tau_c
+    assert point_of({"supply": 1.5}).vdd == 1.5
+    assert point_of({"window": 8.0}).v_unit < plain.v_unit
+    with pytest.raises(InputError, match="vdd"):
+        point_of({"supply": 0.5})
+    with pytest.raises(InputError, match=r"window\) must lie in \[2, 10\]"):
+        point_of({"window": 50.0})
+
+
+def point_of(settings):
+    return campaign_at(PLAN, IDEAL, settings).point
+
+
+@pytest.mark.ngspice
+def test_a_sweep_resumes_and_says_what_theory_says(tmp_path):
+    """Spread over neurons at random inputs, to first order: the ramp lasts theta - u, its errors are those of
+    slope and capacitor; the offset adds. Twice the sigma is nearly twice the spread of the same neurons."""
+
+    def stop(done: int, total: int) -> None:
+        assert total == 120
+        if done >= 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        neuron_sweep.run(PLAN, tmp_path / "out", progress=stop)
+    half = open_dataset(tmp_path / "out" / "sweep.zarr", SCHEMA)
+    assert (half["status"].values == 0).sum() == 2
+    seen: list[int] = []
+    found = neuron_sweep.run(PLAN, tmp_path / "out", progress=lambda d, _: seen.append(d)).load()
+    assert min(seen) >= 40
+    assert found.identical(neuron_sweep.run(PLAN, tmp_path / "whole").load())
+    std, ci = found["spike_time_std"], found["spike_time_std_ci95"]
+    assert std.dims == ("sigma", "window")
+    assert np.all((ci.sel(bound="low") < std) & (std < ci.sel(bound="high")))
+    ratio = std.isel(sigma=1) / std.isel(sigma=0)
+    np.testing.assert_allclose(ratio, 2.0, rtol=0.03)  # second order in sigma: 4 % of 4 %, x 20
+    assert np.all(np.diff(std.values, axis=1) > 0)
+    theta = 8.0
+    expected = 0.04 * math.sqrt(2 * theta**2 + 1)
+    low, high = ci.isel(sigma=1, window=2).values
+    assert 0.8 * low < expected < 1.2 * high
+    assert np.all(found["failed"] == 0)
+    assert np.all(found["silent"] == 0)
+    for name in found.data_vars:
+        assert found[name].attrs["units"]
+        assert found[name].attrs["long_name"]
+
+
+@pytest.mark.ngspice
+def test_energy_follows_the_supply_and_not_the_speed(tmp_path):
+    """E = vdd * charge; the charge is C * volts whatever the current. 1e-6: rounding of ngspice's times."""
+    axes = (("supply", (1.0, 1.5)), ("current", (1e-7, 4e-7)))
+    plan = dataclasses.replace(PLAN, axes=axes, samples=4)
+    energy = neuron_sweep.run(plan, tmp_path / "out")["energy"].load()
+    np.testing.assert_allclose(energy.isel(supply=1), 1.5 * energy.isel(supply=0), rtol=1e-6)
+    np.testing.assert_allclose(energy.isel(current=1), energy.isel(current=0), rtol=1e-6)
+
+
+def test_the_folder_of_another_sweep_is_left_alone(tmp_path):
+    def measure(number, settings):
+        return {"x": 1.0}
+
+    variables: sweep.Variables = {"x": ((), "1", "x")}
+    sweep.run(PLAN, tmp_path, variables, {}, measure)
+    other = dataclasses.replace(PLAN, entropy=4)
+    with pytest.raises(InputError, match="another sweep"):
+        sweep.run(other, tmp_path, variables, {}, measure)

@@ -1,0 +1,283 @@
+"""The theorem: in relative time the ideal B1 network is the ReLU network."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from circuits.errors import InputError
+from circuits.pdk.technology import Technology
+from ttfs_analog.conversion.mapping import agreement, convert, to_relu
+from ttfs_analog.conversion.trace import chain
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.neuron.layers import TTFSLinear
+
+RELATIVE = {torch.float64: 1e-12, torch.float32: 1e-5}
+"""Largest difference of the logits: some hundred roundings of 1e-16 and of 6e-8."""
+
+
+def inputs(seed, images, features, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(images, features, generator=generator, dtype=torch.float64)
+    return torch.where(x < 0.2, 0.0, x).to(dtype)
+
+
+def linear_layers(model):
+    return [step.module for step in chain(model) if isinstance(step.module, nn.Linear)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 2**31),
+    st.lists(st.integers(1, 24), min_size=2, max_size=7),
+)
+def test_converted_logits_are_the_relu_networks(make_relu, dtype, seed, sizes):
+    relu, x = make_relu(sizes, seed, dtype), inputs(seed, 40, sizes[0], dtype)
+    same, error = agreement(convert(relu, x), relu, x)
+    assert error <= RELATIVE[dtype]
+    if dtype == torch.float64:  # float32 may round two near-equal logits either way
+        assert same == 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_trained_network_decides_every_test_image_alike(trained, digits, dtype):
+    relu = to_relu(trained[1]).to(dtype)
+    same, error = agreement(convert(relu, digits.x_train), relu, digits.x_test.to(dtype))
+    assert same == 1.0
+    assert error <= RELATIVE[dtype]
+
+
+def test_sixteen_layers_deep_the_theorem_still_holds(make_relu):
+    relu, x = make_relu([20] * 17, seed=8), inputs(8, 100, 20)
+    same, error = agreement(convert(relu, x), relu, x)
+    assert (same, error <= 1e-12) == (1.0, True)
+
+
+def test_inputs_that_calibration_never_saw_agree_until_a_window_clips(make_relu):
+    relu, x = make_relu((5, 20, 3), seed=1), inputs(1, 400, 5)
+    net = convert(relu, x[:200], zeta=1.0)
+    same, error = agreement(net, relu, x[200:])
+    assert (same, error <= 1e-12) == (1.0, True)
+    net.set_windows([0.05])
+    assert agreement(net, relu, x[200:])[1] > 1e-3
+
+
+def test_gradients_are_the_relu_networks(make_relu):
+    relu, x = make_relu((6, 16, 12, 4), seed=3), inputs(3, 50, 6)
+    y = torch.arange(50) % 4
+    net = convert(relu, x)
+    x_net, x_relu = x.clone().requires_grad_(), x.clone().requires_grad_()
+    nn.functional.cross_entropy(net(x_net), y).backward()
+    nn.functional.cross_entropy(relu(x_relu), y).backward()
+    # sums of 50 products in float64
+    torch.testing.assert_close(x_net.grad, x_relu.grad, rtol=1e-11, atol=1e-14)
+    for layer, linear in zip(net.layers, linear_layers(relu), strict=True):
+        torch.testing.assert_close(layer.weight.grad, linear.weight.grad, rtol=1e-11, atol=1e-14)
+        torch.testing.assert_close(layer.bias.grad, linear.bias.grad, rtol=1e-11, atol=1e-14)
+
+
+def test_training_both_networks_gives_the_same_weights(make_relu):
+    relu, x = make_relu((4, 8, 3), seed=6), inputs(6, 30, 4)
+    net, y = convert(relu, x, zeta=50.0), torch.arange(30) % 3
+    for model in (relu, net):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(20):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    # 20 steps of rounding
+    torch.testing.assert_close(net.layers[0].weight, relu[0].weight, rtol=1e-11, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**31), st.lists(st.integers(1, 9), min_size=2, max_size=5))
+def test_to_relu_undoes_convert_exactly(make_relu, seed, sizes):
+    relu = make_relu(sizes, seed)
+    back = to_relu(convert(relu, inputs(seed, 10, sizes[0])))
+    assert [type(m) for m in back] == [type(m) for m in relu]
+    for key, value in relu.state_dict().items():
+        assert torch.equal(back.state_dict()[key], value)
+
+
+def test_to_relu_divides_by_the_slope():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    slope = torch.tensor([0.5, 2.0, 3.0], dtype=torch.float64)
+    hidden = TTFSLinear(weight, weight[:, 0], input_window=1, window=50, slope=slope)
+    out = TTFSLinear(weight.T.contiguous(), weight[0], input_window=50, spiking=False)
+    net = TTFSNetwork([hidden, out])
+    assert agreement(net, to_relu(net), inputs(0, 20, 2))[1] < 1e-12  # float64 rounding
+
+
+def test_the_model_is_left_untouched(make_relu):
+    relu = make_relu((3, 4, 2))
+    before = {k: v.clone() for k, v in relu.state_dict().items()}
+    net = convert(relu, inputs(0, 10, 3))
+    with torch.no_grad():
+        net.layers[0].weight.zero_()
+    assert all(torch.equal(relu.state_dict()[k], v) for k, v in before.items())
+
+
+def test_layers_without_bias_and_pass_through_layers_are_mapped():
+    torch.manual_seed(0)
+    relu = nn.Sequential(
+        nn.Flatten(),
+        nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Identity(),
+        nn.Linear(6, 2),
+    ).double()
+    relu.eval()
+    same, error = agreement(convert(relu, inputs(0, 20, 4)), relu, inputs(0, 20, 4))
+    assert (same, error <= 1e-12) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("modules", "message"),
+    [
+        (
+            [nn.Conv1d(1, 1, 3), nn.ReLU(), nn.Linear(2, 2)],
+            r"layer 0 \(Conv1d\) is not supported; write it",
+        ),
+        ([nn.Linear(2, 2), nn.LayerNorm(2), nn.ReLU(), nn.Linear(2, 2)], r"layer 1 \(LayerNorm\)"),
+        ([nn.Linear(2, 2), nn.ReLU6(), nn.Linear(2, 2)], r"layer 1 \(ReLU6\)"),
+        ([nn.Linear(2, 2), nn.Sigmoid(), nn.Linear(2, 2)], r"layer 1 \(Sigmoid\)"),
+        (
+            [nn.Linear(2, 2), nn.Linear(2, 2)],
+            r"layer 1 \(Linear\) follows layer 0 \(Linear\) without ReLU; merge",
+        ),
+        ([nn.ReLU(), nn.Linear(2, 2)], r"layer 0 \(ReLU\) does not follow a Linear"),
+        (
+            [nn.Linear(2, 2), nn.ReLU(), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2)],
+            r"layer 3 \(ReLU\) does not follow a Linear",
+        ),
+        ([nn.Linear(2, 2), nn.ReLU()], "must end with a Linear or Conv2d layer"),
+        ([nn.Flatten()], "must end with a Linear or Conv2d layer"),
+        ([], "must end with a Linear or Conv2d layer"),
+        ([nn.Sequential(nn.Linear(2, 2), nn.Tanh()), nn.Linear(2, 2)], r"layer 0\.1 \(Tanh\)"),
+    ],
+)
+def test_what_cannot_be_mapped_is_refused_by_name(modules, message):
+    with pytest.raises(InputError, match=message):
+        convert(nn.Sequential(*modules), torch.rand(4, 2))
+
+
+def test_a_single_layer_is_a_network_of_its_own():
+    model, x = nn.Linear(3, 2).double(), inputs(0, 20, 3)
+    net = convert(model, x)
+    assert [layer.spiking for layer in net.layers] == [False]
+    same, error = agreement(net, model, x)
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+
+
+def test_a_second_rectification_changes_nothing():
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.ReLU(), nn.Linear(5, 2)).double()
+    net = convert(model, inputs(0, 20, 3))
+    assert len(net.layers) == 2
+    same, error = agreement(net, model, inputs(0, 20, 3))
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("key", ["0.weight", "2.bias"])
+def test_weights_that_are_not_finite_are_refused(make_relu, bad, key):
+    relu = make_relu((3, 4, 2))
+    relu.state_dict()[key].view(-1)[0] = bad
+    with pytest.raises(InputError, match=f"{key} holds values that are not finite"):
+        convert(relu, inputs(0, 10, 3))
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, 16.0])
+def test_inputs_outside_zero_to_one_are_refused(make_relu, bad):
+    x = inputs(0, 10, 3)
+    x[4, 1] = bad
+    with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
+        convert(make_relu((3, 4, 2)), x)
+
+
+def test_calibration_of_another_width_is_refused(make_relu):
+    with pytest.raises(InputError, match=r"layer 0 \(Linear\) takes 3 inputs and meets 5"):
+        convert(make_relu((3, 4, 2)), inputs(0, 10, 5))
+
+
+@pytest.mark.parametrize("form", ["tensor", "pair", "loader"])
+def test_calibration_takes_tensors_pairs_and_loaders(make_relu, form):
+    relu, x = make_relu((4, 5, 2)), inputs(0, 12, 4)
+    y = torch.zeros(12, dtype=torch.int64)
+    images = x.reshape(12, 2, 2)
+    data = {
+        "tensor": images,
+        "pair": (images, y),
+        "loader": DataLoader(TensorDataset(images, y), batch_size=5),
+    }[form]
+    assert convert(relu, data).windows == convert(relu, x).windows
+
+
+def test_operating_points_come_from_the_technology(make_relu):
+    net = convert(make_relu((3, 4, 2)), inputs(0, 10, 3))
+    point = Technology.load("ideal").operating_point
+    assert {p.vdd for p in net.points} == {point.vdd}
+    assert len(net.points) == len(net.layers)
+
+
+def test_agreement_sees_a_wrong_network(make_relu):
+    x = inputs(0, 200, 3)
+    same, error = agreement(convert(make_relu((3, 8, 4), seed=0), x), make_relu((3, 8, 4), seed=1), x)
+    assert same < 1
+    assert error > 0.1
+
+
+def test_one_relu_object_may_serve_many_layers():
+    torch.manual_seed(1)
+    relu = nn.ReLU()
+    model = nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 3)).double()
+    net = convert(model, inputs(1, 20, 4))
+    assert len(net.layers) == 3
+    same, error = agreement(net, model, inputs(1, 20, 4))
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+
+
+def test_a_linear_layer_that_is_used_twice_is_two_layers():
+    torch.manual_seed(1)
+    square = nn.Linear(4, 4)
+    model = nn.Sequential(square, nn.ReLU(), square, nn.ReLU(), nn.Linear(4, 3)).double()
+    assert linear_layers(model)[:2] == [square, square]
+    net = convert(model, inputs(1, 20, 4))
+    assert len(net.layers) == 3
+    same, error = agreement(net, model, inputs(1, 20, 4))
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
+    assert net.layers[0].weight is not net.layers[1].weight
+
+
+def test_repeats_inside_and_outside_a_nested_sequential_are_kept():
+    block = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    found = linear_layers(nn.Sequential(block, block, nn.Linear(4, 2)))
+    assert found[:2] == [block[0], block[0]]
+    assert len(found) == 3
+
+
+def test_a_repeated_linear_without_relu_between_is_refused():
+    square = nn.Linear(4, 4)
+    with pytest.raises(InputError, match=r"layer 0 \(Linear\) follows layer 0 \(Linear\) without"):
+        convert(nn.Sequential(square, square), torch.rand(5, 4))
+
+
+@pytest.mark.parametrize("where", [(0, 0), (9, 2), slice(None)])
+def test_calibration_data_that_are_not_numbers_are_refused(make_relu, where):
+    x = inputs(0, 10, 3)
+    x[where] = float("nan")
+    with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
+        convert(make_relu((3, 4, 2)), x)
+
+
+def test_calibration_without_inputs_is_refused(make_relu, digits):
+    empty = dataclasses.replace(digits, x_train=digits.x_train[:0], y_train=digits.y_train[:0])
+    with pytest.raises(InputError, match="the calibration data hold no inputs"):
+        convert(make_relu((64, 4, 10)), empty)

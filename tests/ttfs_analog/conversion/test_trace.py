@@ -1,0 +1,254 @@
+"""torch.fx: any way to write a chain of layers is understood; what is no chain is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from random_models import close, images, shake
+from torch import nn
+from torch.nn import functional as F
+
+from circuits.errors import InputError
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.conversion.trace import chain
+
+
+class Functional(nn.Module):
+    """The layers as functional calls and methods, one layer used twice, arguments that are not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.shared = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.hidden = nn.Linear(16, 8)
+        self.last = nn.Linear(8, 3)
+
+    def forward(self, x, mask=None, scale=1.0):
+        x = F.max_pool2d(F.relu(self.norm(self.first(x))), 2)
+        x = torch.relu(self.shared(x))
+        x = F.dropout(self.shared(x).relu(), 0.5, training=self.training)
+        x = F.avg_pool2d(x, kernel_size=2)
+        x = self.reshaped(x)
+        return self.last(F.relu(self.hidden(x), inplace=True))
+
+    def reshaped(self, x):
+        return x.view(x.size(0), -1)
+
+
+class Flattened(Functional):
+    def reshaped(self, x):
+        return torch.flatten(x, 1)
+
+
+class Method(Functional):
+    def reshaped(self, x):
+        return x.contiguous().flatten(start_dim=1)
+
+
+class Reshaped(Functional):
+    def reshaped(self, x):
+        return x.reshape(x.shape[0], 16)
+
+
+class MinusOne(Functional):
+    def reshaped(self, x):
+        return x.view(-1, 16)
+
+
+class Counted(Functional):
+    def reshaped(self, x):
+        return x.view(-1, x.shape[1] * x.shape[2] * x.shape[3])
+
+
+class Adapted(Functional):
+    def reshaped(self, x):
+        return F.adaptive_avg_pool2d(F.max_pool2d(x, 1, stride=1), (2, 2)).flatten(1)
+
+
+@pytest.mark.parametrize("kind", [Functional, Flattened, Method, Reshaped, MinusOne, Counted, Adapted])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@torch.no_grad()
+def test_functional_calls_and_methods_are_the_layers_they_stand_for(kind, mode):
+    model, x = shake(kind(), 3), images(0, 20, 1, 8, 8)
+    expected = model(x)
+    net = convert(getattr(model, mode)(), x)
+    assert close(net(x), expected, 1e-10)
+    # two convolutions, one of them twice, the average, two fully connected layers
+    assert len(net.layers) == 6
+    assert net.layers[1].weight is not net.layers[2].weight
+
+
+def test_nested_modules_keep_their_names():
+    inner = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    outer = nn.ModuleDict({"body": inner, "head": nn.Linear(3, 2)})
+    model = nn.Sequential()
+    model.add_module("body", outer["body"])
+    model.add_module("head", outer["head"])
+    names = [step.where for step in chain(model)]
+    assert names == ["layer body.0 (Linear)", "layer body.1 (ReLU)", "layer head (Linear)"]
+
+
+class Model(nn.Module):
+    """Two layers, and a forward that is no chain."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.scale = nn.Parameter(torch.ones(4))
+
+
+class Skip(Model):
+    def forward(self, x):
+        return self.b(F.relu(self.a(x))) + x
+
+
+class Concatenated(Model):
+    def forward(self, x):
+        y = self.a(x)
+        return torch.cat([F.relu(y), self.b(x)], 1)
+
+
+class TwoHeads(Model):
+    def forward(self, x):
+        y = F.relu(self.a(x))
+        return self.a(y), self.b(y)
+
+
+class Decides(Model):
+    def forward(self, x):
+        y = self.a(x)
+        return self.b(F.relu(y)) if y.sum() > 0 else y
+
+
+class Loops(Model):
+    def forward(self, x):
+        for _ in range(int(x.max())):
+            x = F.relu(self.a(x))
+        return self.b(x)
+
+
+class TwoInputs(Model):
+    def forward(self, x, y):
+        return self.b(F.relu(self.a(x))) + y
+
+
+class TwoSteps(Model):
+    def forward(self, x, y):
+        return self.b(F.relu(self.a(x) * y))
+
+
+class Scaled(Model):
+    def forward(self, x):
+        return self.b(F.relu(self.a(x) * self.scale))
+
+
+class Doubled(Model):
+    def forward(self, x):
+        return self.b(F.relu(self.a(x) * 2))
+
+
+class Soft(Model):
+    def forward(self, x):
+        return F.softmax(self.b(F.relu(self.a(x))), dim=1)
+
+
+class Transposed(Model):
+    def forward(self, x):
+        return self.b(F.relu(self.a(x).transpose(0, 1)))
+
+
+class WholeBatch(Model):
+    def forward(self, x):
+        return self.b(F.relu(self.a(x)).flatten())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Skip, r"operation add joins branches .* remove the skip connection"),
+        (Concatenated, "joins branches"),
+        (TwoHeads, "joins branches"),
+        (Decides, r"Decides cannot be traced .* decisions that depend on values"),
+        (Loops, r"Loops cannot be traced"),
+        (TwoInputs, r"takes more than one input \(y\); give it one"),
+        (TwoSteps, r"takes more than one input \(y\); give it one"),
+        (Scaled, "uses a parameter directly; put it into a Linear or Conv2d layer"),
+        (Doubled, r"operation mul \(mul\) is not supported; use Linear"),
+        (Soft, r"operation softmax \(softmax\) is not supported"),
+        (Transposed, r"operation transpose \(transpose\) is not supported"),
+        (WholeBatch, "start_dim=1"),
+    ],
+)
+def test_what_is_no_chain_is_refused_by_name(kind, message):
+    with pytest.raises(InputError, match=message):
+        convert(kind(), torch.rand(5, 4))
+
+
+def conv(*layers, **options):
+    return [nn.Conv2d(1, 2, 3, **options), nn.ReLU(), *layers]
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            [*conv(), nn.Flatten(), nn.Linear(72, 2), nn.Softmax(1)],
+            r"layer 4 \(Softmax\) .* remove it: the read",
+        ),
+        ([*conv(), nn.Flatten(), nn.Linear(72, 2), nn.LogSoftmax(1)], r"layer 4 \(LogSoftmax\) .* remove it"),
+        (
+            [nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(72, 2)],
+            r"layer 1 \(Sigmoid\) .* with ReLU",
+        ),
+        ([nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(72, 2)], r"layer 1 \(GELU\) .* with ReLU"),
+        ([nn.Conv2d(1, 2, 3), nn.LeakyReLU(), nn.Flatten()], r"layer 1 \(LeakyReLU\) .* with ReLU"),
+        ([nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2), nn.ReLU()], r"layer 1 \(GroupNorm\) .* use BatchNorm"),
+        (
+            [*conv(padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(128, 2)],
+            r"layer 0 \(Conv2d\) pads with 'reflect'; only zeros",
+        ),
+        ([nn.Conv2d(1, 2, 2, padding="same"), nn.Flatten()], "pads unevenly"),
+        (
+            [*conv(), nn.Linear(6, 2)],
+            r"layer 2 \(Linear\) meets images of shape \(2, 6, 6\); put Flatten before",
+        ),
+        ([*conv(), nn.Flatten(), nn.Linear(71, 2)], r"layer 3 \(Linear\) takes 71 inputs and meets 72"),
+        ([*conv(), nn.Conv2d(3, 2, 3)], r"layer 2 \(Conv2d\) takes 3 channels and meets 2"),
+        ([*conv(), nn.Conv2d(2, 2, 7)], r"layer 2 \(Conv2d\) does not fit images of shape \(2, 6, 6\)"),
+        (
+            [*conv(), nn.Flatten(), nn.Conv2d(2, 2, 1)],
+            r"layer 3 \(Conv2d\) needs images .* it meets shape \(72,\)",
+        ),
+        ([*conv(), nn.Flatten(), nn.MaxPool2d(2)], r"layer 3 \(MaxPool2d\) needs images"),
+        ([nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)], "must end with a Linear or Conv2d layer without ReLU"),
+        ([*conv(), nn.Flatten(2)], r"layer 2 \(Flatten\) must keep the batch"),
+        (
+            [nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.Unflatten(1, (1, 3, 3)), nn.Conv2d(1, 1, 3)],
+            "needs images",
+        ),
+        (
+            [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)],
+            r"layer 1 .* without running stat",
+        ),
+        ([nn.ReLU(), nn.Conv2d(1, 2, 3)], r"layer 0 \(ReLU\) does not follow"),
+    ],
+)
+def test_layers_without_an_exact_map_are_refused_by_name(layers, message):
+    with pytest.raises(InputError, match=message):
+        convert(nn.Sequential(*layers).eval(), torch.rand(3, 1, 8, 8))
+
+
+def test_flat_calibration_data_of_a_convolution_say_what_is_missing():
+    model = nn.Sequential(*conv(), nn.Flatten(), nn.Linear(72, 2))
+    with pytest.raises(
+        InputError, match=r"layer 0 \(Conv2d\) needs images; give calibration data \(image, ch"
+    ):
+        convert(model, torch.rand(3, 64))
+
+
+@torch.no_grad()
+def test_an_unflatten_at_the_front_gives_the_images_their_shape():
+    model = shake(nn.Sequential(nn.Unflatten(1, (1, 8, 8)), *conv(), nn.Flatten(), nn.Linear(72, 2)), 0)
+    x = images(1, 10, 64)
+    assert close(convert(model, x)(x), model(x), 1e-10)

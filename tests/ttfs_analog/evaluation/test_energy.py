@@ -1,0 +1,143 @@
+"""The energy account: it closes, and it is the circuit's."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from comparing_chips import identity
+
+from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import feed_forward
+from montecarlo.mismatch.law import MismatchLaw
+from ttfs_analog.evaluation.energy import energy, layer_energies, summarize
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.neuron.layers import TTFSLinear
+from ttfs_analog.noise.chips import Chips
+
+
+@pytest.fixture(scope="module")
+def images(digits):
+    return digits.x_test[:30], digits.y_test[:30]
+
+
+@pytest.fixture(scope="module")
+def result(net, images, noise):
+    return energy(net, images, noise, chips=6, seed=2)
+
+
+def test_the_ledger_adds_up(result):
+    figures = summarize(result)
+    # sums of float64 in another order
+    mean = figures["energy_per_inference_j"]["mean"]
+    assert sum(figures["ledger"].values()) == pytest.approx(mean, rel=1e-12)
+    assert float(result["per_image"].mean()) == pytest.approx(mean, rel=1e-12)
+    low, high = figures["energy_per_inference_j"]["ci95"]
+    assert low < mean < high
+
+
+def test_every_part_of_every_layer_is_listed(result, net):
+    names = {f"layer{n}.{part}" for n in range(len(net.layers)) for part in ("synapse", "slope")}
+    ledger = summarize(result)["ledger"]
+    assert set(ledger) == names
+    assert ledger["layer1.slope"] == 0.0  # read-out neurons do not ramp
+    assert all(v > 0 for k, v in ledger.items() if k != "layer1.slope")
+
+
+def test_without_a_noise_model_it_is_the_circuits_closed_form(net, images):
+    x, _ = images
+    chips = Chips.draw(MismatchLaw(0.1, 0.1, 0.1, 0.1, 0.1), net, range(3), 1)
+    found = layer_energies(net, x, None, chips.deviations(x)).numpy()
+    run = feed_forward(net.to_circuit(), net.points, x.numpy(), list(chips.layers), level="closed-form")
+    for image, responses in run:
+        for n, r in enumerate(responses):
+            # the same sums in another order
+            np.testing.assert_allclose(found[:, image, n, 0], r.energy_synapse.sum(1), rtol=1e-11)
+            np.testing.assert_allclose(found[:, image, n, 1], r.energy_slope.sum(1), rtol=1e-11)
+
+
+def test_measured_coefficients_multiply_their_own_part(net, images, noise):
+    x, _ = images
+    deviations = identity(net).deviations(x)
+    twice = {"synapse": {"value": 2.0}, "slope": {"value": 3.0}}
+    found = layer_energies(net, x, dataclasses.replace(noise, energy=twice), deviations)
+    ideal = layer_energies(net, x, None, deviations)
+    # one multiplication
+    torch.testing.assert_close(found, ideal * torch.tensor([2.0, 3.0]).double(), rtol=1e-14, atol=0)
+
+
+def neuron(weight, bias, window=2.0):
+    """One hidden neuron and one read-out neuron without any current."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    hidden = TTFSLinear(weight * one, bias * one[0], input_window=1.0, window=window)
+    out = TTFSLinear(0 * one, 0 * one[0], input_window=window, spiking=False)
+    net = TTFSNetwork([hidden, out])
+    net.points = [OperatingPoint(), OperatingPoint()]
+    return net
+
+
+def energies(net, x):
+    x = torch.full((1, 1), x, dtype=torch.float64)
+    return layer_energies(net, x, None, identity(net).deviations(x))[0, 0, 0].tolist()
+
+
+def test_one_neuron_by_hand():
+    unit = OperatingPoint().unit_energy
+    # charge 0.5 x 0.8 = 0.4; x = 0.4 + 0.1 = 0.5, so the ramp is on for 1.5 of 2; rounding only
+    assert energies(neuron(0.5, 0.1), 0.8) == pytest.approx([0.4 * unit, 1.5 * unit], rel=1e-12)
+
+
+def test_sinks_take_nothing_and_a_silent_neuron_ramps_to_the_end():
+    unit = OperatingPoint().unit_energy
+    # rounding only
+    assert energies(neuron(-0.5, 0.1), 0.8) == pytest.approx([0.0, 2.0 * unit], rel=1e-12)
+
+
+def test_a_neuron_that_fires_at_t_min_does_not_ramp():
+    assert energies(neuron(10.0, 0.0), 0.8)[1] == 0.0
+
+
+def test_the_capacitor_estimate_by_hand(noise):
+    point = OperatingPoint()
+    net = neuron(0.5, 0.1)
+    data = (torch.tensor([[0.8], [0.0]], dtype=torch.float64), torch.zeros(2, dtype=torch.int64))
+    found = energy(net, data, noise, chips=2)["capacitor_estimate"].values
+    theta = 2.0 - 0.1
+    # both fire: the bias alone is positive; rounding only
+    assert found == pytest.approx([0.5 * point.c_mem * (theta * point.v_unit) ** 2] * 2, rel=1e-12)
+    silent = energy(neuron(-0.5, 0.1), data, noise, chips=2)["capacitor_estimate"].values[0]
+    # V at t_max = -0.4 + 2
+    assert silent == pytest.approx(0.5 * point.c_mem * (1.6 * point.v_unit) ** 2, rel=1e-12)
+
+
+def test_spikes_per_neuron_are_those_of_the_network(result, net, images):
+    # a ratio of whole numbers
+    assert summarize(result)["spikes_per_neuron"] == pytest.approx(
+        net.spikes_per_neuron(images[0]), rel=1e-12
+    )
+
+
+def test_the_seed_decides_the_chips(net, images, noise, result):
+    again = energy(net, images, noise, chips=6, seed=2)
+    assert np.array_equal(again["energy"].values, result["energy"].values)
+    assert not np.array_equal(energy(net, images, noise, chips=6)["energy"].values, result["energy"].values)
+
+
+def test_progress_counts_chips(net, images, noise):
+    seen = []
+    energy(net, images, noise, chips=2, progress=lambda *a: seen.append(a))
+    assert seen == [(1, 2), (2, 2)]
+
+
+def test_a_network_without_operating_points_is_refused(net, images, noise):
+    bare = net.clone()
+    bare.points = []
+    with pytest.raises(InputError, match="no operating points"):
+        energy(bare, images, noise, chips=2)
+
+
+def test_what_is_not_in_the_account_is_said(result):
+    assert "comparator" in summarize(result)["not_included"]

@@ -1,0 +1,300 @@
+"""The network: layers against the circuit, operating points, checkpoint."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from comparing_chips import identity
+
+from circuits.errors import InputError
+from circuits.model.closed_form import respond, trajectory_range
+from circuits.model.operating_point import OperatingPoint
+from circuits.simulation import feed_forward
+from montecarlo.mismatch.law import MismatchLaw
+from ttfs_analog.conversion.mapping import convert, to_relu
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.neuron.layers import TTFSLinear
+from ttfs_analog.noise.chips import Chips
+
+LAW = MismatchLaw(0.1, 0.1, 0.1, 0.1, 0.1)
+
+
+@pytest.fixture
+def x():
+    x = torch.rand(12, 6, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    x[x < 0.2] = 0.0  # silent inputs too
+    return x
+
+
+@pytest.fixture
+def deep(make_relu, x):
+    return convert(make_relu((6, 10, 8, 7, 4), seed=2), x, metadata={"note": "deep"})
+
+
+def test_layer_by_layer_with_deviations_the_network_is_the_circuit(deep, x):
+    deep.set_windows([0.6 * window for window in deep.windows])  # so that some neurons fire at t_min
+    chips = Chips.draw(LAW, deep, range(3), entropy=9)
+    trace = deep.trace(x, chips.deviations(x))
+    silent = early = 0
+    for n, layer in enumerate(deep.to_circuit()):
+        for chip in range(3):
+            for image in range(len(x)):
+                # the layer is given what the network gave it: errors do not add up
+                arriving = (x[image] if n == 0 else trace[n - 1][chip, image]).detach().numpy()
+                times = np.where(arriving > 0, layer.t_min - arriving, np.inf)
+                found = respond(layer, times, OperatingPoint(), chips.layers[n][chip])
+                ours = trace[n][chip, image].detach().numpy()
+                theirs = found.activation(layer.window) if layer.spiking else found.v_t_min
+                # float64 rounding of numbers up to a window: 1e-12 of it
+                np.testing.assert_allclose(ours, theirs[0], rtol=1e-12, atol=1e-12 * (1 + layer.window))
+                silent += int((ours == 0).sum())
+                early += int((ours == layer.window).sum())
+    assert silent > 0  # both kinds of clipping were met
+    assert early > 0
+
+
+def test_whole_chips_are_whole_circuits(deep, x):
+    chips = Chips.draw(LAW, deep, range(2), entropy=4)
+    logits = deep(x, chips.deviations(x)).detach().numpy()
+    run = feed_forward(deep.to_circuit(), deep.points, x.numpy(), list(chips.layers), level="closed-form")
+    for image, responses in run:
+        # four layers of float64 rounding
+        np.testing.assert_allclose(logits[:, image], responses[-1].v_t_min, rtol=1e-11, atol=1e-11)
+
+
+def test_zero_deviations_are_the_ideal_network(deep, x):
+    none = deep.trace(x, identity(deep).deviations(x))
+    for with_none, ideal in zip(none, deep.trace(x), strict=True):
+        # bit for bit up to the order in which a matrix product adds
+        torch.testing.assert_close(with_none[0], ideal, rtol=1e-14, atol=1e-14)
+
+
+def test_chips_add_the_leading_dimension(deep, x):
+    assert deep(x).shape == (12, 4)
+    assert deep(x, Chips.draw(LAW, deep, range(5), 0).deviations(x)).shape == (5, 12, 4)
+
+
+@pytest.mark.parametrize("kinds", [[], [True], [False, False], [True, False, True]])
+def test_only_spiking_layers_and_then_one_readout_make_a_network(kinds):
+    layers = [
+        TTFSLinear(torch.ones(2, 2), torch.zeros(2), input_window=1.0, window=1.0, spiking=k) for k in kinds
+    ]
+    with pytest.raises(InputError, match="read-out"):
+        TTFSNetwork(layers)
+
+
+def test_each_layers_window_is_the_next_layers_input_window(deep):
+    deep = deep.clone()
+    deep.set_windows([2.0, 3.0, 4.0])
+    assert deep.windows == [2.0, 3.0, 4.0]
+    assert [float(layer.input_window) for layer in deep.layers] == [1.0, 2.0, 3.0, 4.0]
+    assert [c.t_min for c in deep.to_circuit()] == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("window", [0.0, -1.0, float("nan")])
+def test_a_window_that_is_not_positive_is_refused(deep, window):
+    with pytest.raises(InputError, match=r"3 windows > 0 are needed, got \[1\.0, "):
+        deep.clone().set_windows([1.0, window, 1.0])
+
+
+@pytest.mark.parametrize(
+    "windows", [[], [2.0, 3.0], [2.0, 3.0, 4.0, 5.0], [2.0, 3.0, 0.0], [2.0, 3.0, float("inf")]]
+)
+def test_windows_that_are_refused_change_nothing(deep, windows):
+    before = {k: v.clone() for k, v in deep.state_dict().items()}
+    with pytest.raises(InputError, match="3 windows > 0 are needed"):
+        deep.set_windows(windows)
+    assert all(torch.equal(deep.state_dict()[k], v) for k, v in before.items())
+
+
+def test_longer_windows_do_not_change_the_ideal_function(deep, x):
+    longer = deep.clone()
+    longer.set_windows([10 * w for w in deep.windows])
+    assert torch.equal(longer(x), deep(x))
+
+
+def test_spikes_per_neuron_counts_active_neurons(deep, x):
+    hidden = torch.cat([h > 0 for h in deep.trace(x)[:-1]], dim=1)
+    # a ratio of whole numbers
+    assert deep.spikes_per_neuron(x) == pytest.approx(float(hidden.double().mean()), rel=1e-15)
+
+
+def test_a_network_without_hidden_layers_has_no_spikes(make_relu, x):
+    assert convert(make_relu((6, 3)), x).spikes_per_neuron(x) == 0.0
+
+
+def test_operating_points_keep_every_calibration_trajectory_in_the_swing(deep, x):
+    inputs = x
+    for module, layer, point in zip(deep.layers, deep.to_circuit(), deep.points, strict=True):
+        low, high = trajectory_range(layer, inputs.detach().numpy())
+        point.check_swing(float(low.min()), float(high.max()), "layer")
+        # a quarter is kept free, and no more: the scale is not wasted
+        used = point.v_unit * (max(high.max(), 0) - min(low.min(), 0))
+        assert used == pytest.approx((point.v_high - point.v_low) / 1.25, rel=1e-9)
+        inputs = module(inputs)
+
+
+def test_rescale_follows_the_windows(deep, x):
+    wide = deep.clone()
+    wide.set_windows([100.0 * w for w in deep.windows])
+    wide.rescale(x)
+    assert wide.points[0].v_unit < deep.points[0].v_unit
+    bare = TTFSNetwork(list(deep.clone().layers))
+    bare.rescale(x)
+    assert bare.points == []
+
+
+def test_a_clone_is_independent(deep, x):
+    before = deep(x).detach()
+    copy = deep.clone()
+    with torch.no_grad():
+        copy.layers[0].weight.zero_()
+    copy.metadata["note"] = "changed"
+    assert torch.equal(deep(x).detach(), before)
+    assert deep.metadata == {"note": "deep", "mapping": "b1", "input_range": [0.0, 1.0]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_checkpoint_comes_back_bit_for_bit(make_relu, x, tmp_path, dtype):
+    net = convert(make_relu((6, 5, 3), dtype=dtype), x, metadata={"data": "toy", "accuracy": 0.5})
+    path = net.save(tmp_path / "folder" / "net.pt")
+    back = TTFSNetwork.load(path)
+    assert back.layers[0].weight.dtype == dtype
+    assert torch.equal(back(x.to(dtype)), net(x.to(dtype)))
+    assert all(torch.equal(back.state_dict()[k], v) for k, v in net.state_dict().items())
+    assert back.points == net.points
+    assert back.metadata == net.metadata
+    assert back.windows == net.windows
+
+
+def test_a_checkpoint_holds_no_code(deep, tmp_path):
+    content = torch.load(deep.save(tmp_path / "net.pt"), weights_only=True)
+    assert set(content) == {"state_dict", "metadata"}
+    assert json.loads(content["metadata"])["schema"] == "ttfs-analog/network/2"
+
+
+def test_a_missing_checkpoint_says_how_to_make_one(tmp_path):
+    with pytest.raises(InputError, match="does not exist; 'train' or 'convert'"):
+        TTFSNetwork.load(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_checkpoint_is_refused(deep, tmp_path, share):
+    path = deep.save(tmp_path / "net.pt")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"net\.pt"):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    "content", [{"a": 1}, {"metadata": "not json", "state_dict": {}}, torch.zeros(3), [1, 2]]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_another_torch_file_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "net.pt")
+    with pytest.raises(InputError, match=r"net\.pt"):
+        TTFSNetwork.load(tmp_path / "net.pt")
+
+
+def test_a_text_file_is_refused(tmp_path):
+    (tmp_path / "net.pt").write_text("weights: none")
+    with pytest.raises(InputError, match=r"net\.pt"):
+        TTFSNetwork.load(tmp_path / "net.pt")
+
+
+def change(path, key=None, value=None, **metadata):
+    content = torch.load(path, weights_only=True)
+    if key:
+        content["state_dict"][key] = value
+    content["metadata"] = json.dumps({**json.loads(content["metadata"]), **metadata})
+    torch.save(content, path)
+    return path
+
+
+def test_a_checkpoint_of_another_schema_is_refused(deep, tmp_path):
+    path = change(deep.save(tmp_path / "net.pt"), schema="ttfs-analog/network/99")
+    with pytest.raises(InputError, match=r"net\.pt does not have schema 'ttfs-analog/network/2'"):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_checkpoint_with_values_that_are_not_finite_is_refused(deep, tmp_path, bad):
+    weight = deep.layers[1].weight.detach().clone()
+    weight[2, 3] = bad
+    key = next(k for k, v in deep.state_dict().items() if v.shape == weight.shape)
+    path = change(deep.save(tmp_path / "net.pt"), key, weight)
+    with pytest.raises(InputError, match=rf"{re.escape(key)} holds values that are not finite"):
+        TTFSNetwork.load(path)
+
+
+def test_a_checkpoint_whose_shapes_do_not_fit_is_refused(deep, tmp_path):
+    key = next(k for k in deep.state_dict() if k.endswith("1.weight"))
+    path = change(deep.save(tmp_path / "net.pt"), key, torch.zeros(2, 2))
+    with pytest.raises(InputError, match=r"net\.pt"):
+        TTFSNetwork.load(path)
+
+
+def test_the_circuit_has_the_same_numbers(deep):
+    for module, layer in zip(deep.layers, deep.to_circuit(), strict=True):
+        assert np.array_equal(layer.weights, module.weight.detach().numpy())
+        assert layer.spiking == module.spiking
+        # t_max - t_min loses at most an ulp of t_max
+        assert layer.window == pytest.approx(float(module.window), abs=1e-14)
+    assert np.array_equal(to_relu(deep)[0].bias.detach().numpy(), deep.to_circuit()[0].bias)
+
+
+@pytest.mark.parametrize("name", ["slope", "window"])
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_checkpoint_whose_slope_or_window_is_not_positive_is_refused(deep, tmp_path, name, value):
+    key = f"blocks.1.{name}"
+    path = change(deep.save(tmp_path / "net.pt"), key, torch.full_like(deep.state_dict()[key], value))
+    said = {
+        "slope": r"layer 1, neuron 0: slope B = .* must be > 0",
+        "window": "layer 1: windows must be > 0",
+    }[name]
+    with pytest.raises(InputError, match=rf"net\.pt: {said}"):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize("key", ["dtype", "blocks", "input_shape", "constraints", "operating_points"])
+def test_a_checkpoint_that_lacks_a_key_is_refused(deep, tmp_path, key):
+    path = deep.save(tmp_path / "net.pt")
+    content = torch.load(path, weights_only=True)
+    metadata = json.loads(content["metadata"])
+    del metadata[key]
+    torch.save({**content, "metadata": json.dumps(metadata)}, path)
+    with pytest.raises(InputError, match=rf"net\.pt is not complete: '{key}'"):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtype": "float99"},
+        {"dtype": "nn"},
+        {"dtype": 64},
+        {"blocks": 3},
+        {"blocks": [{}]},
+        {"blocks": []},
+        {"operating_points": [{}]},
+        {"operating_points": [{"voltage": 1}]},
+        {"operating_points": 3},
+        {"input_shape": 3},
+        {"constraints": 3},
+        {"blocks": [{"kind": "linear"}]},
+    ],
+)
+def test_a_checkpoint_whose_description_is_nonsense_is_refused(deep, tmp_path, changes):
+    path = change(deep.save(tmp_path / "net.pt"), **changes)
+    with pytest.raises(InputError, match=r"net\.pt"):
+        TTFSNetwork.load(path)
+
+
+def test_saving_where_nothing_can_be_written_is_a_plain_error(deep):
+    with pytest.raises(OSError, match="/proc/x"):
+        deep.save("/proc/x")

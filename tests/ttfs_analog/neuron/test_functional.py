@@ -1,0 +1,257 @@
+"""The pure functions: values, gradients and what deviations do to them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuits.model.closed_form import respond
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.operating_point import OperatingPoint
+from ttfs_analog.neuron.functional import (
+    Deviations,
+    charge,
+    combine,
+    fire,
+    fold,
+    fold_readout,
+    gradients,
+    jacobian,
+    spike,
+)
+
+T = 2.5
+
+
+def deviations(rng, chips, n_out, n_in, sigma=0.1):
+    normal = rng.normal
+    return Deviations(
+        torch.tensor(np.expm1(sigma * normal(size=(chips, n_out, n_in)))),
+        torch.tensor(np.expm1(sigma * normal(size=(chips, n_out)))),
+        torch.tensor(sigma * normal(size=(chips, n_out))),
+        torch.tensor(np.expm1(sigma * normal(size=(chips, n_out)))),
+    )
+
+
+def readout(q, shift, d):
+    """Logits of neurons that deviate."""
+    return combine(q, shift, fold_readout(d))
+
+
+def problem(rng, batch=4, n_out=5, n_in=3):
+    """x, weight, shift D, slope in float64."""
+    x = torch.tensor(rng.uniform(0.1, 1.0, (batch, n_in)))
+    weight = torch.tensor(rng.normal(size=(n_out, n_in)) * 2)
+    bias = torch.tensor(rng.normal(size=n_out))
+    slope = torch.tensor(rng.uniform(0.5, 2.0, n_out))
+    return x, weight, bias, slope
+
+
+def test_charge_is_a_matrix_product(rng):
+    x, weight, _, _ = problem(rng)
+    assert torch.equal(charge(x, weight), x @ weight.T)
+
+
+def test_charge_of_each_chip_uses_its_own_synapses(rng):
+    x, weight, _, _ = problem(rng)
+    e = deviations(rng, 3, 5, 3).synapse
+    found = charge(x, weight, e)
+    assert found.shape == (3, 4, 5)
+    for k in range(3):
+        # the same sum of three products in another order: a few ulp
+        torch.testing.assert_close(found[k], x @ (weight * (1 + e[k])).T, rtol=1e-14, atol=1e-14)
+
+
+def test_spike_without_deviations_is_a_clipped_relu(rng):
+    x, weight, bias, slope = problem(rng)
+    q = charge(x, weight)
+    expected = torch.relu((q + bias) / slope).clamp(max=T)
+    assert torch.equal(fire(q + bias, T, slope), expected)
+    assert (expected == 0).any()
+    assert (expected == T).any()
+
+
+def test_zero_deviations_are_the_ideal_neuron_bit_for_bit(rng):
+    x, weight, bias, _ = problem(rng)
+    q = charge(x, weight)
+    none = Deviations(*(torch.zeros(s, dtype=q.dtype) for s in ((1, 5, 3), (1, 5), (1, 5), (1, 5))))
+    one = torch.ones(5, dtype=q.dtype)
+    # a library may take the sums of three in another order for many chips: two roundings of numbers up to 8
+    torch.testing.assert_close(charge(x, weight, none.synapse)[0], q, rtol=0, atol=2**-50)
+    assert torch.equal(spike(q, bias, T, one, none)[0], fire(q + bias, T))
+    assert torch.equal(readout(q, bias, none)[0], q + bias)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.1, 20.0))
+def test_activations_never_leave_the_window(seed, window):
+    rng = np.random.default_rng(seed)
+    x, weight, bias, slope = problem(rng)
+    d = deviations(rng, 2, 5, 3, sigma=0.3)
+    found = spike(charge(x, 10 * weight, d.synapse), bias, window, slope, d)
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= window
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_spike_with_deviations_is_the_closed_form_of_the_circuit(seed):
+    rng = np.random.default_rng(seed)
+    x, weight, bias, slope = problem(rng, batch=1)
+    d = deviations(rng, 2, 5, 3)
+    relu_bias = (bias / slope).numpy()
+    layer = Layer(weight.numpy(), relu_bias, t_min=1.0, t_max=1.0 + T, slope=slope.numpy())
+    mismatch = LayerMismatch(*(v.numpy() for v in d))
+    circuit = respond(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).activation(layer.window)
+    found = spike(charge(x, weight, d.synapse), bias, T, slope, d)[:, 0].numpy()
+    # two float64 formulas for one number of size T: rounding only
+    np.testing.assert_allclose(found, circuit, rtol=0, atol=1e-12 * T)
+
+
+def test_readout_with_deviations_is_the_closed_form_of_the_circuit(rng):
+    x, weight, bias, _ = problem(rng, batch=1)
+    d = deviations(rng, 2, 5, 3)
+    layer = Layer(weight.numpy(), bias.numpy(), t_min=1.0, t_max=1.0, spiking=False)
+    mismatch = LayerMismatch(*(v.numpy() for v in d))
+    circuit = respond(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).v_t_min
+    found = readout(charge(x, weight, d.synapse), bias, d)[:, 0].numpy()
+    np.testing.assert_allclose(found, circuit, rtol=1e-12, atol=1e-12)  # rounding of float64
+
+
+def test_a_slope_error_acts_as_an_offset_of_window_times_error():
+    q, bias, one = torch.zeros(1, 1).double(), torch.tensor([1.0]).double(), torch.ones(1).double()
+    beta = 1e-6
+    d = Deviations(
+        *(
+            torch.full(s, v).double()
+            for s, v in (((1, 1, 1), 0.0), ((1, 1), beta), ((1, 1), 0.0), ((1, 1), 0.0))
+        )
+    )
+    for window in (2.0, 4.0):
+        shift = float(spike(q, bias, window, one, d)) - 1.0
+        # first order in beta: the rest is beta**2 * window = 4e-12
+        assert shift == pytest.approx((window - 1.0) * beta, abs=1e-11)
+
+
+def test_gradcheck_away_from_ties(rng):
+    x, weight, bias, slope = problem(rng)
+    d = deviations(rng, 2, 5, 3)
+    with torch.no_grad():
+        found = spike(charge(x, weight, d.synapse), bias, T, slope, d)
+        inside = (found > 0) & (found < T)
+        assert inside.any()
+        assert (found == 0).any()
+        assert (found == T).any()
+        # gradcheck moves every input by 1e-6; no neuron may be closer than that to a corner
+        assert float(torch.minimum(found, T - found)[inside].min()) > 1e-3
+
+    def whole(x, weight, bias, slope, *parts):
+        dev = Deviations(*parts)
+        return spike(charge(x, weight, dev.synapse), bias, T, slope, dev)
+
+    inputs = [v.clone().requires_grad_() for v in (x, weight, bias, slope, *d)]
+    # central differences in float64: eps 1e-6 gives about 1e-9 relative; 1e-6 is a safe bound
+    assert torch.autograd.gradcheck(whole, inputs, eps=1e-6, atol=1e-6, rtol=1e-6)
+
+
+def test_gradcheck_of_ideal_spike_and_readout(rng):
+    x, weight, bias, slope = problem(rng)
+    d = deviations(rng, 2, 5, 3)
+    leaf = [v.clone().requires_grad_() for v in (x, weight, bias, slope)]
+    # tolerances as in the test above
+    assert torch.autograd.gradcheck(
+        lambda x, w, b, s: fire(charge(x, w) + b, T, s), leaf, eps=1e-6, atol=1e-6, rtol=1e-6
+    )
+    more = [*leaf[:3], d.synapse.clone().requires_grad_(), d.capacitance.clone().requires_grad_()]
+    assert torch.autograd.gradcheck(
+        lambda x, w, b, e, c: readout(charge(x, w, e), b, Deviations(e, c, c, c)),
+        more,
+        eps=1e-6,
+        atol=1e-6,
+        rtol=1e-6,
+    )
+
+
+def slope_at(z):
+    """d spike / d q of one neuron with bias 0 and slope 2, where q / 2 = z."""
+    q = torch.tensor([[2.0 * z]], dtype=torch.float64, requires_grad=True)
+    fire(q, T, torch.full((1,), 2.0, dtype=torch.float64)).sum().backward()
+    return float(q.grad)
+
+
+def test_gradient_inside_the_window_is_one_over_the_slope():
+    assert slope_at(1.0) == 0.5
+
+
+def test_gradient_of_a_silent_neuron_and_at_the_tie_is_zero():
+    assert slope_at(-1.0) == 0.0
+    assert slope_at(0.0) == 0.0  # the same choice as relu at 0
+
+
+def test_gradient_of_a_neuron_clipped_at_t_min_is_zero():
+    assert slope_at(T + 0.1) == 0.0
+
+
+def test_gradient_exactly_at_the_window_is_that_of_a_clipped_neuron():
+    assert slope_at(T) == 0.0
+
+
+def test_the_tie_of_a_dead_neuron_stays_without_gradient_when_deviations_are_zero():
+    q = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
+    zero = torch.zeros(1, dtype=torch.float64)
+    d = Deviations(*(torch.zeros(s, dtype=torch.float64) for s in ((1, 1, 1), (1, 1), (1, 1), (1, 1))))
+    spike(q, zero, T, zero + 1, d).sum().backward()
+    assert float(q.grad) == 0.0
+
+
+def clear_of_corners(rng):
+    """A problem whose drives stay away from both ends of the window, some of them outside of it."""
+    x, weight, shift, slope = problem(rng, batch=6)
+    z = (x @ weight.T + shift) / slope
+    assert float(torch.minimum(z.abs(), (z - T).abs()).min()) > 1e-3
+    assert (z < 0).any()
+    assert (z > T).any()
+    return x, weight, shift, slope
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_gradients_in_closed_form_are_autograds(rng, tracked):
+    x, weight, shift, slope = clear_of_corners(rng)
+    grad = torch.tensor(rng.normal(size=(6, 5)))
+    leaf = [v.clone().requires_grad_() for v in (x, weight, shift)]
+    # tracked: B = alpha + sum W with the alpha that gives the same slopes
+    b = slope - weight.sum(1) + leaf[1].sum(1) if tracked else slope
+    fire(leaf[0] @ leaf[1].T + leaf[2], T, b).backward(grad)
+    found = gradients(grad, x, weight, shift, slope, T, tracked)
+    for ours, theirs in zip(found, leaf, strict=True):
+        # sums of a few products in another order
+        torch.testing.assert_close(ours, theirs.grad, rtol=1e-12, atol=1e-13)
+
+
+def test_the_jacobian_in_closed_form_is_autograds(rng):
+    x, weight, shift, slope = problem(rng)
+
+    def layer(v):
+        return fire(weight @ v + shift, 100.0, slope)
+
+    for row in x:
+        after = layer(row)
+        assert (after == 0).any()
+        expected = torch.autograd.functional.jacobian(layer, row)
+        torch.testing.assert_close(jacobian(after, weight, slope), expected, rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("lead", [0.0, 1.5])
+def test_folded_deviations_are_the_formula_of_the_module(rng, lead):
+    """The equation at the head of `ttfs_analog.neuron.functional`, written out."""
+    x, weight, shift, slope = problem(rng)
+    d, alpha = deviations(rng, 2, 5, 3), torch.tensor(rng.uniform(0.5, 1.0, 5))
+    q = charge(x, weight, d.synapse)
+    beta, o, c = (v[:, None] for v in d[1:])
+    expected = q + (shift - o) * (1 + c) + slope * T * (beta - c) + lead * (slope * beta - alpha * c)
+    found = combine(q, shift, fold(T, slope, d, alpha, lead))
+    # products in another order
+    torch.testing.assert_close(found, expected / (slope * (1 + beta)), rtol=1e-12, atol=1e-13)

@@ -1,0 +1,93 @@
+"""Fine-tuning: a new network that serves chips it never met."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from circuits.errors import InputError
+from ttfs_analog.conversion.mapping import agreement, convert, to_relu
+from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.training.finetuning import finetune, tighten
+
+
+@pytest.fixture(scope="module")
+def loud(make_noise):
+    return make_noise(0.12)
+
+
+@pytest.fixture(scope="module")
+def tuned(net, digits, loud):
+    return finetune(net, digits, loud, epochs=5, percentile=None)
+
+
+@torch.no_grad()
+def test_tighten_keeps_the_weights_and_shortens_the_windows(net, digits):
+    tight = tighten(net, digits.x_train, 95.0)
+    assert torch.equal(tight.layers[0].weight, net.layers[0].weight)
+    assert tight.windows[0] < net.windows[0]
+    hidden = torch.relu(to_relu(net)[0](digits.x_train))
+    clipped = float((hidden[hidden > 0] > tight.windows[0]).double().mean())
+    assert clipped == pytest.approx(0.05, abs=1e-3)  # a quantile of some ten thousand values
+    assert tight.points[0].v_unit > net.points[0].v_unit  # less swing: more volts a unit
+    assert agreement(net, to_relu(net), digits.x_test)[0] == 1.0  # the old one is as it was
+
+
+def test_fine_tuning_raises_the_accuracy_of_chips_it_never_met(net, tuned, digits, loud):
+    before, after = (
+        evaluate(n, digits, loud.sample(n, 40, seed=77))["accuracy"].values for n in (net, tuned)
+    )
+    # 40 chips each; the gain must exceed four standard errors of the difference
+    error = (before.var(ddof=1) / 40 + after.var(ddof=1) / 40) ** 0.5
+    assert after.mean() - before.mean() > 4 * error
+
+
+def test_the_old_network_is_untouched(net, trained, digits, tuned):
+    assert agreement(net, trained[0], digits.x_test)[1] <= 1e-12  # still the theorem
+    assert not torch.equal(tuned.layers[0].weight, net.layers[0].weight)
+
+
+def test_without_a_percentile_windows_stay(net, tuned):
+    assert tuned.windows == net.windows
+
+
+def test_the_seed_decides_the_result(net, digits, loud):
+    small = (digits.x_train[:128], digits.y_train[:128])
+    a, b, c = (finetune(net, small, loud, epochs=1, seed=s).layers[0].weight for s in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_operating_points_follow_the_tuned_weights(net, tuned):
+    assert len(tuned.points) == len(net.points)
+    assert tuned.points != net.points
+
+
+def test_an_unknown_mode_is_refused(net, digits, loud):
+    with pytest.raises(InputError, match="unknown mode 'magic'; available: agnostic"):
+        finetune(net, digits, loud, "magic")
+
+
+def test_no_chips_a_batch_is_refused(net, digits, loud):
+    with pytest.raises(InputError, match="chips_per_batch must be >= 1"):
+        finetune(net, digits, loud, chips_per_batch=0)
+
+
+def test_a_network_outside_the_models_range_is_refused(net, digits, loud):
+    narrow = dataclasses.replace(loud, validity={"weight": {"max": 1e-3}, "window": {"max": None}})
+    with pytest.raises(InputError, match="layer 0: weight"):
+        finetune(net, digits, narrow, epochs=1)
+
+
+@pytest.mark.parametrize("percentile", [None, 99.0])
+def test_a_network_in_single_precision_takes_data_in_double(make_relu, digits, loud, percentile):
+    net = convert(make_relu((64, 8, 10), dtype=torch.float32), digits.x_train.float())
+    small = (digits.x_train[:128], digits.y_train[:128])
+    assert small[0].dtype == torch.float64
+    tuned = finetune(net, small, loud, epochs=1, percentile=percentile)
+    assert all(layer.weight.dtype == torch.float32 for layer in tuned.layers)
+    tight = tighten(net, digits.x_train, 95.0)
+    assert tight.like.dtype == torch.float32
+    assert tight.windows[0] < net.windows[0]

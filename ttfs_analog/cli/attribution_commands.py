@@ -1,0 +1,157 @@
+"""What `attribute` does. No torch here, as in `layer_commands`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.model.coding import decode
+from circuits.model.layer_file import read_layer
+from circuits.pdk.technology import Technology
+from montecarlo.analysis.attribution import ATTRIBUTION, QUANTITIES, attribute
+from montecarlo.analysis.device_area import ALL, area_for, enlarged
+from montecarlo.campaign.schema import open_dataset
+from ttfs_analog.cli.console import Result
+from ttfs_analog.cli.law_items import parse_law
+from ttfs_analog.cli.layer_commands import scale_of
+
+ROWS = 15
+"""Devices that the table names."""
+
+
+def attribute_neuron(
+    layer_file: str,
+    technology: str,
+    neuron: int,
+    samples: int,
+    sigmas: tuple[str, ...],
+    quantity: str,
+    enlarge: tuple[str, ...],
+    target: float | None,
+    level: str,
+    plot: str | None,
+    workers: int,
+    out: str,
+    seed: int,
+) -> Result:
+    """One neuron of a layer file: shares of every device, and the sizes that were asked for."""
+    layer, times = read_layer(layer_file)
+    tech = Technology.load(technology)
+    law = parse_law(tech, sigmas)
+    areas = _areas(enlarge)
+    dataset = attribute(
+        layer,
+        times,
+        scale_of(layer, decode(times, layer.t_min), tech),
+        law,
+        neuron=neuron,
+        samples=samples,
+        entropy=seed,
+        level=level,
+        workers=workers,
+    )
+    dataset.attrs["technology"] = technology
+    dataset.to_netcdf(out)
+    tables = {q: _table(dataset, q) for q in QUANTITIES}
+    result: dict[str, Any] = {
+        "path": out,
+        "quantity": quantity,
+        **tables[quantity],
+        "neuron": neuron,
+        "n_samples": samples,
+        "n_silent": int(dataset["n_silent"]),
+        "n_early": int(dataset["n_early"]),
+        "quantities": tables,
+    }
+    text = [_attribution_text(dataset, quantity, result)]
+    if areas:
+        variance = enlarged(dataset, areas, quantity)
+        before = result["total_variance"]
+        result["enlarged"] = {"area": areas, "variance": variance, "sigma": math.sqrt(variance)}
+        sizes = ", ".join(f"{name} {factor:g} x larger" for name, factor in areas.items())
+        text.append(f"with {sizes}: sigma {math.sqrt(before):.4g} -> {math.sqrt(variance):.4g}")
+    if target is not None:
+        terms = [*dict.fromkeys(dataset["term"].values.astype(str)), ALL]
+        needed = {term: area_for(dataset, term, target, quantity) for term in terms}
+        result["area_for_target"] = needed
+        words = ", ".join(f"{k} {v:.3g} x" if math.isfinite(v) else f"{k} cannot" for k, v in needed.items())
+        text.append(f"area that alone brings sigma to {target:g}: {words}")
+    if plot:
+        result["plot"] = _plot_attribution(out, plot)
+    return result, "\n".join([*text, out])
+
+
+def _areas(items: tuple[str, ...]) -> dict[str, float]:
+    areas = {}
+    for item in items:
+        name, _, text = item.rpartition("=")
+        try:
+            areas[name] = float(text)
+        except ValueError:
+            raise InputError(f"--enlarge {item!r}: {text!r} is not a number") from None
+        if not name:
+            raise InputError(f"--enlarge {item!r} is not of the form DEVICE=X")
+    return areas
+
+
+def _table(dataset: xr.Dataset, quantity: str) -> dict[str, Any]:
+    row = dataset.sel(quantity=quantity)
+    shares = zip(dataset["device"].values.astype(str).tolist(), row["share"].values.tolist(), strict=True)
+    terms = row["share"].groupby(row["term"]).sum(skipna=False)
+    by_term = zip(terms["term"].values.astype(str).tolist(), terms.values.tolist(), strict=True)
+    keys = ("sum_of_parts_ratio", "sum_of_parts_ratio_se", "remainder", "interactions")
+    return {
+        "parts": dict(shares),
+        "terms": dict(by_term),
+        "nominal": float(dataset[f"{quantity}_nominal"]),
+        "total_variance": float(dataset[f"{quantity}_total_variance"]),
+        "total_variance_se": float(dataset[f"{quantity}_total_variance_se"]),
+        **{key: float(row[key]) for key in keys},
+    }
+
+
+def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]) -> str:
+    units, what = QUANTITIES[quantity]
+    unit = "" if units == "1" else f" {units}"
+    parts = {name: share for name, share in result["parts"].items() if share > 1e-9}
+    ranked = sorted(parts.items(), key=lambda item: -item[1])
+    std, std_se = math.sqrt(result["total_variance"]), 0.0
+    if std > 0:
+        std_se = 0.5 * result["total_variance_se"] / std
+    rows = [
+        f"{what}: {result['nominal']:.6g}{unit}, sigma {std:.4g} +- {std_se:.2g}{unit} "
+        f"({result['n_samples']} samples, {result['n_silent']} silent, {result['n_early']} early)",
+        f"{'device':<22} {'sigma':>8} {'sensitivity':>12} {'share':>9}",
+    ]
+    for name, share in ranked[:ROWS]:
+        device = dataset.sel(device=name)
+        sensitivity = float(device[f"{quantity}_sensitivity"])
+        rows.append(f"{name:<22} {float(device['sigma']):>8.4g} {sensitivity:>12.4g} {share:>9.2%}")
+    if rest := ranked[ROWS:]:
+        rows.append(f"{f'{len(rest)} others':<44} {sum(s for _, s in rest):>9.2%}")
+    if math.isnan(result["sum_of_parts_ratio"]):
+        return f"{rows[0]}\n{quantity} does not vary under these sigmas: there are no shares"
+    by_term = sorted(result["terms"].items(), key=lambda item: -item[1])
+    rows.append("by term: " + ", ".join(f"{name} {share:.2%}" for name, share in by_term if share > 1e-9))
+    rows.append(
+        f"sum of parts / Monte Carlo variance {result['sum_of_parts_ratio']:.3f} "
+        f"+- {result['sum_of_parts_ratio_se']:.2g}; interactions {result['interactions']:.2%}"
+    )
+    return "\n".join(rows)
+
+
+def _plot_attribution(path: str, plot: str) -> list[str]:
+    from montecarlo.plots.distribution_plots import attribution_bars, save_both
+    from montecarlo.plots.plotting import save
+
+    with open_dataset(path, ATTRIBUTION) as stored:
+        figure = attribution_bars(stored)
+    try:
+        made = [save(figure, plot)] if Path(plot).suffix else save_both(figure, plot)
+    except ValueError as error:  # matplotlib's own list of formats
+        raise InputError(f"--plot {plot}: {error}") from None
+    return [str(p) for p in made]

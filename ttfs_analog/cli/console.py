@@ -1,0 +1,192 @@
+"""The manners of every command: JSON on stdout, everything else on stderr, errors in one line."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from circuits.errors import InputError, SimulatorError
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+Tick = Callable[[int, int], None]
+Result = tuple[dict[str, Any], str]
+"""What a command gives: the JSON object, and the text for people."""
+
+
+class _Rate(ProgressColumn):
+    """Units per second, once known."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Tick]:
+    """A progress bar on stderr; gives a callable (done, total)."""
+    columns = (
+        TextColumn("{task.description:<34}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=err) as bar:
+        task = bar.add_task(label, total=None)
+        started = False
+
+        def tick(done: int, total: int) -> None:
+            nonlocal started
+            if not started:  # what an earlier run did says nothing about the speed of this one
+                bar.reset(task, total=total, completed=done)
+                started = True
+            bar.update(task, completed=done, total=total)
+
+        yield tick
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: silent (inf) and not measured (nan) become null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def common(out: str = "", folder: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """Options that every command has; the command returns (result, text for people).
+
+    `out` is the default of --out; empty: none; `folder`: it may be a folder.
+    A result with `passed` false makes exit code 1.
+    """
+
+    def decorate(function: Callable[..., tuple[dict[str, Any], str]]) -> Any:
+        @functools.wraps(function)
+        def wrapped(as_json: bool, **options: Any) -> int:
+            if target := options.get("out"):
+                _prepare(Path(target), folder)
+            result, text = function(**options)
+            if as_json:
+                click.echo(json.dumps(plain(result), allow_nan=False))
+            else:
+                click.echo(text)
+            return 1 if result.get("passed") is False else 0
+
+        command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(
+            wrapped
+        )
+        command = click.option(
+            "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Random seed."
+        )(command)
+        return click.option(
+            "--out",
+            type=click.Path(),
+            default=out or None,
+            show_default=bool(out),
+            help="File or folder to make.",
+        )(command)
+
+    return decorate
+
+
+def _prepare(target: Path, folder: bool) -> None:
+    """Find out before the work, not after it, that a result cannot be written."""
+    if target.is_dir() and not folder:
+        raise InputError(f"--out {target} is a folder; name a file in it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(target.parent, os.W_OK):
+        raise InputError(f"--out {target}: the folder {target.parent} cannot be written to")
+
+
+def run(command: click.Command, arguments: list[str] | None) -> int:
+    """Run a command and turn whatever happens into an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+
+    def fail(message: str, code: int) -> int:
+        if "--json" in arguments:
+            click.echo(json.dumps({"error": message, "exit_code": code}))
+        err.print(f"error: {message}", markup=False)
+        return code
+
+    def interrupted(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        code = command.main(arguments, prog_name="ttfs-analog", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return 2
+    except click.UsageError as error:
+        where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+        return fail(error.format_message().replace("\n", " ") + where, 2)
+    except click.ClickException as error:
+        return fail(error.format_message(), 2)
+    except InputError as error:
+        return fail(str(error), 2)
+    except SimulatorError as error:
+        return fail(str(error), 3)
+    except (KeyboardInterrupt, click.Abort):
+        return fail(
+            "interrupted; a campaign goes on with the same command, train and finetune with --resume", 130
+        )
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return fail(
+            f"unexpected {type(error).__name__}: {error}; this is a bug: run with 'python -X dev -m "
+            "ttfs_analog' for the traceback",
+            2,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return code if isinstance(code, int) else 0
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=lambda: os.cpu_count() or 1,
+    show_default="number of cores",
+    help="ngspice processes at a time.",
+)
+scheduler_option = click.option(
+    "--scheduler", default=None, metavar="ADDRESS", help="Simulate on the workers of this dask scheduler."
+)
+technology_option = click.option("--technology", default="ideal", show_default=True)
+
+
+def load_network(path: str, data: str | None):
+    """A network and the data it is judged on; torch loads only here."""
+    from ttfs_analog.data.network_data import load_network as load
+
+    return load(path, data)

@@ -1,0 +1,1 @@
+"""What hardware does to an ideal network: jitter, clock, weight bits, latency."""

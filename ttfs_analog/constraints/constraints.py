@@ -1,0 +1,264 @@
+"""What hardware does to an ideal network, as training-time transforms that compose.
+
+Weights are quantized before they meet the spikes; a spike leaves its neuron with jitter, then meets the
+clock, then the window: early spikes count from t_min, late ones are lost. The order is the circuit's, not
+that of the list. Gradients pass through a rounding or a jitter as if it were not there; they are zero for
+weights that are clipped, and for activations that the window clips before any jitter.
+
+Source: Stanojevic et al., Nat. Commun. 2024, Methods, "Simulation details for fine-tuning for hardware",
+(i) to (iv); scopes and kinds of jitter: ibid., Discussion. There they are used one at a time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from circuits.errors import InputError
+from ttfs_analog.constraints.spike_times import normals, send
+from ttfs_analog.neuron.fused import Grid, rounded
+from ttfs_analog.neuron.layers import TTFSLayer
+
+SAMPLE = 1_000_000
+"""Weights from which percentiles are taken."""
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Gaussian error of every spike time, inputs included.
+
+    std [tau_c]; scope "neuron" (each its own) or "layer" (one shift for all); kind "trial" (new for every
+    image and pass, none beyond 4.86 std; see `ttfs_analog.constraints.spike_times`) or "frozen" (fixed with
+    the seed).
+    """
+
+    std: float
+    scope: str = "neuron"
+    kind: str = "trial"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.std < float("inf"):
+            raise InputError(f"jitter must be >= 0 tau_c, got {self.std}")
+        if self.scope not in ("neuron", "layer") or self.kind not in ("trial", "frozen"):
+            raise InputError(
+                f"jitter is per 'neuron' or 'layer' and of kind 'trial' or 'frozen', got {self.scope!r}, "
+                f"{self.kind!r}"
+            )
+
+
+@dataclass(frozen=True)
+class TimeSteps:
+    """Spike times on a grid of so many steps a window; a silent neuron is step 0.
+
+    Windows hold `percentile` of the activations, unless a Latency constraint sets them.
+    """
+
+    steps: int
+    percentile: float = 99.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"time steps must be >= 1, got {self.steps}")
+        if not 0 < self.percentile <= 100:
+            raise InputError(f"the percentile of time steps must lie in (0, 100], got {self.percentile}")
+
+
+@dataclass(frozen=True)
+class WeightBits:
+    """Weights as whole multiples of a unit current, -2^(bits-1) .. 2^(bits-1) - 1.
+
+    The unit of each layer covers its weights without `clip` percent on either side (default 1, and 4 for
+    4 bits or fewer); it is fixed when the constraint is applied.
+    """
+
+    bits: int
+    clip: float | None = None
+    units: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 24:
+            raise InputError(f"weight bits must lie in 2..24, got {self.bits}")
+        if self.clip is not None and not 0 <= self.clip < 50:
+            raise InputError(f"clip must lie in [0, 50) percent, got {self.clip}")
+
+    def fitted(self, weights: Iterable[Tensor]) -> WeightBits:
+        """With units for the weights of every layer."""
+        clip = self.clip if self.clip is not None else (4.0 if self.bits <= 4 else 1.0)
+        top = 2 ** (self.bits - 1)
+        units = []
+        for weight in weights:
+            flat = weight.detach().flatten()
+            flat = flat[:: -(-len(flat) // SAMPLE)]
+            ends = torch.quantile(flat.double(), flat.new_tensor([clip / 100, 1 - clip / 100]).double())
+            unit = max(-float(ends[0]) / top, float(ends[1]) / (top - 1))
+            unit = unit if unit > 0 else (float(flat.abs().max()) or 1.0) / (top - 1)
+            units.append(float(torch.tensor(unit, dtype=torch.float32)))  # what the kernel computes with
+        return replace(self, units=tuple(units))
+
+    def grid(self, n: int) -> Grid:
+        """Of the weights of layer n."""
+        if n >= len(self.units):
+            raise InputError(
+                "weight bits have no units yet: apply them with ttfs_analog.network.constrain.constrain"
+            )
+        return Grid(self.units[n], 2 ** (self.bits - 1))
+
+    def quantize(self, n: int, weight: Tensor) -> Tensor:
+        """Weights of layer n on their grid."""
+        return rounded(weight, self.grid(n))
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Windows that hold only `percentile` of the activations: less time, early spikes wait for t_min."""
+
+    percentile: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile <= 100:
+            raise InputError(f"latency percentile must lie in (0, 100], got {self.percentile}")
+
+
+Constraint = Jitter | TimeSteps | WeightBits | Latency
+KINDS: dict[str, type] = {k.__name__: k for k in (Jitter, TimeSteps, WeightBits, Latency)}
+
+
+class Constraints:
+    """At most one constraint of each kind, and the random numbers of the jitter.
+
+    Parameters
+    ----------
+    parts : iterable of Jitter, TimeSteps, WeightBits, Latency
+    seed : int
+        Of frozen shifts, and of the trials after `restart`.
+    """
+
+    def __init__(self, parts: Iterable[Constraint], seed: int = 0) -> None:
+        self.parts = tuple(parts)
+        kinds = [type(p).__name__ for p in self.parts]
+        if len(set(kinds)) < len(kinds):
+            raise InputError(f"each kind of constraint may appear once, got {', '.join(kinds)}")
+        found = {type(p): p for p in self.parts}
+        self.jitter: Jitter | None = found.get(Jitter)  # type: ignore[assignment]
+        self.steps: TimeSteps | None = found.get(TimeSteps)  # type: ignore[assignment]
+        self.bits: WeightBits | None = found.get(WeightBits)  # type: ignore[assignment]
+        self.latency: Latency | None = found.get(Latency)  # type: ignore[assignment]
+        self.move_spikes = self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
+        """Whether spikes leave at other times than their neurons fire."""
+        self.seed = seed
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Start the trials again: the same seed gives the same jitter."""
+        self._trials = 0
+        self._frozen: dict[tuple[Any, ...], Tensor] = {}
+        self._trial_seed = seed
+
+    def trial_state(self) -> tuple[int, int]:
+        """Seed of the trials and how many there were: for a checkpoint."""
+        return self._trial_seed, self._trials
+
+    def set_trial_state(self, state: tuple[int, int]) -> None:
+        """Go on from `trial_state`."""
+        self._trial_seed, self._trials = state
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Constraints:
+        return Constraints(copy.deepcopy(self.parts, memo), self.seed)
+
+    @property
+    def percentile(self) -> float | None:
+        """Of the windows that the constraints ask for; None: any windows."""
+        if self.latency:
+            return self.latency.percentile
+        return self.steps.percentile if self.steps else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable."""
+        return {"seed": self.seed, "parts": [{"part": type(p).__name__, **asdict(p)} for p in self.parts]}
+
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Constraints:
+        """The inverse of `to_dict`."""
+        parts = []
+        for about in found["parts"]:
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items() if k != "part"}
+            parts.append(KINDS[about["part"]](**values))
+        return cls(parts, int(found["seed"]))
+
+    def input(self, x: Tensor, kernels: ModuleType | None = None) -> Tensor:
+        """The input spikes."""
+        return self._times(-1, x, 1.0, kernels)
+
+    def weight(self, n: int, layer: TTFSLayer) -> Tensor | None:
+        """The weights of layer n as the hardware holds them; None: as they are."""
+        return self.bits.quantize(n, layer.weight) if self.bits else None
+
+    def grid(self, n: int) -> Grid | None:
+        """What the weights of layer n are rounded to; None: as they are."""
+        return self.bits.grid(n) if self.bits else None
+
+    def spikes(self, n: int, x: Tensor, layer: TTFSLayer, kernels: ModuleType | None = None) -> Tensor:
+        """The spikes of layer n as the hardware sends them."""
+        return self._times(n, x, layer.window_length, kernels)
+
+    def move(self, window: float) -> tuple[float, float, float]:
+        """Jitter, window and step of the clock of spikes in a window, as `spike_times.send` takes them."""
+        return (
+            self.jitter.std if self.jitter else 0.0,
+            window,
+            window / self.steps.steps if self.steps else 0.0,
+        )
+
+    def keys(self, count: int) -> list[int] | None:
+        """Keys of the errors that so many populations draw in turn; None: those are no errors of a key."""
+        jitter = self.jitter
+        if jitter is None or jitter.std == 0:
+            return [0] * count
+        if jitter.kind != "trial" or jitter.scope != "neuron":
+            return None
+        first = self._trials + 1
+        self._trials += count
+        return [hash_of(self._trial_seed, k) for k in range(first, first + count)]
+
+    def _times(self, n: int, x: Tensor, window: float, kernels: ModuleType | None) -> Tensor:
+        if not self.move_spikes:
+            return x
+        jitter = self.jitter
+        if jitter is None or jitter.std == 0:
+            return send(x, None, *self.move(window), kernels)
+        if torch.compiler.is_compiling():
+            return self._uncompiled(n, x, window)
+        return send(x, self._errors(n, x, jitter), *self.move(window), kernels)
+
+    @torch.compiler.disable  # a key of its own for every call
+    def _uncompiled(self, n: int, x: Tensor, window: float) -> Tensor:
+        return self._times(n, x, window, None)
+
+    def _errors(self, n: int, x: Tensor, jitter: Jitter) -> int | Tensor:
+        """Errors of spike times in units of their std; frozen ones are those of the neurons."""
+        if jitter.kind == "trial":
+            self._trials += 1
+            stream = hash_of(self._trial_seed, self._trials)
+            if jitter.scope == "neuron":
+                return stream
+        place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
+        if jitter.kind == "frozen":
+            key = (n, place, x.dtype, x.device)
+            if key not in self._frozen:
+                generator = torch.Generator().manual_seed(hash_of(self.seed, n))
+                shape = place if jitter.scope == "neuron" else (1,)
+                self._frozen[key] = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
+            return self._frozen[key]
+        trials = x.shape[: x.dim() - len(place)]
+        return normals(stream, (*trials, *([1] * len(place))), x)
+
+
+def hash_of(seed: int, n: int) -> int:
+    """The n-th stream of a seed: of a layer that is frozen, or of a trial."""
+    return (seed * 0x5851F42D4C957F2D + n + 7) % (2**63)

@@ -1,0 +1,1 @@
+"""ReLU networks into TTFS networks, exactly."""

@@ -1,0 +1,111 @@
+"""One layer of the ReLU twin while it is being prepared: weights, place-dependent bias, geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from circuits.errors import InputError
+from ttfs_analog.neuron.pooling import Pool
+
+
+@dataclass
+class Stage:
+    """One layer of the ReLU twin: what comes before it, synapses, and a ReLU unless it is the last."""
+
+    where: str
+    before: list[nn.Module]  #: Pool and Flatten modules
+    weight: Tensor  #: (out, in) or (channel, in / groups, height, width)
+    bias: Tensor  #: (out,) or (channel,)
+    border: Tensor | None = None  #: (channel, height, width), added to the bias
+    geometry: dict[str, Any] | None = None  #: stride, padding, dilation, groups of a convolution
+    inside: tuple[int, ...] = ()  #: (height, width) of a convolution's output
+    relu: bool = False
+    after: list[nn.Module] = field(default_factory=list)  #: Pool and Flatten before the next stage
+
+    def drive(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """The affine part."""
+        if self.geometry is None:
+            return F.linear(x, self.weight, bias)
+        return F.conv2d(x, self.weight, bias, **self.geometry)
+
+    def scale_outputs(self, factor: Tensor) -> None:
+        """Multiply what every output channel gives by a factor, shape (out,)."""
+        self.weight = self.weight * factor.reshape(-1, *[1] * (self.weight.dim() - 1))
+        self.bias = self.bias * factor
+        if self.border is not None:
+            self.border = self.border * factor[:, None, None]
+
+    def scale_inputs(self, factor: Tensor) -> None:
+        """Multiply what every input channel counts by a factor, shape (in,)."""
+        if self.geometry is None:
+            self.weight = self.weight * factor
+            return
+        groups = self.geometry["groups"]
+        own = factor.reshape(groups, 1, -1, 1, 1)
+        self.weight = (self.weight.unflatten(0, (groups, -1)) * own).flatten(0, 1)
+
+
+@dataclass
+class Affine:
+    """x -> kappa x + shift, not yet absorbed by a layer."""
+
+    kappa: Tensor  #: (channel,)
+    shift: Tensor  #: of one image: (channel, height, width) or (feature,)
+
+    def constant(self) -> bool:
+        return bool((self.shift == self.shift.flatten(1)[:, 0][:, None, None]).all())
+
+
+def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, where: str = "") -> tuple[Tensor, Tensor]:
+    """kappa and beta - kappa mu of a trained normalization, shape (feature,).
+
+    Raises
+    ------
+    InputError
+        If it keeps no running statistics: it then has no fixed function.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        name = where or type(norm).__name__
+        raise InputError(f"{name} without running statistics cannot be fused; train it with them")
+    kappa = torch.rsqrt(norm.running_var + norm.eps)
+    beta = torch.zeros_like(kappa)
+    if norm.affine:
+        kappa, beta = kappa * norm.weight, norm.bias
+    return kappa.detach(), (beta - kappa * norm.running_mean).detach()
+
+
+def turned(pool: Pool, negative: Tensor) -> Pool:
+    """The pooling whose marked channels change between first and last arrival."""
+    last = negative if pool.last is None else pool.last.to(negative.device) ^ negative
+    mask = last if bool(last.any()) else None
+    return Pool(pool.kernel, ceil=pool.ceil, last=mask, **pool.geometry)
+
+
+def geometry_of(where: str, module: nn.Conv2d) -> dict[str, Any]:
+    if module.padding_mode != "zeros":
+        raise InputError(f"{where} pads with {module.padding_mode!r}; only zeros (silence) can be mapped")
+    size, dilation = pair(module.kernel_size), pair(module.dilation)
+    if module.padding == "valid":
+        padding: tuple[int, ...] = (0, 0)
+    elif module.padding == "same":
+        reach = [d * (k - 1) for k, d in zip(size, dilation, strict=True)]
+        if any(r % 2 for r in reach):
+            raise InputError(f"{where} pads unevenly (padding='same', even kernel); use an odd kernel")
+        padding = tuple(r // 2 for r in reach)
+    else:
+        padding = pair(module.padding)
+    return {
+        "stride": pair(module.stride),
+        "padding": padding,
+        "dilation": dilation,
+        "groups": module.groups,
+    }
+
+
+def pair(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)

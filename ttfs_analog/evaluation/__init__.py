@@ -1,0 +1,1 @@
+"""Accuracy, yield, energy, and the way back to ngspice."""

@@ -1,0 +1,118 @@
+"""Accuracy over chips, and yield: the share of chips that reach a target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from circuits.errors import InputError
+from montecarlo.campaign.schema import package_version, with_units
+from montecarlo.statistics.intervals import mean_interval, proportion_interval
+from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.noise.chips import Chips
+from ttfs_analog.training.training import Progress
+
+SCHEMA = "ttfs-analog/evaluation/1"
+ELEMENTS = 4_000_000
+"""Largest activation tensor held at a time."""
+
+
+@torch.no_grad()
+def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | None = None) -> xr.Dataset:
+    """Run a network on many chips.
+
+    Parameters
+    ----------
+    data : Data, loader, or (x, y)
+    chips : Chips
+        Drawn for this network.
+
+    Returns
+    -------
+    xarray.Dataset
+        `accuracy` (chip), `predicted` (chip, image), `label` (image), `nominal` (image): the class
+        without deviations, `spikes_per_neuron`, `early` and `silent` (chip): shares of hidden
+        neurons that fired at t_min or not at all.
+    """
+    x, y = pair_of(data)
+    x = x.to(net.like)
+    if x.shape[1] != net.n_in:
+        raise InputError(f"the network takes {net.n_in} inputs, the data have {x.shape[1]}")
+    widest = max(layer.n_out for layer in net.layers)
+    some = max(1, min(len(x), ELEMENTS // widest))  # images at a time
+    synapses = max(layer.n_out * layer.weight[0].numel() for layer in net.layers)
+    step = max(1, ELEMENTS // max(widest * some, synapses))
+    predicted = np.empty((len(chips), len(x)), np.int16)
+    count = len(x) * sum(layer.n_out for layer in net.layers if layer.spiking) or 1
+    early, silent = np.zeros(len(chips), np.int64), np.zeros(len(chips), np.int64)
+    for k in range(0, len(chips), step):
+        part = slice(k, k + step)
+        deviations = chips[part].deviations(x)
+        for first in range(0, len(x), some):
+            images = slice(first, first + some)
+            *hidden, logits = net.trace(x[images], deviations)
+            predicted[part, images] = logits.argmax(-1).cpu().numpy()
+            for h, window in zip(hidden, net.windows, strict=True):
+                early[part] += (h >= window).sum((1, 2)).cpu().numpy()
+                silent[part] += (h <= 0).sum((1, 2)).cpu().numpy()
+        if progress:
+            progress(min(k + step, len(chips)), len(chips))
+    label = y.cpu().numpy()
+    nominal = torch.cat([net(part).argmax(-1) for part in x.split(some)]).cpu().numpy()
+    mean, low, high = mean_interval((predicted == label).mean(1))
+    data_vars = {
+        "accuracy": ("chip", (predicted == label).mean(1), "share of right classes"),
+        "accuracy_mean": ((), mean, "mean accuracy over chips"),
+        "accuracy_ci95": ("bound", [low, high], "95 % interval of the mean over chips"),
+        "predicted": (("chip", "image"), predicted, "class"),
+        "label": ("image", label, "true class"),
+        "nominal": ("image", nominal, "class without deviations"),
+        "spikes_per_neuron": (
+            "chip",
+            (1.0 - silent / count) * (len(net.layers) > 1),
+            "spikes per hidden neuron and image",
+        ),
+        "early": ("chip", early / count, "share of hidden neurons that fired at t_min"),
+        "silent": ("chip", silent / count, "share of hidden neurons that did not fire"),
+    }
+    attrs = {"schema": SCHEMA, "entropy": chips.entropy, "law": chips.law, **net.provenance()}
+    return with_units(
+        xr.Dataset(
+            {k: (d, v, {"units": "1", "long_name": n}) for k, (d, v, n) in data_vars.items()},
+            {"chip": list(chips.numbers)},
+            {**attrs, "package_version": package_version()},
+        )
+    )
+
+
+def check_target(target: float) -> float:
+    """Pass a yield target through, if it is an accuracy."""
+    if not 0 <= target <= 1:
+        raise InputError(f"the yield target is an accuracy in [0, 1], got {target}")
+    return target
+
+
+def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
+    """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval."""
+    check_target(target)
+    per_chip = result["accuracy"].values
+    mean, low, high = mean_interval(per_chip)
+    good = int(np.sum(per_chip >= target))
+    return {
+        "accuracy": {
+            "mean": mean,
+            "std": float(per_chip.std(ddof=1)) if len(per_chip) > 1 else 0.0,
+            "ci95": [max(low, 0.0), min(high, 1.0)],
+            "min": float(per_chip.min()),
+            "per_chip": per_chip.tolist(),
+        },
+        "yield": {
+            "target": target,
+            "value": good / len(per_chip),
+            "ci95": list(proportion_interval(good, len(per_chip))),
+        },
+    }

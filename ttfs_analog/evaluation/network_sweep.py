@@ -1,0 +1,119 @@
+"""Sweeps of networks: the same chips at every point of a grid, here or on the workers of a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.conditions import Settings, law_at
+from montecarlo.campaign.dask_cluster import remote
+from montecarlo.mismatch.law import MismatchLaw
+from montecarlo.statistics.intervals import mean_interval
+from montecarlo.sweeps import sweep
+from ttfs_analog.constraints.constraints import WeightBits
+from ttfs_analog.data import datasets
+from ttfs_analog.data.network_data import load_network
+from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.network.constrain import constrain
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.network.windows import Progress
+from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.noise_model import NoiseModel
+
+VARIABLES: sweep.Variables = {
+    "accuracy": (("chip",), "1", "share of right classes"),
+    "accuracy_mean": ((), "1", "mean accuracy over chips"),
+    "accuracy_mean_ci95": (("bound",), "1", "95 % interval of the mean"),
+    "nominal_accuracy": ((), "1", "accuracy without mismatch"),
+}
+
+
+def run(
+    plan: sweep.Sweep, folder: Path, *, scheduler: str | None = None, progress: Progress | None = None
+) -> xr.Dataset:
+    """Accuracy over chips at every point; chip k is the same at all of them.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a dask.distributed scheduler: its workers take a point each. They get the network from
+        here and the images from their own dataset of that name.
+    """
+    net, data = load_network(plan.network, plan.data or None)
+    noise = NoiseModel.load(plan.noise) if plan.noise else None
+    task = partial(measure, plan, net, noise, data.name)
+    total = plan.samples * int(np.prod(plan.shape))
+
+    def here(number: int, settings: Settings) -> dict[str, Any]:
+        def tick(done: int, _: int) -> None:
+            if progress:
+                progress(number * plan.samples + done, total)
+
+        return task(number, tick)
+
+    def there(todo: list[int]) -> Generator[tuple[int, dict[str, Any]], None, None]:
+        done = total - plan.samples * len(todo)
+        for found in remote(str(scheduler), task, todo):
+            yield found
+            done += plan.samples
+            if progress:
+                progress(done, total)
+
+    coords = {"chip": np.arange(plan.samples), "bound": ["low", "high"]}
+    return sweep.run(plan, folder, VARIABLES, coords, here, there if scheduler else None)
+
+
+def measure(
+    plan: sweep.Sweep,
+    net: TTFSNetwork,
+    noise: NoiseModel | None,
+    data: str,
+    number: int,
+    tick: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Point `number` of a sweep: the accuracy of every chip, by variable."""
+    _, settings = list(plan.points())[number]
+    images = _images(data, net.like.dtype)
+    made = network_at(net, images, settings, plan.entropy)
+    if noise:
+        noise.check_range(made)
+    base = noise.law if noise else MismatchLaw.of(Technology.load(plan.technology).mismatch)
+    chips = Chips.draw(law_at(settings, plan.law(base)), made, range(plan.samples), plan.entropy)
+    found = evaluate(made, images, chips, progress=tick)
+    accuracy = found["accuracy"].values
+    mean, low, high = mean_interval(accuracy)
+    return {
+        "accuracy": accuracy,
+        "accuracy_mean": mean,
+        "accuracy_mean_ci95": (low, high),
+        "nominal_accuracy": float((found["nominal"] == found["label"]).mean()),
+    }
+
+
+@lru_cache(maxsize=1)
+def _images(data: str, dtype: torch.dtype) -> datasets.Data:
+    """One dataset a process."""
+    return datasets.load(data, dtype=dtype)
+
+
+def network_at(net: TTFSNetwork, data: datasets.Data, settings: Settings, seed: int) -> TTFSNetwork:
+    """The network of one point: `bits` of its weights (0: as they are), `window` times its windows."""
+    made, bits = net.clone(), settings.get("bits", 0)
+    if bits:
+        if bits != int(bits):
+            raise InputError(f"sweep: bits must be whole numbers, got {bits}")
+        held = made.constraints.parts if made.constraints else ()
+        parts = [*(p for p in held if not isinstance(p, WeightBits)), WeightBits(int(bits))]
+        made = constrain(made, data.x_train, parts, made.constraints.seed if made.constraints else seed)
+    if "window" in settings:
+        made.set_windows([settings["window"] * w for w in made.windows])
+        made.rescale(data.x_train)
+    return made

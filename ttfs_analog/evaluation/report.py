@@ -1,0 +1,275 @@
+"""One self-contained HTML page of whatever results a folder holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import xarray as xr
+
+from circuits.errors import InputError
+from montecarlo.campaign.schema import CHARACTERIZATION, package_version
+from montecarlo.extraction.from_spike_times import extract
+from montecarlo.mismatch.law import OFFSETS
+from montecarlo.plots import plotting
+from ttfs_analog.evaluation import accuracy as evaluation
+from ttfs_analog.evaluation import energy as ledger
+from ttfs_analog.evaluation import verification
+from ttfs_analog.noise.noise_model import SCHEMA as NOISE
+from ttfs_analog.noise.noise_model import NoiseModel
+
+WAVEFORM = "ttfs-analog/waveform/1"
+Section = dict[str, Any]
+
+
+def write(folder: Path, out: Path) -> Path:
+    """Write the page.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or holds no results.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    found = _collect(folder)
+    sections = [s for build in SECTIONS if (s := build(found))]
+    if not sections:
+        raise InputError(
+            f"{folder} holds no results of ttfs-analog (datasets .zarr or .nc, or a noise model .json)"
+        )
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ttfs_analog"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    summary = folder / "summary.json"
+    page = environment.get_template("report.html.j2").render(
+        title=folder.resolve().name,
+        sections=sections,
+        summary=json.loads(summary.read_text()) if summary.exists() else {},
+        version=package_version(),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page)
+    return out
+
+
+def _collect(folder: Path) -> dict[str, dict[str, Any]]:
+    """Results by schema, then by file name."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.iterdir()):
+        try:
+            if path.suffix == ".zarr":
+                content: Any = xr.open_zarr(path, consolidated=False)
+            elif path.suffix == ".nc":
+                with xr.open_dataset(path) as opened:
+                    content = opened.load()
+            else:
+                content = json.loads(path.read_text()) if path.suffix == ".json" else None
+                if isinstance(content, dict) and content.get("schema") == NOISE:
+                    found.setdefault(NOISE, {})[path.name] = NoiseModel.load(path)
+                continue
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        found.setdefault(str(content.attrs.get("schema")), {})[path.name] = content
+    return found
+
+
+def _waveforms(found: dict[str, dict[str, Any]]) -> Section | None:
+    if WAVEFORM not in found:
+        return None
+    name, ds = next(iter(found[WAVEFORM].items()))
+    figure = plotting.waveforms(
+        ds["time"].values,
+        ds["volts"].values,
+        ds["threshold"].values,
+        ds.attrs["t_min"],
+        ds.attrs["t_max"],
+        ds["spike_time"].values,
+    )
+    return {
+        "title": "Membranes in ngspice",
+        "text": "Hidden neurons of one mismatched chip and one image. Phase 1 adds up synapse currents, "
+        "phase 2 ramps; dotted: each neuron's own threshold; dots: the spike that the model "
+        "predicts; faint: how the membrane would go on after the spike.",
+        "figures": [plotting.data_uri(figure)],
+        "files": [name],
+    }
+
+
+def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
+    if CHARACTERIZATION not in found:
+        return None
+    name, ds = next(iter(found[CHARACTERIZATION].items()))
+    held = ds["sample"].values % ds.sizes["pattern"] == ds.sizes["pattern"] - 1
+    good = ds.isel(sample=np.flatnonzero((ds["status"].values == 0) & ~held))
+    if not good.sizes["sample"]:
+        return None
+    measured = extract(good)
+    columns = {}
+    for term in ("slope", "threshold", "capacitance", "synapse"):
+        values = measured[term].values
+        values = values if term in OFFSETS else np.log1p(values)
+        finite = values[np.isfinite(values)]
+        label = "offset [tau_c]" if term in OFFSETS else f"ln(1 + {term} deviation)"
+        columns[term] = (values, float(finite.mean()), float(finite.std(ddof=1)), label)
+    figures = [plotting.data_uri(plotting.histograms(columns))]
+    files = [name]
+    rows: list[list[str]] = []
+    text = f"Deviations extracted from the spike times of {good.sizes['sample']} neurons in ngspice; those "
+    text += "of the held-out weight pattern are not among them."
+    if NOISE in found:
+        file, model = next(iter(found[NOISE].items()))
+        files.append(file)
+        held = model.holdout
+        text += (
+            f" On {held['n_neurons']} held-out neurons, {held['n_stimuli']} stimuli and a weight pattern "
+            f"that the fit has not seen, spike times are predicted from each neuron's own deviations to "
+            f"{held['rms_tau_c']:.2g} tau_c rms "
+            f"(without the model {held['rms_without_model_tau_c']:.3g}); the 50, 90 and 95 % prediction "
+            f"intervals of the fitted law cover {100 * held['coverage_50']:.1f}, "
+            f"{100 * held['coverage_90']:.1f} and "
+            f"{100 * held['coverage_95']:.1f} % of them. Last figure: what is lost when one term is left "
+            "out."
+        )
+        rows = [
+            [
+                k,
+                t.scope,
+                t.distribution,
+                f"{t.std:.4g}",
+                f"{t.std_ci[0]:.4g} .. {t.std_ci[1]:.4g}",
+                t.unit,
+            ]
+            for k, t in model.terms.items()
+        ]
+        lost = {"all terms": held["rms_tau_c"]}
+        lost |= {f"without {k}": v for k, v in held["rms_without_term_tau_c"].items()}
+        lost["no model"] = held["rms_without_model_tau_c"]
+        figures.append(plotting.data_uri(plotting.log_bars(lost, "held-out spike-time rms [tau_c]")))
+    return {
+        "title": "Noise model",
+        "text": text,
+        "head": ["term", "scope", "law", "sigma", "95 % interval", "unit"],
+        "rows": rows,
+        "figures": figures,
+        "files": files,
+    }
+
+
+def _accuracy(found: dict[str, dict[str, Any]]) -> Section | None:
+    if evaluation.SCHEMA not in found:
+        return None
+    sets = found[evaluation.SCHEMA]
+    first = next(iter(sets.values()))
+    target = float(first["target"]) if "target" in first else None
+    relu = float(first["relu_accuracy"]) if "relu_accuracy" in first else None
+    groups = {_label(name): ds["accuracy"].values for name, ds in sets.items()}
+    rows = []
+    for name, ds in sets.items():
+        figures = evaluation.summarize(ds, target if target is not None else 0.0)
+        a, y = figures["accuracy"], figures["yield"]
+        rows.append(
+            [
+                _label(name),
+                str(ds.sizes["chip"]),
+                f"{100 * a['mean']:.2f} %",
+                f"{100 * a['ci95'][0]:.2f} .. {100 * a['ci95'][1]:.2f} %",
+                f"{100 * a['min']:.2f} %",
+                f"{100 * y['value']:.1f} %" if target is not None else "",
+                f"{100 * y['ci95'][0]:.1f} .. {100 * y['ci95'][1]:.1f} %" if target is not None else "",
+            ]
+        )
+    return {
+        "title": "Accuracy over chips",
+        "text": "Every dot is one chip with its own frozen deviations, drawn from the noise model"
+        + (f"; yield is the share of chips at or above {100 * target:.2f} %." if target is not None else "."),
+        "head": ["network", "chips", "mean", "95 % interval", "worst", "yield", "95 % interval"],
+        "rows": rows,
+        "figures": [plotting.data_uri(plotting.accuracies(groups, relu, target))],
+        "files": list(sets),
+    }
+
+
+def _label(file: str) -> str:
+    return Path(file).stem.removeprefix("evaluation_").replace("_", " ")
+
+
+def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
+    if verification.SCHEMA not in found:
+        return None
+    name, ds = next(iter(found[verification.SCHEMA].items()))
+    f = verification.summarize(ds)
+    times = ds["spike_time_spice"].values
+    width = float(times[np.isfinite(times)].max()) if np.isfinite(times).any() else 1.0
+    figure = plotting.model_against_circuit(
+        times,
+        ds["spike_time_model"].values,
+        ds["interval_low"].values,
+        ds["interval_high"].values,
+        width,
+    )
+    coverage = f["interval_coverage_95"]
+    joules = {
+        f"layer {int(n)}, {who}": {
+            str(p): float(ds[f"energy_{key}"].mean(("chip", "image")).sel(layer=n, part=p))
+            for p in ds["part"].values
+        }
+        for n in ds["layer"].values
+        for who, key in (("ngspice", "spice"), ("model", "model"))
+    }
+    energies = plotting.bars(joules, "energy per inference [fJ]", 1e15)
+    return {
+        "title": "Back to ngspice",
+        "text": f"{f['chips']} chips drawn from the technology, which nothing was fitted on, and "
+        f"{f['images']} images, simulated layer by layer in ngspice {ds.attrs['ngspice_version']}. "
+        f"Same chip, same image: spike times agree to {f['spike_time_rms_tau_c']:.2g} tau_c rms over "
+        f"{f['spikes_compared']} spikes ({f['spikes_in_one_only']} in one of the two only), classes on "
+        f"{100 * f['class_agreement']:.1f} %, energy ratio {f['energy_ratio']:.4f} (the circuit's energy is "
+        "kept as an account of charge; where the supply current itself was integrated, the account is "
+        f"{f['energy_account_ratio']:.6f} of it). Accuracy: ngspice "
+        f"{100 * f['accuracy_spice']:.1f} %, model {100 * f['accuracy_model']:.1f} %."
+        + (
+            f" {100 * coverage:.1f} % of the circuit's spike times fall into the 95 % intervals that the "
+            "fitted noise model predicts for chips it has not met."
+            if coverage is not None
+            else ""
+        ),
+        "figures": [plotting.data_uri(figure), plotting.data_uri(energies)],
+        "files": [name],
+    }
+
+
+def _energy(found: dict[str, dict[str, Any]]) -> Section | None:
+    if ledger.SCHEMA not in found:
+        return None
+    name, ds = next(iter(found[ledger.SCHEMA].items()))
+    f = ledger.summarize(ds)
+    mean = ds["energy"].mean("chip")
+    groups = {
+        f"layer {int(n)}": {str(p): float(mean.sel(layer=n, part=p)) for p in ds["part"].values}
+        for n in ds["layer"].values
+    }
+    low, high = f["energy_per_inference_j"]["ci95"]
+    return {
+        "title": "Energy per inference",
+        "text": f"{1e12 * f['energy_per_inference_j']['mean']:.4g} pJ, 95 % interval over chips "
+        f"{1e12 * low:.4g} .. {1e12 * high:.4g} pJ; {f['spikes_per_neuron']:.3f} spikes per hidden "
+        "neuron. In the account: synapse and slope sources. Not in it (the ideal technology has none): "
+        f"{', '.join(f['not_included'])}. For comparison, charging the capacitors alone: "
+        f"{1e12 * f['capacitor_estimate_j']:.3g} pJ.",
+        "figures": [plotting.data_uri(plotting.bars(groups, "energy [fJ]", 1e15))],
+        "files": [name],
+    }
+
+
+SECTIONS: tuple[Callable[[dict[str, dict[str, Any]]], Section | None], ...] = (
+    _waveforms,
+    _mismatch,
+    _accuracy,
+    _verification,
+    _energy,
+)

@@ -1,0 +1,1 @@
+"""Networks of TTFS layers, their windows and their file."""

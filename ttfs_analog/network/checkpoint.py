@@ -1,0 +1,80 @@
+"""The one file of a network: a state_dict and JSON that say all of it, never a pickle of code.
+
+Networks and their class are handed in, since `ttfs_analog.network.network` imports this module.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+from ttfs_analog.constraints.constraints import Constraints
+from ttfs_analog.network.blocks import describe, rebuild
+
+SCHEMA = "ttfs-analog/network/2"
+
+
+def write(net: Any, path: Path) -> Path:
+    """Write a file that `torch.load(weights_only=True)` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {
+        **net.metadata,
+        "schema": SCHEMA,
+        "blocks": [describe(block) for block in net.blocks],
+        "input_shape": list(net.input_shape),
+        "constraints": None if net.constraints is None else net.constraints.to_dict(),
+        "dtype": str(net.like.dtype).removeprefix("torch."),
+        "operating_points": [json.loads(p.to_json()) for p in net.points],
+    }
+    with open(path, "wb") as file:
+        torch.save({"state_dict": net.state_dict(), "metadata": json.dumps(metadata)}, file)
+    return path
+
+
+def read(kind: Any, path: str | Path) -> Any:
+    """The inverse of `write`; see `TTFSNetwork.load`."""
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        metadata = json.loads(content["metadata"])
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; 'train' or 'convert' makes a network") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder, not a network file") from None
+    except Exception:  # torch, zipfile and pickle raise many kinds
+        raise InputError(f"{path} is not a ttfs-analog network file, or is damaged") from None
+    if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
+        raise InputError(f"{path} does not have schema {SCHEMA!r}")
+    try:
+        return _rebuild(kind, metadata, content["state_dict"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is not complete: {' '.join(str(error).split())[:200]}") from None
+
+
+def _rebuild(kind: Any, metadata: dict[str, Any], state: dict[str, Tensor]) -> Any:
+    """A network from its description and its tensors."""
+    dtype = getattr(torch, metadata["dtype"])
+    own = ("schema", "dtype", "blocks", "input_shape", "constraints", "operating_points")
+    blocks = [rebuild(spec, dtype) for spec in metadata["blocks"]]
+    net = kind(blocks, {k: v for k, v in metadata.items() if k not in own}, tuple(metadata["input_shape"]))
+    net.load_state_dict(state)
+    for key, value in net.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"{key} holds values that are not finite")
+    net.points = [OperatingPoint(**p) for p in metadata["operating_points"]]
+    if net.points and len(net.points) != len(net.layers):
+        raise InputError(f"{len(net.points)} operating points for {len(net.layers)} layers")
+    if metadata["constraints"] is not None:
+        net.constraints = Constraints.from_dict(metadata["constraints"])
+    for n, layer in enumerate(net.layers):
+        if not float(layer.input_window) > 0 or (layer.spiking and not float(layer.window) > 0):
+            raise InputError(f"layer {n}: windows must be > 0")
+        layer.check_slopes(f"layer {n}")
+    return net

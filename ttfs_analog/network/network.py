@@ -1,0 +1,347 @@
+"""A feed-forward TTFS network: its layers, windows, operating points, and its one-file checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuits.errors import InputError
+from circuits.model.closed_form import trajectory_range
+from circuits.model.layer import Layer
+from circuits.model.operating_point import SWING_MARGIN, OperatingPoint
+from ttfs_analog.chain import Chain
+from ttfs_analog.compiled import kernels_for
+from ttfs_analog.constraints.constraints import Constraints
+from ttfs_analog.network import checkpoint as network_file
+from ttfs_analog.neuron.functional import Deviations
+from ttfs_analog.neuron.fused import Devices
+from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.pooling import Pool
+
+CALIBRATION = 256
+"""Images whose trajectories set the swing."""
+LARGE = 16384
+"""Weights from which on compiled kernels are worth their loading."""
+
+
+class TTFSNetwork(nn.Module):
+    """Layers of TTFS neurons, the last one a non-spiking read-out; pooling and flattening between them.
+
+    Parameters
+    ----------
+    blocks : sequence of TTFSLinear, TTFSConv2d, Pool and nn.Flatten
+    metadata : dict
+        JSON-serialisable: dataset, architecture, accuracy ... Kept in the checkpoint.
+    input_shape : tuple of int, optional
+        Of one input, such as (1, 28, 28); default (features,). Inputs may be given flat.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        metadata: dict[str, Any] | None = None,
+        input_shape: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        spiking = [block.spiking for block in blocks if isinstance(block, TTFSLayer)]
+        if not spiking or spiking[-1] or not all(spiking[:-1]):
+            raise InputError("a network is spiking layers followed by one read-out layer")
+        self.blocks = nn.ModuleList(blocks)
+        self._chain = tuple(blocks)  # the same modules: a ModuleList is slow to walk
+        self._hooks = [d for block in blocks for d in (block._forward_hooks, block._forward_pre_hooks)]
+        self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
+        self._places = [k for k, block in enumerate(blocks) if isinstance(block, TTFSLayer)]
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        self.points: list[OperatingPoint] = []
+        self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
+        self.constraints: Constraints | None = None
+        known = all(isinstance(block, TTFSLayer | Pool | nn.Flatten) for block in blocks)
+        self._large = known and sum(layer.weight.numel() for layer in self._layers) >= LARGE
+        self._kept: Chain | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_kept": None}
+
+    @property
+    def layers(self) -> list[TTFSLayer]:
+        """The layers of neurons in order; the last is the read-out."""
+        return list(self._layers)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the network's dtype and device, for `Tensor.to`."""
+        return self.layers[0].weight
+
+    @property
+    def n_in(self) -> int:
+        """Inputs."""
+        return math.prod(self.input_shape)
+
+    def provenance(self) -> dict[str, str]:
+        """What a result says about the network: a fingerprint of its values, technology, scales."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
+        return {
+            "network": digest.hexdigest()[:16],
+            "technology": str(self.metadata.get("technology", "ideal")),
+            "operating_point": json.dumps([json.loads(p.to_json()) for p in self.points]),
+        }
+
+    def require_points(self) -> None:
+        """Refuse a network whose layers have no operating points."""
+        if any(layer.form != "b1" for layer in self._layers):
+            raise InputError(
+                "operating points and energies are those of form b1; convert with mapping b1 for them"
+            )
+        if len(self.points) != len(self.layers):
+            raise InputError("the network has no operating points; make it with 'train' or 'convert'")
+
+    def forward(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> Tensor:
+        """Logits.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, in) or (batch, channel, height, width)
+            Inputs in [0, 1].
+        chips : sequence of Deviations, optional
+            One per layer, each with a leading chip dimension.
+
+        Returns
+        -------
+        Tensor, shape (batch, class), or (chip, batch, class) with chips
+        """
+        logits = self._run(x, chips)[-1]
+        return logits if logits.dim() < 4 else logits.flatten(-3)
+
+    def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
+        """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
+        values = self._run(x, chips)
+        return [self._after(n, values) for n in range(len(self._layers))]
+
+    def inputs(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
+        """What every layer of neurons takes in, as it takes it."""
+        return [before for before, _ in self.signals(x, chips)]
+
+    def signals(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[tuple[Tensor, Tensor]]:
+        """What every layer of neurons takes in, as it takes it, and its activations as in `trace`."""
+        values = self._run(x, chips)
+        return [(values[k], self._after(n, values)) for n, k in enumerate(self._places)]
+
+    def _after(self, n: int, values: Sequence[Tensor]) -> Tensor:
+        """Activations of layer n, shape (..., batch, neuron), out of what `_run` found."""
+        after = values[self._places[n] + 1]
+        return after.flatten(-3) if self._layers[n].inside and after.dim() > 3 else after
+
+    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Tensor]:
+        """Inputs as they meet the first block, and what every block makes of them."""
+        x, limits = self.shaped(x), self.constraints
+        if chips is None and limits is None:
+            return self._ideal(x)
+        prepared = self._prepared(x, chips)
+        if prepared is not None:
+            return prepared[0](x, prepared[1])
+        if limits is not None:
+            x = limits.input(x)
+        one = None if torch.compiler.is_compiling() or not self._plain(x) else self._one_chip(chips)
+        n, values = 0, [x]
+        for block in self._chain:
+            if isinstance(block, TTFSLayer):
+                if one is not None:
+                    x = block.respond(x, block.weight, block.bias, one[n])
+                else:
+                    grid = None if limits is None else limits.grid(n)
+                    x = block(x, None if chips is None else chips[n], grid=grid)
+                if limits is not None and block.spiking:
+                    x = limits.spikes(n, x, block)
+                n += 1
+            else:
+                x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
+            values.append(x)
+        if one is None or chips is None:
+            return values
+        return [values[0], *(v.unsqueeze(0) for v in values[1:])]
+
+    def _ideal(self, x: Tensor) -> list[Tensor]:
+        """`_run` of a network of ideal devices."""
+        values = [x]
+        watched = any(self._hooks)
+        for block in self._chain:
+            if isinstance(block, TTFSLayer) and not watched:
+                x = block.ideal(x, block.weight)  # at once: a module's call costs as much as a small layer
+            else:
+                x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
+            values.append(x)
+        return values
+
+    def _prepared(
+        self, x: Tensor, chips: Sequence[Deviations] | None
+    ) -> tuple[Chain, Sequence[Tensor]] | None:
+        """The network by compiled kernels, and its weights, if they serve."""
+        limits = self.constraints
+        if not self._large or (kernels := kernels_for(x)) is None:
+            return None
+        leaves: Sequence[Tensor] | None = None
+        if self._kept is not None:
+            leaves = self._kept.leaves(chips, limits)
+        if leaves is None:
+            leaves = [v for name in ("weight", "bias") for v in (getattr(n, name) for n in self._layers)]
+            devices = self._one_chip(chips)
+            fit = all(v.is_contiguous() and (v.dtype, v.device) == (x.dtype, x.device) for v in leaves)
+            self._kept = Chain(self._chain, devices, chips, limits, kernels) if devices and fit else None
+        if self._kept is None or x.dtype != leaves[0].dtype or not self._plain(x):
+            return None
+        return self._kept, leaves
+
+    def _plain(self, x: Tensor) -> bool:
+        """Whether inputs have no chip dimension, and nobody wants to see single blocks at work."""
+        return x.dim() == (4 if self._layers[0].inside else 2) and not any(self._hooks)
+
+    def _one_chip(self, chips: Sequence[Deviations] | None) -> list[Devices] | None:
+        """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
+        limits, found = self.constraints, []
+        for n, layer in enumerate(self._layers):
+            devices = layer.devices(
+                None if chips is None else chips[n], None if limits is None else limits.grid(n)
+            )
+            if devices is None:
+                return None
+            found.append(devices)
+        return found
+
+    def shaped(self, x: Tensor) -> Tensor:
+        """Inputs (..., in) as the first layer takes them."""
+        shape = self.input_shape
+        if len(shape) == 1 and x.dim() == 4 and (x.shape[-1] != shape[0] or x.shape[1:3] == (1, 1)):
+            return x.flatten(1)
+        if len(shape) == 1 or tuple(x.shape[-len(shape) :]) == shape:
+            return x
+        return x.unflatten(-1, shape)
+
+    def constrained(self, constraints: Constraints | None) -> TTFSNetwork:
+        """A copy under hardware constraints, which stay with it in training, evaluation and its file."""
+        net = self.clone()
+        net.constraints = constraints
+        return net
+
+    @property
+    def windows(self) -> list[float]:
+        """t_max - t_min of every spiking layer [tau_c]."""
+        return [layer.window_length for layer in self.layers if layer.spiking]
+
+    def set_windows(self, windows: Sequence[float]) -> None:
+        """Change the firing windows. The ideal function changes only where activations are clipped."""
+        spiking = [layer for layer in self.layers if layer.spiking]
+        if len(windows) != len(spiking) or not all(0 < w < math.inf for w in windows):
+            raise InputError(f"{len(spiking)} windows > 0 are needed, got {list(windows)}")
+        for k, (layer, window) in enumerate(zip(spiking, windows, strict=True)):
+            layer.set_windows(window=window)
+            self.layers[k + 1].set_windows(input_window=window)
+
+    @torch.no_grad()
+    def spikes_per_neuron(self, x: Tensor) -> float:
+        """Mean number of spikes per hidden neuron and input."""
+        spikes = neurons = 0
+        for part in x.split(CALIBRATION):
+            for h in self.trace(part.to(self.like))[:-1]:
+                spikes += int((h > 0).sum())
+                neurons += h.numel()
+        return spikes / (neurons or 1)
+
+    @property
+    def products(self) -> int:
+        """Multiply-accumulates of one input: what a forward pass costs."""
+        return sum(layer.n_out * layer.weight[0].numel() for layer in self._layers)
+
+    def to_circuit(self) -> list[Layer]:
+        """The layers as circuits.
+
+        Raises
+        ------
+        InputError
+            If the network has convolutions or another form than b1: those circuits are not written yet.
+        """
+        for n, layer in enumerate(self.layers):
+            if layer.inside:
+                raise InputError(
+                    f"layer {n} is a convolution: netlists and ngspice runs take fully connected layers; "
+                    "evaluate, finetune and energy take both"
+                )
+            if self.constraints and (self.constraints.jitter or self.constraints.steps):
+                raise InputError(
+                    "netlists and ngspice runs know no jitter and no clock: take a network without these "
+                    "constraints (weight bits and latency are kept)"
+                )
+            if layer.form != "b1":
+                raise InputError(
+                    f"layer {n} has form {layer.form!r}: whole networks run in ngspice in form b1; "
+                    "convert with mapping b1, or see circuits/ideal/alpha.py for single layers"
+                )
+        return self.neurons()
+
+    def neurons(self) -> list[Layer]:
+        """Every neuron of every layer with synapses of its own: what mismatch is drawn for."""
+        return [layer.neurons(weight) for layer, weight in zip(self._layers, self.weights(), strict=True)]
+
+    def weights(self) -> list[Tensor]:
+        """Weights as the hardware holds them: on their grid under WeightBits."""
+        limits = self.constraints
+        held = [None if limits is None else limits.weight(n, layer) for n, layer in enumerate(self._layers)]
+        return [layer.weight if w is None else w for layer, w in zip(self._layers, held, strict=True)]
+
+    @torch.no_grad()
+    def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:
+        """Choose each layer's operating point so that every trajectory stays in the swing (form b1 only).
+
+        Parameters
+        ----------
+        x : Tensor, shape (image, in)
+            Calibration inputs; partial sums of the first images set the range (of convolutions: at as
+            many places as time allows).
+        """
+        self.points = []
+        if any(layer.form != "b1" for layer in self._layers):
+            return
+        x, held = self.shaped(x[:CALIBRATION].to(self.like)), self.weights()
+        for block in self.blocks:
+            if isinstance(block, TTFSLayer):
+                low, high = 0.0, 0.0
+                for layer, inputs in block.swing_samples(x, held[len(self.points)]):
+                    lowest, highest = trajectory_range(layer, inputs)
+                    low, high = min(low, float(lowest.min())), max(high, float(highest.max()))
+                self.points.append(technology_point.fit_swing(low, high, SWING_MARGIN))
+                x = block(x, None, held[len(self.points) - 1])
+            else:
+                x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
+
+    def rescale(self, x: Tensor) -> None:
+        """Choose the operating points again after weights or windows have changed."""
+        if self.points:
+            self.choose_points(x, self.points[0])
+
+    def clone(self) -> TTFSNetwork:
+        """An independent copy."""
+        return copy.deepcopy(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a checkpoint that `torch.load(weights_only=True)` reads."""
+        return network_file.write(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> TTFSNetwork:
+        """Read a checkpoint.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, is not a network, or holds values that are not finite.
+        """
+        return network_file.read(cls, path)

@@ -1,0 +1,126 @@
+r"""Firing windows of a network from what its neurons do on calibration inputs.
+
+.. math:: T = (1 + \zeta) \max_{i, \mu} x_i(\mu) \quad\text{or}\quad T = \text{a percentile of } x_i(\mu) > 0
+
+A window is the strongest lever on mismatch: a slope error acts as an offset of T beta.
+
+Source: thesis of A. Stanojevic, EPFL 2023, eq. 2.24 and section 3.6.2; percentiles: Stanojevic et al.,
+Nat. Commun. 2024, Methods (ii) and (iv); adaptive windows: ibid., eq. 8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from circuits.errors import InputError
+from ttfs_analog.network.network import TTFSNetwork
+
+Progress = Callable[[int, int], None]
+BATCH = 250
+SAMPLE = 2_000_000
+"""Activations of a layer that a percentile is taken from."""
+BUDGET = 500_000_000_000
+"""Multiply-accumulates spent on calibration; larger data are sampled evenly."""
+GAMMA = 10.0
+
+
+def check_margin(zeta: float, percentile: float | None) -> None:
+    """Refuse what `choose_windows` cannot use."""
+    if not -1 < zeta < 1e6:
+        raise InputError(f"zeta must be > -1 (and below a million), got {zeta}")
+    if percentile is not None and not 0 < percentile <= 100:
+        raise InputError(f"percentile must lie in (0, 100], got {percentile}")
+
+
+@torch.no_grad()
+def choose_windows(
+    net: TTFSNetwork,
+    x: Tensor,
+    *,
+    zeta: float = 0.5,
+    percentile: float | None = None,
+    progress: Progress | None = None,
+) -> list[float]:
+    """Firing windows of the hidden layers, from activations that no window clips.
+
+    Parameters
+    ----------
+    x : Tensor, shape (image, in)
+    zeta : float
+        T = (1 + zeta) * largest activation: nothing seen so far is clipped.
+    percentile : float, optional
+        T = this percentile of the non-zero activations instead: shorter, clips the rest at t_min.
+    """
+    check_margin(zeta, percentile)
+    free = net.constrained(None)
+    x = x[:: max(1, math.ceil(len(x) * net.products / BUDGET))]
+    spiking = [layer for layer in free.layers if layer.spiking]
+    for layer in spiking:
+        layer.set_windows(window=math.inf)
+    largest = [0.0] * len(spiking)
+    kept: list[list[Tensor]] = [[] for _ in spiking]
+    batches = x.split(BATCH)
+    for k, part in enumerate(b.to(net.like) for b in batches):
+        for n, h in enumerate(free.trace(part)[:-1]):
+            largest[n] = max(largest[n], float(h.max()))
+            if percentile is not None:
+                fired = h[h > 0]
+                share = max(1, SAMPLE // len(batches))
+                kept[n].append(fired[:: max(1, -(-len(fired) // share))])
+        if progress:
+            progress(k + 1, len(batches))
+    windows = []
+    for top, parts in zip(largest, kept, strict=True):
+        fired = torch.cat(parts) if parts else x.new_empty(0)
+        if percentile is None:
+            window = (1.0 + zeta) * top
+        else:
+            window = float(torch.quantile(fired, percentile / 100)) if len(fired) else 0.0
+        windows.append(window if window > 0 else 1.0)  # a layer that never fires needs some window
+    return windows
+
+
+def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> bool:
+    """Adaptive windows of training: T <- max(T, gamma * largest activation of the batch), eq. 8.
+
+    The thresholds move along, so that the function of the network stays as it is.
+
+    Returns
+    -------
+    bool
+        Whether a window changed.
+    """
+    hidden = activations[:-1]
+    if not hidden:
+        return False
+    if hidden[0].is_cpu:  # as quick as it gets: this runs after every step
+        largest = [h.detach().amax().item() for h in hidden]
+    else:
+        largest = torch.stack(torch._foreach_max([h.detach() for h in hidden])).tolist()  # one wait for all
+    for layer, top in zip(net._layers, largest, strict=False):  # the last one is the read-out
+        if gamma * top > layer._window:
+            net.set_windows([max(old, gamma * top) for old, top in zip(net.windows, largest, strict=True)])
+            return True
+    return False
+
+
+def tighten(
+    net: TTFSNetwork, x: Tensor, percentile: float | None = None, *, zeta: float = 0.0
+) -> TTFSNetwork:
+    """A copy with windows for inference: those of training are longer than needed; weights are the same.
+
+    Source: thesis, section 3.6.2, remark (ii).
+    """
+    tight = net.clone()
+    tight.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile))
+    tight.rescale(x)
+    return tight
+
+
+def latency(net: TTFSNetwork) -> float:
+    """t_max of the last spiking layer after the start of the input window [tau_c]."""
+    return 1.0 + math.fsum(net.windows)

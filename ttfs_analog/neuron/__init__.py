@@ -1,0 +1,1 @@
+"""The exact TTFS neuron in torch."""

@@ -1,0 +1,104 @@
+"""Convolutional TTFS layers: every place and channel is a neuron."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from circuits.model.layer import Layer
+from ttfs_analog.neuron.functional import fire
+from ttfs_analog.neuron.fused import Devices, fired, rounded
+from ttfs_analog.neuron.layers import TTFSLayer
+
+
+class TTFSConv2d(TTFSLayer):
+    """Convolutional layer: every place and channel is a neuron; padded places are inputs that stay silent.
+
+    Parameters
+    ----------
+    inside : tuple of int
+        (height, width) of the output.
+    stride, padding, dilation : tuple of int
+    groups : int
+
+    With deviations every neuron has synapses of its own: nothing is shared on a chip.
+    """
+
+    geometry: dict[str, Any]
+    SAMPLES = 20_000_000
+    """Patches x taps x channels that are followed to find the swing."""
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        inside: tuple[int, ...],
+        stride: tuple[int, ...] = (1, 1),
+        padding: tuple[int, ...] = (0, 0),
+        dilation: tuple[int, ...] = (1, 1),
+        groups: int = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__(weight, bias, **options)
+        self.inside = tuple(inside)
+        self.geometry: dict[str, Any] = {
+            "stride": tuple(stride),
+            "padding": tuple(padding),
+            "dilation": tuple(dilation),
+        }
+        self.groups = groups
+
+    def drive(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        lead = x.shape[:-3]
+        if len(lead) > 1:
+            x = x.flatten(0, -4)
+        u = F.conv2d(x, weight, self.bias if bias is None else bias, **self.geometry, groups=self.groups)
+        if self.border is not None:
+            u = u + self.border
+        return u.unflatten(0, lead) if len(lead) > 1 else u
+
+    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
+        weight = weight if devices.grid is None else rounded(weight, devices.grid)
+        if devices.gain is None:
+            u = self.drive(x, weight, bias)
+            return fire(u, self._window) if self.spiking else u
+        z = fired(self.charge(x, weight), self.shift(bias), devices)
+        return z.unflatten(-1, (-1, *self.inside))
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """Inputs of every place, shape (..., batch, group, tap, place)."""
+        lead, size = x.shape[:-3], self.weight.shape[2:]
+        found = F.unfold(x.reshape(-1, *x.shape[-3:]), size, **self.geometry)
+        return found.reshape(*lead, self.groups, -1, math.prod(self.inside))
+
+    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        if synapse is None:
+            lead = x.shape[:-3]
+            q = F.conv2d(
+                x.reshape(-1, *x.shape[-3:]), weight, None, **self.geometry, groups=self.groups
+            ).flatten(1)
+            return q.reshape(*lead, -1)
+        places = math.prod(self.inside)
+        own = weight.reshape(self.groups, -1, 1, weight[0].numel())
+        own = own * (1.0 + synapse.reshape(len(synapse), self.groups, -1, places, weight[0].numel()))
+        inputs = "ngtl" if x.dim() == 4 else "cngtl"  # the same images for all chips, or each its own
+        return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), own).flatten(2)
+
+    def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
+        patches = self._patches(x)  # (image, group, tap, place)
+        share = self.weight.shape[0] // self.groups
+        result = []
+        for g in range(self.groups):
+            pick = slice(g * share, (g + 1) * share)
+            rows = patches[:, g].transpose(1, 2).flatten(0, 1)
+            budget = max(64, self.SAMPLES // (self.weight[pick].numel() * self.groups))
+            rows = rows[:: -(-len(rows) // budget)]
+            channel = self._circuit(weight[pick].flatten(1), self.bias[pick], self.slopes()[pick])
+            result.append((channel, rows.detach().double().cpu().numpy()))
+        return result

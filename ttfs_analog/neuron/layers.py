@@ -1,0 +1,312 @@
+r"""TTFS layers as modules over `ttfs_analog.neuron.functional`: the general neuron of eq. 1 in relative time.
+
+.. math:: \tau_c \dot V_i = \alpha_i + \sum_j W_{ij} H(t - t_j) \;(t < t_{min}), \qquad
+          \tau_c \dot V_i = B_i \;(t \ge t_{min}), \qquad
+          \vartheta_i = \alpha_i T_{in} + B_i T - D_i
+
+A form says how B comes about: constant, or alpha + sum_j W_ij, which then moves with the weights.
+
+Source: Stanojevic et al., Nat. Commun. 2024, eqs. 1-2; thesis of A. Stanojevic, EPFL 2023, eqs. 2.25-2.28.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from circuits.errors import InputError
+from circuits.model.layer import Layer
+from ttfs_analog.neuron.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout
+from ttfs_analog.neuron.fused import Devices, Grid, respond, rounded
+
+FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
+"""b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
+the same, slope never negative. dynamic: alpha lowers the threshold instead. equal: alpha_i = 1 - sum w.
+single: alpha with slopes switched at t_min, so that silent neurons need no spike."""
+TRACKED = ("alpha", "positive", "dynamic", "single")
+"""Forms whose slope is alpha + sum_j W_ij."""
+FORCED = ("alpha", "positive", "dynamic", "equal")
+"""Forms in which a neuron that is silent at t_max is made to fire there."""
+
+
+class TTFSLayer(nn.Module):
+    """What fully connected and convolutional layers share.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (out, in) or (channel, in / groups, height, width)
+    bias : Tensor, shape (out,) or (channel,)
+        D: how much the threshold lies below its base; the ReLU bias is D / B.
+    input_window : float
+        Length of phase 1: largest input activation [tau_c].
+    window : float
+        Length of the firing window, t_max - t_min [tau_c]; 0 for read-out neurons.
+    slope : Tensor, shape (out,), optional
+        B > 0; default 1. Forms with a tracked slope compute it.
+    alpha : Tensor, shape (out,), optional
+        Current of phase 1; default 0.
+    spiking : bool
+        False: non-spiking read-out.
+    form : str
+        One of FORMS.
+    border : Tensor, shape (channel, height, width), optional
+        Threshold shift that depends on the place, from normalization under zero padding.
+    """
+
+    input_window: Tensor
+    window: Tensor
+    slope: Tensor
+    alpha: Tensor
+    border: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        input_window: float = 1.0,
+        window: float = 0.0,
+        slope: Tensor | None = None,
+        alpha: Tensor | None = None,
+        spiking: bool = True,
+        form: str = "b1",
+        border: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        if form not in FORMS:
+            raise InputError(f"unknown form {form!r}; available: {', '.join(FORMS)}")
+        self.weight = nn.Parameter(weight.detach().clone())
+        self.bias = nn.Parameter(bias.detach().clone())
+        self.spiking, self.form = spiking, form
+        self.tracked = spiking and form in TRACKED
+        self.register_buffer("input_window", weight.new_tensor(float(input_window)))
+        self.register_buffer("window", weight.new_tensor(float(window)))
+        self.register_buffer("slope", torch.ones_like(bias) if slope is None else slope.clone())
+        self.register_buffer("alpha", torch.zeros_like(bias) if alpha is None else alpha.clone())
+        self.register_buffer("border", None if border is None else border.clone())
+        self.inside: tuple[int, ...] = ()  # (height, width) of a convolution's output
+        self._refresh()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_folded": None, "_kept": None}
+
+    def _refresh(self) -> None:
+        """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
+        self._folded: tuple[Deviations, float, Folded] | None = None
+        self._kept: tuple[Deviations | None, Grid | None, float, Devices | None] | None = None
+        self._token = object()  # changes with whatever a state holds
+        self._window = float(self.window)
+        self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
+        self._unit = not self.tracked and bool((self.slope == 1).all())
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._refresh()
+
+    def set_windows(self, *, input_window: float | None = None, window: float | None = None) -> None:
+        """Change the lengths of the two phases [tau_c]."""
+        if input_window is not None:
+            self.input_window.fill_(input_window)
+            self._lead = float(self.input_window) if self._lead else 0.0
+        if window is not None:
+            self.window.fill_(window)
+            self._window = float(self.window)
+
+    @property
+    def window_length(self) -> float:
+        """T = t_max - t_min [tau_c]."""
+        return self._window
+
+    @property
+    def n_out(self) -> int:
+        """Neurons."""
+        return self.weight.shape[0] * math.prod(self.inside)
+
+    def slopes(self, weight: Tensor | None = None) -> Tensor:
+        """B, shape (out,), with the layer's own weights or others."""
+        weight = self.weight if weight is None else weight
+        return self.alpha + weight.flatten(1).sum(1) if self.tracked else self.slope
+
+    def check_slopes(self, where: str) -> None:
+        """Refuse a neuron that could never fire: B <= 0."""
+        slopes = self.slopes().detach()
+        if not bool((slopes > 0).all()):
+            i = int(slopes.argmin())
+            raise InputError(
+                f"{where}, neuron {i}: slope B = {float(slopes[i]):.3g}, it must be > 0; in form "
+                f"{self.form!r} B = alpha + sum of the weights: map with a lower b_low, or train with a "
+                "lower learning rate"
+            )
+
+    def alphas(self) -> Tensor:
+        """Current of phase 1, shape (out,); training in form equal may turn it into a sink, B stays 1."""
+        return 1.0 - self.weight.flatten(1).sum(1) if self.form == "equal" and self.spiking else self.alpha
+
+    def per_neuron(self, value: Tensor) -> Tensor:
+        """A value per channel as one per neuron, shape (neuron,)."""
+        return value[:, None].expand(-1, math.prod(self.inside)).reshape(-1) if self.inside else value
+
+    def shift(self, bias: Tensor | None = None) -> Tensor:
+        """D of every neuron, shape (neuron,), with the layer's own D or others of shape (out,)."""
+        shift = self.per_neuron(self.bias if bias is None else bias)
+        return shift if self.border is None else shift + self.border.flatten()
+
+    def thresholds(self) -> Tensor:
+        """theta of every neuron for t >= t_min, shape (neuron,)."""
+        base = self.alphas() * self.input_window + self.slopes() * self.window
+        return self.per_neuron(base) - self.shift()
+
+    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        """W x + D, shape (..., out) or (..., channel, height, width)."""
+        raise TypeError(f"{type(self).__name__} has no drive")
+
+    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
+        """Activations of one chip's devices, with weights and D of the shapes of the layer's own."""
+        raise TypeError(f"{type(self).__name__} has no response")
+
+    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        """Charge at t_min of every neuron, shape (..., batch, neuron)."""
+        raise TypeError(f"{type(self).__name__} has no charge")
+
+    def forward(
+        self,
+        x: Tensor,
+        deviations: Deviations | None = None,
+        weight: Tensor | None = None,
+        grid: Grid | None = None,
+    ) -> Tensor:
+        """Activations of the layer before -> activations, or logits of a read-out layer.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
+        deviations : Deviations, optional
+            With a leading chip dimension.
+        weight : Tensor, optional
+            Instead of the layer's own.
+        grid : Grid, optional
+            What the weights are rounded to.
+        """
+        weight = self.weight if weight is None else weight
+        if deviations is not None or grid is not None:
+            devices = self.devices(deviations, grid)
+            if devices is not None:
+                if deviations is not None and x.dim() == (4 if self.inside else 2):  # the chip dimension
+                    x = x.unsqueeze(0)
+                return self.respond(x, weight, self.bias, devices)
+            if grid is not None:
+                weight = rounded(weight, grid)
+        if deviations is None:
+            return self.ideal(x, weight)
+        folded = self._fold(deviations, weight)
+        shift = self._broadcast(self.bias)
+        if self.border is not None:
+            shift = shift + self.border
+        q = self.charge(x, weight, deviations.synapse)
+        z = combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
+        return fire(z, self._window) if self.spiking else z
+
+    def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`forward` of ideal devices."""
+        u = self.drive(x, weight)
+        if not self.spiking:
+            return u
+        if self._unit:
+            return fire(u, self._window)
+        return fire(u, self._window, self._broadcast(self.slopes(weight)))
+
+    def devices(self, deviations: Deviations | None, grid: Grid | None) -> Devices | None:
+        """The layer as one product; None: there are many chips, slopes vary, or synapses of a convolution."""
+        kept = self._kept
+        if kept is not None and kept[0] is deviations and kept[1] == grid and kept[2] == self._window:
+            return kept[3]
+        devices = None
+        window = self._window if self.spiking else None
+        if self.form != "b1":
+            pass
+        elif deviations is None:
+            devices = Devices(window, grid) if self._unit or not self.spiking else None
+        elif self.inside and deviations.synapse is not None:
+            pass
+        elif len(deviations.slope) == 1 and _frozen(deviations, self.weight.dtype):
+            folded = self._fold(deviations, self.weight)
+            gain, shift_gain, offset = (v.flatten().expand(self.n_out).contiguous() for v in folded)
+            if deviations.synapse is None:
+                devices = Devices(window, grid, gain, shift_gain, offset)
+            else:
+                own = (1.0 + deviations.synapse[0]) * gain.unsqueeze(1)
+                own = own.expand(self.weight.shape).contiguous()
+                devices = Devices(window, grid, None, shift_gain, offset, own)
+        if not torch.is_inference_mode_enabled():
+            self._kept = (deviations, grid, self._window, devices)
+        return devices
+
+    def _fold(self, deviations: Deviations, weight: Tensor) -> Folded:
+        """What the deviations do, kept as long as nothing it depends on changes: chips are frozen."""
+        if self._folded is not None and self._folded[0] is deviations and self._folded[1] == self._window:
+            return self._folded[2]
+        if not self.spiking:
+            folded = fold_readout(deviations, self.inside)
+        else:
+            slope, alpha = self._broadcast(self.slopes(weight)), self._broadcast(self.alphas())
+            held = None
+            if self.form in FORCED and deviations.synapse is not None:  # synapses stay on in phase 2
+                every = weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
+                held = (every * deviations.synapse).sum(-1)
+            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside, held, self.form)
+        # in other forms it depends on the weights
+        if self.form == "b1" and _frozen(deviations) and not torch.is_inference_mode_enabled():
+            self._folded = (deviations, self._window, folded)
+        return folded
+
+    def _broadcast(self, value: Tensor) -> Tensor:
+        """A value per channel so that it broadcasts to (channel, height, width)."""
+        return value[:, None, None] if self.inside else value
+
+    def neurons(self, weight: Tensor | None = None) -> Layer:
+        """Every neuron with synapses of its own, (neuron, tap): what mismatch is drawn for."""
+        return self._circuit(self.synapses(weight), self.shift(), self.per_neuron(self.slopes(weight)))
+
+    def synapses(self, weight: Tensor | None = None) -> Tensor:
+        """Weights of every neuron, shape (neuron, tap)."""
+        weight = self.weight if weight is None else weight
+        return weight.detach().flatten(1).repeat_interleave(math.prod(self.inside), 0)
+
+    def _circuit(self, weights: Tensor, shift: Tensor, slope: Tensor) -> Layer:
+        def array(value: Tensor) -> np.ndarray:
+            return value.detach().double().cpu().numpy()
+
+        start = float(self.input_window)
+        bias = array(shift) / (array(slope) if self.spiking else 1.0)
+        return Layer(array(weights), bias, start, start + float(self.window), array(slope), self.spiking)
+
+    def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
+        """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing."""
+        return [(self.neurons(weight), x.detach().double().cpu().numpy())]
+
+    def extra_repr(self) -> str:
+        kind = f"window={self._window:.4g}" if self.spiking else "readout"
+        return f"{'x'.join(map(str, self.weight.shape[::-1]))}, {kind}, form={self.form}"
+
+
+def _frozen(deviations: Deviations, dtype: torch.dtype | None = None) -> bool:
+    """Whether nobody asks for gradients of the deviations, and they have that dtype."""
+    return all(v is None or (not v.requires_grad and (dtype is None or v.dtype == dtype)) for v in deviations)
+
+
+class TTFSLinear(TTFSLayer):
+    """Fully connected layer; see `TTFSLayer`."""
+
+    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
+
+    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
+        return respond(x, weight, bias, devices)
+
+    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        return charge(x, weight, synapse)

@@ -1,0 +1,1 @@
+"""The behavioral noise model, and the chips drawn from it."""

@@ -1,0 +1,1 @@
+"""Gradient descent, also for chips that are not perfect."""

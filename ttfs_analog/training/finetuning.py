@@ -1,0 +1,96 @@
+"""Fine-tune a network for chips that are not perfect.
+
+Chip-agnostic: every batch meets fresh chips, one network serves them all. It may also shorten the
+windows first, which costs nothing: a slope error acts as an offset of window x error.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuits.errors import InputError
+from ttfs_analog.data.datasets import training_pair
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.network.windows import tighten
+from ttfs_analog.noise.chips import draw_like
+from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.training.training import Progress, Recipe, optimize, require_slopes
+
+MODES = ("agnostic",)
+
+
+def finetune(
+    net: TTFSNetwork,
+    data: Any,
+    noise: NoiseModel | None = None,
+    mode: str = "agnostic",
+    *,
+    epochs: int = 20,
+    batch: int = 64,
+    lr: float = 2e-3,
+    chips_per_batch: int = 4,
+    percentile: float | None = 99.5,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> TTFSNetwork:
+    """A new network, trained on fresh chips in every batch; the old one is untouched.
+
+    Parameters
+    ----------
+    data : Data, loader, or (x, y)
+        What to train on.
+    noise : NoiseModel, optional
+        Its frozen terms are drawn anew for every batch. Without one the network is trained under its
+        own constraints alone (`ttfs_analog.network.constrain.constrain`).
+    mode : {"agnostic"}
+    chips_per_batch : int
+        Chips that see each batch.
+    percentile : float or None
+        Shorten the windows to this percentile of the activations first; None keeps them, and so do
+        constraints that fix them.
+    """
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
+    if chips_per_batch < 1:
+        raise InputError(f"chips_per_batch must be >= 1, got {chips_per_batch}")
+    if noise is None and net.constraints is None:
+        raise InputError("nothing to tune for: give a noise model, or put the network under constraints")
+    if noise is not None:
+        noise.check_range(net)
+    x_train, y_train = training_pair(data)
+    x_train, y_train = x_train.to(net.like), y_train.to(net.like.device)
+    if x_train.shape[1] != net.n_in:
+        raise InputError(f"the network takes {net.n_in} inputs, the data have {x_train.shape[1]}")
+    fixed = net.constraints is not None and net.constraints.percentile is not None
+    tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
+    if tuned.constraints is not None:
+        tuned.constraints.restart(seed)
+    generator = torch.Generator(device=tuned.like.device).manual_seed(seed)
+    law = noise.law if noise is not None else None
+
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        if law is None:
+            return nn.functional.cross_entropy(tuned(x), y)
+        logits = tuned(x, draw_like(law, tuned, chips_per_batch, generator))
+        return nn.functional.cross_entropy(logits.flatten(0, 1), y.repeat(chips_per_batch))
+
+    recipe = Recipe(epochs, batch, lr, seed=seed)
+    optimize(
+        tuned,
+        (x_train, y_train),
+        loss_of,
+        recipe,
+        checkpoint=checkpoint,
+        resume=resume,
+        after=(lambda: require_slopes(tuned)) if any(k.form != "b1" for k in tuned.layers) else None,
+        chances=generator,
+        progress=progress,
+    )
+    tuned.rescale(x_train)
+    return tuned

@@ -137,7 +137,7 @@ def main() -> None:
         if with_shared:
             loops["iii"] = lambda: [shared(s) for s in samples]  # noqa: B023
         found = {k: cost(loop, few, 1) for k, loop in loops.items()}
-        exact = closed_form.respond(layer, times, POINT, mismatch).delay[:, 0]
+        exact = closed_form.response(layer, times, POINT, mismatch).delay[:, 0]
         circuit = simulate(layer, times, POINT, mismatch, simulator=simulator).delay[:, 0]
         cells = [f"{v:.2f} ({v / own:.0f}x)" for v in found.values()]
         print(

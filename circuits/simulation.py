@@ -59,7 +59,7 @@ def simulate(
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
     mismatch = mismatch or LayerMismatch.none(layer)
     if level == "closed-form":
-        return closed_form.respond(layer, spike_times, point, mismatch)
+        return closed_form.response(layer, spike_times, point, mismatch)
     simulator = simulator or Ngspice()
     stim = stimulus(layer, spike_times, point)
     per_deck = max(NEURONS_PER_DECK // layer.n_out, 1)
@@ -77,8 +77,9 @@ def simulate(
 
 def join(parts: list[LayerResponse]) -> LayerResponse:
     """Samples of several responses, in order."""
-    fields = ("delay", "v_t_min", "slope", "energy_synapse", "energy_slope")
-    return LayerResponse(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
+    arrays = ("delay", "v_t_min", "slope", "energy_by_supply")
+    joined = {a: np.concatenate([getattr(p, a) for p in parts]) for a in arrays}
+    return LayerResponse(**joined, supplies=parts[0].supplies)
 
 
 def waveform(
@@ -181,7 +182,7 @@ def _each(
     """Every chip with its own input: one deck a chip, many decks a process. times (chip, n_in)."""
     chips = range(mismatch.samples)
     if simulator is None:
-        return join([closed_form.respond(layer, times[c], point, mismatch[c]) for c in chips])
+        return join([closed_form.response(layer, times[c], point, mismatch[c]) for c in chips])
     cells = [layer_cell(layer, stimulus(layer, times[c], point), point, mismatch[c]) for c in chips]
     found = cross(cells, simulator)
     return join([read(layer, point, cell, m, 1) for cell, m in zip(cells, found, strict=True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from circuits.errors import InputError
 from circuits.ideal.stimulus import Stimulus
 from circuits.ideal.switched_sources import NEVER, Cell, Sources
 from circuits.model import closed_form
@@ -18,12 +19,16 @@ def layer_cell(layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: La
     Columns of the sources: one a synapse, then the phase-1 drive, then the slope source.
     """
     mismatch.fits(layer)
+    if np.any(mismatch.delay):
+        raise InputError("comparators of ideal circuits have no delay that could deviate; set delay to 0")
     samples, n_out = mismatch.slope.shape
     neuron = samples * n_out
     slope = layer.slope * (1.0 + mismatch.slope) if layer.spiking else np.zeros((samples, n_out))
     synapse = (layer.weights * (1.0 + mismatch.synapse)).reshape(neuron, layer.n_in)
     drive = np.tile(layer.drive, samples)
     columns = [synapse * stim.inputs.gain, drive[:, None] * stim.phase_gain, slope.reshape(neuron, 1)]
+    # the offset is referred to the nominal capacitor
+    threshold = layer.theta + mismatch.threshold / (1.0 + mismatch.capacitance)
     stop = stim.grid.stop
     return Cell(
         Sources(
@@ -33,7 +38,7 @@ def layer_cell(layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: La
             labels=(*(f"w{j}" for j in range(layer.n_in)), "a", "b"),
         ),
         capacitance=point.c_mem * (1.0 + mismatch.capacitance).reshape(neuron),
-        threshold=point.volts((layer.theta + mismatch.threshold).reshape(neuron)),
+        threshold=point.volts(threshold.reshape(neuron)),
         grid=stim.grid,
         v_reset=point.v_reset,
         armed=stim.n_min,
@@ -60,10 +65,10 @@ def read(layer: Layer, point: OperatingPoint, cell: Cell, m: Crossing, samples: 
     sink = np.minimum(sources.amps, 0.0) @ seconds
     shape = (samples, layer.n_out)
     stored = cell.capacitance * (m.v_start - point.v_reset)
+    joules = point.vdd * np.stack([stored - sink, cell.capacitance * (v_end - m.v_start)], axis=-1)
     return LayerResponse(
         delay=delay.reshape(shape),
         v_t_min=point.unit_free(m.v_start).reshape(shape),
         slope=slope.reshape(shape),
-        energy_synapse=(point.vdd * (stored - sink)).reshape(shape),
-        energy_slope=(point.vdd * cell.capacitance * (v_end - m.v_start)).reshape(shape),
+        energy_by_supply=joules.reshape(*shape, 1, 2),
     )

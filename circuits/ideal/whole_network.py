@@ -86,7 +86,7 @@ def build(
         weights = layer.weights * (1.0 + deviation.synapse[0]) * point.i_unit
         capacitance = point.c_mem * (1.0 + deviation.capacitance[0])
         slope = layer.slope * (1.0 + deviation.slope[0]) * point.i_unit
-        theta = point.volts(layer.theta + deviation.threshold[0])
+        theta = point.volts(layer.theta + deviation.threshold[0] / (1.0 + deviation.capacitance[0]))
         following = []
         for i in range(layer.n_out):
             m = f"m{n}_{i}"

@@ -1,16 +1,27 @@
-r"""F0: what the ideal circuit does, without a simulator.
+r"""The one equation of the neuron: when a B1 neuron fires, ideal or of transistors.
 
-.. math:: V_i(t_{min}) = \frac{\sum_j W_{ij}(1+e_{ij}) x_j}{1+c_i}, \qquad
-          s_i = \frac{(\theta_i + o_i)(1+c_i) - \sum_j W_{ij}(1+e_{ij}) x_j}{B_i (1+\beta_i)}
+.. math:: V_i(t_{min}) = \frac{Q_i}{1+c_i}, \qquad
+          Q_i = \sum_{j:\,x_j>0} \left[ W_{ij}(1+e_{ij})(g_\pm x_j + \delta_\pm) + \kappa_\pm \right]
 
-with x_j = t_min - t_j. A neuron at or above threshold at t_min fires there (s = 0); one that has not
-reached it before t_max is silent. Crossings of partial sums before t_min are blocked.
+.. math:: s_i = \frac{k\,(\theta_i (1+c_i) + o_i) + v - l_i - Q_i}{B_i\, g_B\, (1+\beta_i)} + d + d_i
 
-Source: Stanojevic et al. 2024, eqs. 1 and 5-7, with device deviations.
-Not modeled: swing limits, comparator delay, leakage.
+with x_j = t_min - t_j and s_i the time of the spike after t_min. e, beta, o, c, d_i are the deviations of a
+copy (`LayerMismatch`); k, g, delta, kappa, v, l, d are `Constants` of the circuit (+ sources, - sinks), whose
+default is the ideal neuron, bit for bit. The offset o is referred to the nominal capacitor: a comparator
+that trips o / (1 + c) above theta.
+
+A neuron at or above threshold at t_min fires there (s = d); one that has not reached it before t_max is
+silent. Crossings of partial sums before t_min are blocked. Where layers follow each other their windows are
+shifted by the constant delay d, so a response counts from t_min + d.
+
+Source: Stanojevic et al. 2024, eqs. 1 and 5-7, with device deviations; the constants are those that
+transistor-level neurons show. Not modeled: clipping at the swing, output conductance along the ramp, a delay
+that shrinks where a neuron is overdriven at t_min.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -22,16 +33,119 @@ TIE = 1e-12
 theta = B T with V(t_min) = 0 is a tie that rounding would decide otherwise."""
 
 
+@dataclass(frozen=True)
+class Constants:
+    """Systematic terms of a circuit; the default is the ideal neuron.
+
+    Numbers, or arrays that broadcast to (n_out,), those of synapses to (n_out, n_in).
+    """
+
+    theta_scale: float | Array = 1.0  #: k: parasitic capacitance raises the threshold
+    gain_source: float | Array = 1.0  #: g+: current of a source over W
+    gain_sink: float | Array = 1.0  #: g-
+    gain_slope: float | Array = 1.0  #: g_B: current of the slope source over B
+    turn_on_source: float | Array = 0.0  #: delta+: what an active source acts longer than its pulse [tau_c]
+    turn_on_sink: float | Array = 0.0  #: delta- [tau_c]
+    feed_through_source: float | Array = (
+        0.0  #: kappa+: potential that an active source adds at its switch [1]
+    )
+    feed_through_sink: float | Array = 0.0  #: kappa- [1]
+    kick: float | Array = 0.0  #: v: what comparator and switches take from the membrane at t_min [1]
+    leakage: float | Array = 0.0  #: l: rise of the potential by leakage over both windows [1]
+    delay: float | Array = 0.0  #: d: of the comparator, at B = 1 [tau_c]
+    delay_exponent: float = 0.0  #: d goes as B^-exponent
+
+    @property
+    def ideal(self) -> bool:
+        """Whether nothing differs from the ideal neuron but the delay, by which windows are shifted."""
+        rest = (f for f in fields(self) if f.name not in ("delay", "delay_exponent"))
+        return all(np.all(getattr(self, f.name) == f.default) for f in rest)
+
+    def signed(self, name: str, weights: Array) -> Array:
+        """A term of synapses, such as "gain" or "turn_on", by the sign of each weight."""
+        return np.where(weights > 0, getattr(self, f"{name}_source"), getattr(self, f"{name}_sink"))
+
+    def delays(self, slope: Array) -> Array:
+        """Delay of neurons with slopes B [tau_c]."""
+        if not self.delay_exponent:
+            return np.broadcast_to(np.asarray(self.delay, float), np.shape(slope))
+        return np.asarray(self.delay * slope**-self.delay_exponent)
+
+
+IDEAL = Constants()
+
+
 def fire(delay: Array, window: float) -> Array:
     """Delay of an unbounded ramp -> delay inside the window: 0 if early, inf if too late."""
     return np.where(delay < window * (1.0 - TIE), np.maximum(delay, 0.0), np.inf)
 
 
-def respond(
+def charges(
+    layer: Layer, x: Array, mismatch: LayerMismatch | None = None, constants: Constants = IDEAL
+) -> Array:
+    """Charge on the membrane at t_min, in units of potential on the nominal capacitor.
+
+    Parameters
+    ----------
+    x : array, shape (n_in,) or (image, n_in)
+        Input activations t_min - t_j [tau_c]; 0 = silent.
+    mismatch : LayerMismatch, optional
+        None: perfect devices, and no dimension `sample`.
+
+    Returns
+    -------
+    array, shape ([sample,] [image,] n_out)
+    """
+    current = layer.weights if mismatch is None else layer.weights * (1.0 + mismatch.synapse)
+    gained = current if constants.ideal else current * constants.signed("gain", layer.weights)
+    charge = _sums(gained, x) + layer.drive * layer.t_min
+    if not constants.ideal:
+        extra = current * constants.signed("turn_on", layer.weights)
+        extra = extra + np.where(layer.weights != 0, constants.signed("feed_through", layer.weights), 0.0)
+        charge = charge + _sums(extra, (np.asarray(x) > 0).astype(float))
+    return charge
+
+
+def _sums(current: Array, x: Array) -> Array:
+    if np.ndim(x) == 1:
+        return current @ x
+    return x @ current.swapaxes(-1, -2)
+
+
+def ramp_times(
+    layer: Layer, charge: Array, mismatch: LayerMismatch | None = None, constants: Constants = IDEAL
+) -> Array:
+    """When the ramp of a spiking layer meets the threshold, without bounds and without the constant delay.
+
+    Parameters
+    ----------
+    charge : array, shape ([sample,] [image,] n_out)
+        From `charges`.
+
+    Returns
+    -------
+    array, the shape of `charge`
+        s_i - d [tau_c]; negative: the neuron was above threshold at t_min.
+    """
+    theta, ramp = layer.theta, layer.slope * constants.gain_slope
+    if mismatch is None:
+        threshold, late = constants.theta_scale * theta, 0.0
+    else:
+        spread = (slice(None), None) if charge.ndim > 2 else ()
+        offset, slope, capacitance, late = (
+            v[spread] for v in (mismatch.threshold, mismatch.slope, mismatch.capacitance, mismatch.delay)
+        )
+        threshold = constants.theta_scale * (theta * (1.0 + capacitance) + offset)
+        ramp = ramp * (1.0 + slope)
+    return (threshold + constants.kick - constants.leakage - charge) / ramp + late
+
+
+def response(
     layer: Layer,
     spike_times: Array,
     point: OperatingPoint,
     mismatch: LayerMismatch | None = None,
+    constants: Constants = IDEAL,
 ) -> LayerResponse:
     """Response of `mismatch.samples` copies of a layer to one input.
 
@@ -44,29 +158,27 @@ def respond(
         Sets the energies only: the unit-free response does not depend on it.
     mismatch : LayerMismatch, optional
         Device deviations; none = one perfect sample.
+    constants : Constants, optional
+        Default: the ideal neuron. Energies are always those of ideal sources.
     """
     mismatch = mismatch or LayerMismatch.none(layer)
     mismatch.fits(layer)
     times = layer.inputs(spike_times)
     x = np.where(np.isfinite(times), layer.t_min - times, 0.0)
+    charge = charges(layer, x, mismatch, constants)
     current = layer.weights * (1.0 + mismatch.synapse)
-    charge = current @ x + layer.drive * layer.t_min
     capacitance = 1.0 + mismatch.capacitance
-    ramp = layer.slope * (1.0 + mismatch.slope)
+    ramp = layer.slope * constants.gain_slope * (1.0 + mismatch.slope)
     source = np.maximum(current, 0.0) @ x + np.maximum(layer.drive, 0.0) * layer.t_min
     if layer.spiking:
-        late = ((layer.theta + mismatch.threshold) * capacitance - charge) / ramp
-        delay = fire(late, layer.window)
+        delay = fire(ramp_times(layer, charge, mismatch, constants), layer.window)
         slope, on = ramp / capacitance, np.minimum(delay, layer.window)
     else:
         delay = np.full(charge.shape, np.inf)
         slope, on = np.full(charge.shape, np.nan), np.zeros(charge.shape)
+    joules = point.unit_energy * np.stack([source, ramp * on], axis=-1)
     return LayerResponse(
-        delay=delay,
-        v_t_min=charge / capacitance,
-        slope=slope,
-        energy_synapse=point.unit_energy * source,
-        energy_slope=point.unit_energy * ramp * on,
+        delay=delay, v_t_min=charge / capacitance, slope=slope, energy_by_supply=joules[..., None, :]
     )
 
 

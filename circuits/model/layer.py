@@ -120,20 +120,25 @@ class Layer:
 class LayerMismatch:
     """Frozen relative deviations of every device of `sample` copies of a layer.
 
-    currents and capacitances are multiplied by (1 + deviation); `threshold` is added to theta.
+    Currents and capacitances are multiplied by (1 + deviation); see `circuits.model.closed_form`.
     """
 
     synapse: Array  #: (sample, n_out, n_in) relative error e_ij of each synapse current
     slope: Array  #: (sample, n_out) relative error beta_i of the slope current
-    threshold: Array  #: (sample, n_out) comparator offset o_i, in units of potential
+    threshold: (
+        Array  #: (sample, n_out) comparator offset o_i, in units of potential, on the nominal capacitor
+    )
     capacitance: Array  #: (sample, n_out) relative error c_i of the membrane capacitor
+    delay: Array = None  # type: ignore[assignment]  #: (sample, n_out) deviation d_i of the comparator's delay [tau_c]; None: zero
 
     def __post_init__(self) -> None:
         synapse = _finite("synapse mismatch", self.synapse)
         if synapse.ndim != 3:
             raise InputError(f"synapse mismatch must be (sample, n_out, n_in), got {synapse.shape}")
         object.__setattr__(self, "synapse", synapse)
-        for item in ("slope", "threshold", "capacitance"):
+        if self.delay is None:
+            object.__setattr__(self, "delay", np.zeros(synapse.shape[:2]))
+        for item in ("slope", "threshold", "capacitance", "delay"):
             value = _finite(f"{item} mismatch", getattr(self, item), synapse.shape[:2])
             object.__setattr__(self, item, value)
         for item in ("synapse", "slope", "capacitance"):
@@ -171,13 +176,13 @@ class LayerResponse:
     delay: Array  #: spike time after t_min [tau_c]; inf = silent
     v_t_min: Array  #: unit-free potential at t_min (read-out neurons: the logits)
     slope: Array  #: measured unit-free dV/dt in the firing window; NaN for read-out neurons
-    energy_synapse: Array  #: supply energy of the source (W > 0) synapses [J]
-    energy_slope: Array  #: supply energy of the slope source until the spike, or t_max [J]
+    energy_by_supply: Array  #: (sample, n_out, supply, phase) supply energy [J]; phases: input, firing
+    supplies: tuple[str, ...] = ("source",)  #: names along `supply`
 
     @property
     def energy(self) -> Array:
         """Supply energy per neuron [J]."""
-        return self.energy_synapse + self.energy_slope
+        return self.energy_by_supply.sum((-2, -1))
 
     def activation(self, window: float) -> Array:
         """x = t_max - t, 0 where silent [tau_c]."""

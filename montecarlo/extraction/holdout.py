@@ -91,7 +91,7 @@ def validate(held: xr.Dataset, law: MismatchLaw, rng: np.random.Generator) -> di
 
 def _times(stim: Stimuli, s: int, samples: np.ndarray, mismatch: LayerMismatch) -> np.ndarray:
     layer = stim.layer(s, samples)
-    return closed_form.respond(layer, stim.input_time[s], OperatingPoint(), mismatch).delay
+    return closed_form.response(layer, stim.input_time[s], OperatingPoint(), mismatch).delay
 
 
 def _rms(predicted: np.ndarray, measured: np.ndarray) -> float:

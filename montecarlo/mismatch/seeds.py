@@ -2,7 +2,8 @@
 
 Sample k of entropy E is `SeedSequence(E, spawn_key=(k,))`: the same in any order, batch, process or
 after any interruption. Other things that are drawn have a longer key, so that no chip shares a
-stream with a sample: (CHIP, k), (PLAN, k), (COMMON, k), (COMMON, CHIP, k), (DESIGN, k).
+stream with a sample: (CHIP, k), (PLAN, k), (COMMON, k), (COMMON, CHIP, k), (DESIGN, k), and
+(REFERENCE, CHIP, k, n), (DELAY, CHIP, k, n) for layer n.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from circuits.errors import InputError
 
-CHIP, PLAN, COMMON, DESIGN = 1, 3, 4, 5
+CHIP, PLAN, COMMON, DESIGN, REFERENCE, DELAY = 1, 3, 4, 5, 6, 7
 
 
 def generator(entropy: int, *key: int) -> np.random.Generator:

@@ -417,7 +417,7 @@ def test_a_folder_with_upper_case_letters_and_spaces_works(tmp_path, monkeypatch
     monkeypatch.setattr(tempfile, "tempdir", None)
     layer, times = make_layer(rng, 5, 12)
     found = simulate(layer, times, POINT, form="table")
-    theory = closed_form.respond(layer, times, POINT)
+    theory = closed_form.response(layer, times, POINT)
     assert np.max(np.abs(found.v_t_min - theory.v_t_min)) <= 1e-12 * (layer.t_min + layer.window)
     assert list(place.iterdir()) == []
 
@@ -469,7 +469,7 @@ def test_without_code_models_the_table_form_fails_and_the_default_falls_back(fol
     assert fast_form(simulator.program) == "pwl"
     assert fast_form(Ngspice().program) == "table"
     found = simulate(layer, times, POINT, simulator=simulator)
-    theory = closed_form.respond(layer, times, POINT)
+    theory = closed_form.response(layer, times, POINT)
     unit = layer.t_min + layer.window
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(found.delay), fired)

@@ -33,7 +33,7 @@ def test_step_table_equals_closed_form(rng, make_layer, trial, spiking):
         times[:] = np.inf  # nothing arrives: V stays at the reset level, then ramps
     mismatch = some_mismatch(rng, layer, samples=int(rng.integers(1, 16)))
     circuit = simulate(layer, times, POINT, mismatch)
-    theory = closed_form.respond(layer, times, POINT, mismatch)
+    theory = closed_form.response(layer, times, POINT, mismatch)
     unit = layer.t_min + layer.window
     assert np.array_equal(np.isfinite(circuit.delay), np.isfinite(theory.delay))
     fired = np.isfinite(theory.delay)
@@ -52,7 +52,7 @@ def test_other_forms_equal_closed_form(rng, make_layer, trial, form):
     layer, times = make_layer(rng, 6, 24)
     mismatch = some_mismatch(rng, layer, 2)
     found = simulate(layer, times, POINT, mismatch, form=form)
-    theory = closed_form.respond(layer, times, POINT, mismatch)
+    theory = closed_form.response(layer, times, POINT, mismatch)
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(found.delay), fired)
     unit = layer.t_min + layer.window
@@ -72,7 +72,7 @@ def test_energy_account_closes_on_the_integral_of_the_supply_current(spiking):
     mismatch = some_mismatch(rng, layer, 1)
     simulator = Ngspice()
     account = simulate(layer, times, POINT, mismatch, simulator=simulator)
-    theory = closed_form.respond(layer, times, POINT, mismatch)
+    theory = closed_form.response(layer, times, POINT, mismatch)
     if spiking:
         delay = account.delay[0]
         assert (delay == 0).any()
@@ -91,7 +91,7 @@ def test_lost_break_points_do_not_happen_where_edges_nearly_meet():
         layer = Layer([[1.0, 0.7], [0.4, -0.9]], [1.0, 1.0], t_min=1.0, t_max=3.0)
         times = np.array([0.3, 0.3 + gap / tau])
         circuit = simulate(layer, times, POINT)
-        theory = closed_form.respond(layer, times, POINT)
+        theory = closed_form.response(layer, times, POINT)
         assert np.max(np.abs(circuit.delay - theory.delay)) < 1e-12
 
 
@@ -109,7 +109,7 @@ def test_windows_of_any_length(rng, t_max):
     times = rng.uniform(0, 1, 30)
     point = OperatingPoint().fit_swing(-10, t_max + 10)
     circuit = simulate(layer, times, point)
-    theory = closed_form.respond(layer, times, point)
+    theory = closed_form.response(layer, times, point)
     fired = np.isfinite(theory.delay)
     assert fired.any()
     assert np.max(np.abs(circuit.delay[fired] - theory.delay[fired])) <= 1e-12 * t_max

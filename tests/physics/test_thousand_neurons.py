@@ -26,7 +26,7 @@ def test_circuit_equals_closed_form(make_layer, n_in, neurons, form):
         *(0.05 * rng.normal(size=(1, neurons)) for _ in range(3)),
     )
     circuit = simulate(layer, times, POINT, mismatch, form=form)
-    theory = closed_form.respond(layer, times, POINT, mismatch)
+    theory = closed_form.response(layer, times, POINT, mismatch)
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(circuit.delay), fired)
     span = layer.t_max

@@ -82,7 +82,7 @@ def test_edges_that_nearly_meet_are_not_lost(form):
     cells = [cell_of(*item) for item in zip(layers, times, strict=True)]
     measured = cross(cells, Ngspice(), form)
     for layer, pattern, cell, found in zip(layers, times, cells, measured, strict=True):
-        theory = closed_form.respond(layer, pattern, POINT)
+        theory = closed_form.response(layer, pattern, POINT)
         circuit = read(layer, POINT, cell, found, 1)
         fired = np.isfinite(theory.delay)
         assert np.array_equal(np.isfinite(circuit.delay), fired)
@@ -125,7 +125,7 @@ def test_any_number_of_neurons_fits_the_rows_and_columns_of_a_table(neurons):
             assert len(row) + 1 < ROW, file
             assert (len(row.split()) - 1) % 2 == 1, file
     found = simulate(layer, times, POINT, form="table")
-    theory = closed_form.respond(layer, times, POINT)
+    theory = closed_form.response(layer, times, POINT)
     assert np.max(np.abs(found.v_t_min - theory.v_t_min)) <= 1e-12 * layer.t_max
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(found.delay), fired)
@@ -211,7 +211,7 @@ def test_deviations_too_small_to_see_still_move_the_spikes_as_they_should():
     layer = Layer(rng.normal(size=(6, 8)) / 3, np.full(6, 2.0), t_min=1.0, t_max=5.0)
     times, mismatch = rng.random(8), deviations(rng, layer, 4, 1e-9)
     found = simulate(layer, times, POINT, mismatch)
-    theory = closed_form.respond(layer, times, POINT, mismatch)
+    theory = closed_form.response(layer, times, POINT, mismatch)
     fired = np.isfinite(theory.delay)
     assert fired.any()
     assert np.max(np.abs(found.delay[fired] - theory.delay[fired])) <= 1e-12 * layer.t_max

@@ -8,7 +8,7 @@ import pytest
 from circuits.errors import InputError
 from circuits.ideal import whole_network as flat
 from circuits.ideal.stimulus import block_early
-from circuits.model.closed_form import respond
+from circuits.model.closed_form import response
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 from circuits.simulation import feed_forward
@@ -40,8 +40,8 @@ def compare(layers, points, mismatch, x, level):
     ((_, wanted),) = feed_forward(layers, points, x[None], mismatch, level=level)
     times, logits = flat.simulate(layers, points, x, mismatch)
     window = max(layer.window for layer in layers)
-    for found, response in zip(times, wanted, strict=False):
-        delay = response.delay[0]
+    for found, result in zip(times, wanted, strict=False):
+        delay = result.delay[0]
         fired = np.isfinite(delay)
         assert np.array_equal(np.isfinite(found), fired)
         assert np.max(np.abs(found[fired] - delay[fired]), initial=0.0) <= 1e-7 * window
@@ -77,11 +77,11 @@ def test_blocking_early_spikes_is_clipping_in_the_relu_network(rng):
     """x above the window counts as the window: 1e-13, two products of the same numbers."""
     layer = Layer(rng.normal(size=(4, 6)), rng.normal(size=4), t_min=2.0, t_max=5.0)
     x = rng.uniform(0, 4, 6)  # some activations are longer than the window of 2
-    response = respond(layer, block_early(layer.t_min - x), OperatingPoint())
+    result = response(layer, block_early(layer.t_min - x), OperatingPoint())
     clipped = layer.weights @ np.minimum(x, 2.0)
-    np.testing.assert_allclose(response.v_t_min[0], clipped, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(result.v_t_min[0], clipped, rtol=0, atol=1e-13)
     with pytest.raises(InputError, match="input spikes lie in"):
-        respond(layer, layer.t_min - x, OperatingPoint())
+        response(layer, layer.t_min - x, OperatingPoint())
 
 
 def test_no_input_at_all():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from circuits.model.closed_form import respond
+from circuits.model.closed_form import response
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.batches import draw_samples
 from montecarlo.campaign.campaign import Campaign
@@ -62,13 +62,13 @@ def characterize(samples, sigma=None, entropy=0, synapses=8):
         part = drawn
         if label == "reference":  # the test current is perfect
             part = dataclasses.replace(drawn, slope=np.zeros_like(drawn.slope))
-        response = respond(stim.layer(s, numbers), stim.input_time[s], plan.point, part)
+        result = response(stim.layer(s, numbers), stim.input_time[s], plan.point, part)
         for key, value in (
-            ("spike_time", response.delay),
-            ("v_t_min", response.v_t_min),
-            ("slope", response.slope),
-            ("energy_synapse", response.energy_synapse),
-            ("energy_slope", response.energy_slope),
+            ("spike_time", result.delay),
+            ("v_t_min", result.v_t_min),
+            ("slope", result.slope),
+            ("energy_synapse", result.energy_by_supply[..., 0, 0]),
+            ("energy_slope", result.energy_by_supply[..., 0, 1]),
         ):
             found[key].values[:, s] = value[0]
     for key in ("synapse", "slope", "threshold", "capacitance"):

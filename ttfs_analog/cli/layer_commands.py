@@ -13,7 +13,7 @@ from circuits.errors import InputError
 from circuits.ideal.layer_circuit import layer_cell
 from circuits.ideal.netlist import build
 from circuits.ideal.stimulus import stimulus
-from circuits.model.closed_form import respond, trajectory_range
+from circuits.model.closed_form import response, trajectory_range
 from circuits.model.coding import decode, encode
 from circuits.model.layer import Array, Layer, LayerMismatch
 from circuits.model.layer_file import read_layer
@@ -153,7 +153,7 @@ def write_netlists(
         x, inputs = data.x_test[image].double().numpy(), []
         for layer, point, deviation in zip(layers, points, mismatch, strict=True):
             inputs.append(encode(x, layer.t_min))
-            x = respond(layer, inputs[-1], point, deviation).activation(layer.window)[0]
+            x = response(layer, inputs[-1], point, deviation).activation(layer.window)[0]
     target = Path(out or (Path(source).stem + (".cir" if pair is None else "_netlist")))
     folder = target.parent if pair is None else target
     folder.mkdir(parents=True, exist_ok=True)

@@ -121,8 +121,7 @@ def verify(
             times[:, image] = np.concatenate([r.delay for r in responses[:-1]], axis=1)
         logits[:, image] = responses[-1].v_t_min
         for n, response in enumerate(responses):
-            joules[:, image, n, 0] = response.energy_synapse.sum(1)
-            joules[:, image, n, 1] = response.energy_slope.sum(1)
+            joules[:, image, n] = response.energy_by_supply[:, :, 0].sum(1)
         if image == 0:
             sensed, account = _supply(circuit, net, x, chips, responses, simulator)
         if progress:

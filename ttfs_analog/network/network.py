@@ -156,7 +156,7 @@ class TTFSNetwork(nn.Module):
         for block in self._chain:
             if isinstance(block, TTFSLayer):
                 if one is not None:
-                    x = block.respond(x, block.weight, block.bias, one[n])
+                    x = block.response(x, block.weight, block.bias, one[n])
                 else:
                     grid = None if limits is None else limits.grid(n)
                     x = block(x, None if chips is None else chips[n], grid=grid)

@@ -95,7 +95,7 @@ class Chips:
 
 def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
     """Fresh chips for training, drawn on the network's own device; not meant to be kept."""
-    if law.asked:
+    if law.special:
         return _draw_any(law, net, chips, generator)
     mean = dict(law.mean)
     result = []

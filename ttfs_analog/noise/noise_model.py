@@ -95,9 +95,9 @@ class NoiseModel:
                 "are missing; give the same characterize command again to resume it"
             )
         drawn = MismatchLaw.from_dict(json.loads(dataset.attrs["plan"])["law"])
-        if drawn.asked:
+        if drawn.special:
             raise InputError(
-                f"the campaign was drawn with {', '.join(drawn.asked)}; a noise model draws independent "
+                f"the campaign was drawn with {', '.join(drawn.special)}; a noise model draws independent "
                 "terms of their usual distributions and would lose that: draw chips from the law itself"
             )
         good = dataset.isel(sample=status == 0)

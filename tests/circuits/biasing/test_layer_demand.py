@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from circuits.biasing.layer_demand import BEYOND, Demand, activations, choose_units, in_units, propagate
 from circuits.errors import InputError
-from circuits.model.closed_form import respond
+from circuits.model.closed_form import response
 from circuits.model.layer import Layer
 from circuits.model.operating_point import OperatingPoint
 
@@ -42,7 +42,7 @@ def test_partial_sums_of_both_signs_count_not_only_the_end():
 def test_charges_are_those_of_the_closed_form(seed):
     one, x = random(seed)
     demand = Demand.of(one, x)
-    found = [respond(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint()) for row in x]
+    found = [response(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint()) for row in x]
     energy = np.mean([f.energy[0] for f in found], axis=0)
     np.testing.assert_allclose(demand.supplied * OperatingPoint().unit_energy, energy, rtol=1e-12)
     fired = np.mean([np.isfinite(f.delay[0]) for f in found], axis=0)
@@ -83,7 +83,7 @@ def test_layers_pass_on_what_the_closed_form_gives():
     second = dataclasses.replace(second, t_min=2.0, t_max=4.0)
     _, inner = propagate([one, second], x)
     for row, wanted in zip(x, inner, strict=True):
-        found = respond(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint())
+        found = response(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint())
         np.testing.assert_allclose(wanted, found.activation(one.window)[0], atol=1e-12)
 
 

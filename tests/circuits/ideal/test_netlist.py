@@ -92,7 +92,8 @@ def test_neurons_of_samples_stand_sample_by_sample(rng):
             assert made.sources.amps[k, -1] == pytest.approx(slope, rel=1e-14)
             farad = POINT.c_mem * (1 + mismatch.capacitance[sample, i])
             assert made.capacitance[k] == pytest.approx(farad, rel=1e-14)
-            trip = POINT.volts(LAYER.theta[i] + mismatch.threshold[sample, i])
+            offset = mismatch.threshold[sample, i] / (1 + mismatch.capacitance[sample, i])
+            trip = POINT.volts(LAYER.theta[i] + offset)
             assert made.threshold[k] == pytest.approx(trip, rel=1e-14)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from circuits.ideal.layer_circuit import layer_cell
 from circuits.ideal.stimulus import stimulus
 from circuits.ideal.switched_sources import BREAK_DISTANCE, NEVER, Cell, Grid, Sources, first_crossing
-from circuits.model.closed_form import respond
+from circuits.model.closed_form import response
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 
@@ -131,7 +131,7 @@ def test_layers_cross_where_their_formula_says(seed):
     )
     cell = layer_cell(layer, stimulus(layer, times, POINT), POINT, mismatch)
     time, v_armed = first_crossing(cell)
-    wanted = respond(layer, times, POINT, mismatch)
+    wanted = response(layer, times, POINT, mismatch)
     delay = time / POINT.tau_c
     activation = np.where(delay < window, window - delay, 0.0)
     np.testing.assert_allclose(activation, wanted.activation(window).ravel(), rtol=0, atol=1e-12)

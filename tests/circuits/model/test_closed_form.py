@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuits.errors import InputError
-from circuits.model.closed_form import fire, respond, trajectory_range
+from circuits.model.closed_form import fire, response, trajectory_range
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 
@@ -52,22 +52,22 @@ def same(a: Layer, b: Layer, one, other) -> None:
 def test_one_neuron_by_hand():
     """theta = 2 - 0.5 = 1.5; V(t_min) = 0.75 - 0.1 = 0.65; delay = 0.85; 1e-15 of rounding."""
     layer = Layer([[1.0, -0.2]], [0.5], t_min=1.0, t_max=3.0)
-    response = respond(layer, np.array([0.25, 0.5]), POINT)
-    assert response.v_t_min[0, 0] == pytest.approx(0.65, rel=1e-15)
-    assert response.delay[0, 0] == pytest.approx(0.85, rel=1e-15)
-    assert response.slope[0, 0] == 1.0
-    assert response.energy_synapse[0, 0] == pytest.approx(POINT.unit_energy * 0.75, rel=1e-15)
-    assert response.energy_slope[0, 0] == pytest.approx(POINT.unit_energy * 0.85, rel=1e-15)
+    result = response(layer, np.array([0.25, 0.5]), POINT)
+    assert result.v_t_min[0, 0] == pytest.approx(0.65, rel=1e-15)
+    assert result.delay[0, 0] == pytest.approx(0.85, rel=1e-15)
+    assert result.slope[0, 0] == 1.0
+    assert result.energy_by_supply[0, 0, 0, 0] == pytest.approx(POINT.unit_energy * 0.75, rel=1e-15)
+    assert result.energy_by_supply[0, 0, 0, 1] == pytest.approx(POINT.unit_energy * 0.85, rel=1e-15)
 
 
 def test_each_deviation_enters_where_it_belongs():
-    """By hand: charge 1.1 * 1; (1.5 + 0.2) * 1.25 - 1.1 = 1.025, over 0.8: 1.28125; 1e-14 of rounding."""
+    """By hand: charge 1.1 * 1; 1.5 * 1.25 + 0.2 - 1.1 = 0.975, / 0.8 + 0.05 = 1.26875; 1e-14."""
     layer = Layer([[1.0]], [0.5], t_min=1.0, t_max=3.0)
-    deviations = LayerMismatch([[[0.1]]], [[-0.2]], [[0.2]], [[0.25]])
-    response = respond(layer, np.array([0.0]), POINT, deviations)
-    assert response.v_t_min[0, 0] == pytest.approx(1.1 / 1.25, rel=1e-14)
-    assert response.delay[0, 0] == pytest.approx(1.28125, rel=1e-14)
-    assert response.slope[0, 0] == pytest.approx(0.8 / 1.25, rel=1e-14)
+    deviations = LayerMismatch([[[0.1]]], [[-0.2]], [[0.2]], [[0.25]], [[0.05]])
+    result = response(layer, np.array([0.0]), POINT, deviations)
+    assert result.v_t_min[0, 0] == pytest.approx(1.1 / 1.25, rel=1e-14)
+    assert result.delay[0, 0] == pytest.approx(1.26875, rel=1e-14)
+    assert result.slope[0, 0] == pytest.approx(0.8 / 1.25, rel=1e-14)
 
 
 @FEW
@@ -77,7 +77,7 @@ def test_ideal_activation_is_the_relu_of_the_weighted_input(seed):
     layer, times, _ = case(seed)
     x = np.where(np.isfinite(times), layer.t_min - times, 0.0)
     wanted = np.clip(layer.bias + layer.weights @ x / layer.slope, 0.0, layer.window)
-    got = respond(layer, times, POINT).activation(layer.window)[0]
+    got = response(layer, times, POINT).activation(layer.window)[0]
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-12)
 
 
@@ -90,8 +90,8 @@ def test_delaying_all_inputs_and_the_window_shifts_nothing(seed, delay):
         layer.weights, layer.bias, layer.t_min + delay, layer.t_max + delay, layer.slope, layer.spiking
     )
     shifted = np.minimum(times + delay, np.where(np.isfinite(times), late.t_min, np.inf))
-    one = respond(layer, times, POINT, deviations)
-    other = respond(late, shifted, POINT, deviations)
+    one = response(layer, times, POINT, deviations)
+    other = response(late, shifted, POINT, deviations)
     same(layer, late, one, other)
 
 
@@ -106,8 +106,8 @@ def test_scaling_weights_and_slope_together_changes_nothing(seed, factor):
     same(
         layer,
         scaled,
-        respond(layer, times, POINT, deviations),
-        respond(scaled, times, POINT, larger),
+        response(layer, times, POINT, deviations),
+        response(scaled, times, POINT, larger),
     )
 
 
@@ -121,8 +121,8 @@ def test_permuting_inputs_changes_nothing(seed):
     same(
         layer,
         mixed,
-        respond(layer, times, POINT, deviations),
-        respond(mixed, times[order], POINT, other),
+        response(layer, times, POINT, deviations),
+        response(mixed, times[order], POINT, other),
     )
 
 
@@ -131,8 +131,8 @@ def test_permuting_inputs_changes_nothing(seed):
 def test_a_silent_input_is_the_same_as_no_input(seed):
     layer, times, _ = case(seed)
     wider = dataclasses.replace(layer, weights=np.hstack([layer.weights, np.ones((layer.n_out, 1))]))
-    one = respond(layer, times, POINT)
-    other = respond(wider, np.append(times, np.inf), POINT)
+    one = response(layer, times, POINT)
+    other = response(wider, np.append(times, np.inf), POINT)
     same(layer, wider, one, other)
 
 
@@ -141,7 +141,7 @@ def test_a_silent_input_is_the_same_as_no_input(seed):
 def test_an_input_at_t_min_brings_no_charge(seed):
     layer, times, _ = case(seed)
     last = np.where(np.isfinite(times), times, layer.t_min)
-    same(layer, layer, respond(layer, times, POINT), respond(layer, last, POINT))
+    same(layer, layer, response(layer, times, POINT), response(layer, last, POINT))
 
 
 @FEW
@@ -149,9 +149,9 @@ def test_an_input_at_t_min_brings_no_charge(seed):
 def test_a_sample_does_not_depend_on_its_neighbors(seed):
     """1e-14: the same sums, though possibly in another order."""
     layer, times, deviations = case(seed)
-    together = respond(layer, times, POINT, deviations)
+    together = response(layer, times, POINT, deviations)
     for k in range(3):
-        alone = respond(layer, times, POINT, deviations[k])
+        alone = response(layer, times, POINT, deviations[k])
         np.testing.assert_allclose(alone.v_t_min[0], together.v_t_min[k], rtol=1e-13, atol=1e-14)
 
 
@@ -160,8 +160,8 @@ def test_a_sample_does_not_depend_on_its_neighbors(seed):
 def test_the_operating_point_sets_energies_only(seed, i_unit):
     """Energy is proportional to the unit current, 1e-14; the rest is the same bits."""
     layer, times, _ = case(seed)
-    one = respond(layer, times, POINT)
-    other = respond(layer, times, dataclasses.replace(POINT, i_unit=i_unit))
+    one = response(layer, times, POINT)
+    other = response(layer, times, dataclasses.replace(POINT, i_unit=i_unit))
     assert np.array_equal(one.delay, other.delay)
     assert np.array_equal(one.v_t_min, other.v_t_min)
     np.testing.assert_allclose(other.energy, one.energy * i_unit / POINT.i_unit, rtol=1e-13)
@@ -170,27 +170,27 @@ def test_the_operating_point_sets_energies_only(seed, i_unit):
 def test_read_out_neurons_give_potentials_and_never_fire():
     """V = W x + b: the drive flows for all of phase 1 whatever the inputs do; 1e-15 of rounding."""
     layer = Layer([[1.0, -2.0]], [0.75], t_min=2.0, t_max=0.0, spiking=False)
-    response = respond(layer, np.array([1.5, np.inf]), POINT)
-    assert response.v_t_min[0, 0] == pytest.approx(0.5 + 0.75, rel=1e-15)
-    assert np.isinf(response.delay[0, 0])
-    assert np.isnan(response.slope[0, 0])
-    assert response.energy_slope[0, 0] == 0.0
-    assert response.energy_synapse[0, 0] == pytest.approx(POINT.unit_energy * 1.25, rel=1e-15)
+    result = response(layer, np.array([1.5, np.inf]), POINT)
+    assert result.v_t_min[0, 0] == pytest.approx(0.5 + 0.75, rel=1e-15)
+    assert np.isinf(result.delay[0, 0])
+    assert np.isnan(result.slope[0, 0])
+    assert result.energy_by_supply[0, 0, 0, 1] == 0.0
+    assert result.energy_by_supply[0, 0, 0, 0] == pytest.approx(POINT.unit_energy * 1.25, rel=1e-15)
 
 
 def test_above_threshold_at_t_min_fires_at_once_and_too_late_is_silent():
     layer = Layer([[3.0], [0.0]], [1.0, -1.0], t_min=1.0, t_max=3.0)
-    response = respond(layer, np.array([0.0]), POINT)
-    assert np.array_equal(response.delay, [[0.0, math.inf]])
-    assert response.energy_slope[0, 0] == 0.0
+    result = response(layer, np.array([0.0]), POINT)
+    assert np.array_equal(result.delay, [[0.0, math.inf]])
+    assert result.energy_by_supply[0, 0, 0, 1] == 0.0
     # a silent neuron's slope source stays on for the whole window: 2 units; 1e-15 of rounding
-    assert response.energy_slope[0, 1] == pytest.approx(2 * POINT.unit_energy, rel=1e-15)
+    assert result.energy_by_supply[0, 1, 0, 1] == pytest.approx(2 * POINT.unit_energy, rel=1e-15)
 
 
 def test_a_tie_at_t_max_is_silent():
     """b = 0 with no input reaches theta exactly at t_max: silent, and so is anything within 1e-12."""
     layer = Layer([[1.0]], [0.0], t_min=1.0, t_max=3.0)
-    assert np.isinf(respond(layer, np.array([np.inf]), POINT).delay[0, 0])
+    assert np.isinf(response(layer, np.array([np.inf]), POINT).delay[0, 0])
     delays = np.array([-1.0, 0.0, 1.0, 2.0 * (1 - 1e-13), 2.0 * (1 - 1e-11), 2.0, 3.0])
     expected = [0.0, 0.0, 1.0, math.inf, 2.0 * (1 - 1e-11), math.inf, math.inf]
     assert np.array_equal(fire(delays, 2.0), expected)
@@ -238,4 +238,4 @@ def test_deviations_of_a_layer_of_another_size_are_refused(shape):
     layer = Layer(np.ones((2, 2)), np.zeros(2), t_min=1.0, t_max=3.0)
     other = LayerMismatch.none(Layer(np.ones(shape), np.zeros(shape[0]), t_min=1.0, t_max=3.0))
     with pytest.raises(InputError, match=r"does not fit weights \(2, 2\)"):
-        respond(layer, np.zeros(2), POINT, other)
+        response(layer, np.zeros(2), POINT, other)

@@ -148,7 +148,7 @@ def test_a_response_gives_activations_times_and_total_energy():
     """Exact: halves and quarters."""
     delay = np.array([[0.5, math.inf]])
     part = np.array([[1.0, 2.0]])
-    response = LayerResponse(delay, part, part, energy_synapse=part, energy_slope=3 * part)
+    response = LayerResponse(delay, part, part, np.stack([part, 3 * part], axis=-1)[..., None, :])
     assert np.array_equal(response.activation(2.0), [[1.5, 0.0]])
     assert np.array_equal(response.spike_times(1.25), [[1.75, math.inf]])
     assert np.array_equal(response.energy, [[4.0, 8.0]])

@@ -61,7 +61,7 @@ def test_a_campaign_measures_every_sample_under_every_stimulus(tmp_path):
         part = mismatch
         if label == "reference":  # the test current stands in for the slope source, and is perfect
             part = dataclasses.replace(mismatch, slope=np.zeros((1, 5)))
-        wanted = closed_form.respond(stim.layer(s, samples), stim.input_time[s], SMALL.point, part)
+        wanted = closed_form.response(stim.layer(s, samples), stim.input_time[s], SMALL.point, part)
         found = dataset.isel(stimulus=s)
         np.testing.assert_allclose(found["spike_time"], wanted.delay[0], rtol=0, atol=1e-10)
         np.testing.assert_allclose(found["v_t_min"], wanted.v_t_min[0], rtol=0, atol=1e-10)

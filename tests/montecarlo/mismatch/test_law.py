@@ -114,11 +114,36 @@ def test_zero_sigma_is_a_perfect_chip():
         assert not any(getattr(drawn, f.name).any() for f in dataclasses.fields(drawn))
 
 
-@pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf, "0.05", None])
+@pytest.mark.parametrize("value", [-0.01, math.nan, math.inf, "0.05", None])
 @pytest.mark.parametrize("term", TERMS)
-def test_a_sigma_that_is_no_fraction_is_refused(term, value):
-    with pytest.raises(InputError, match=rf"sigma of {term} must lie in \[0, 1\]"):
+def test_a_sigma_that_is_none_is_refused(term, value):
+    with pytest.raises(InputError, match=rf"sigma of {term} must"):
         MismatchLaw.of({term: value})
+
+
+def test_relative_errors_end_at_one_but_a_threshold_is_a_potential():
+    with pytest.raises(InputError, match=r"sigma of slope must lie in \[0, 1\]"):
+        MismatchLaw(slope=1.01)
+    assert MismatchLaw(threshold=3.0, delay=2.0).threshold == 3.0
+
+
+def test_unit_devices_make_small_weights_differ_more():
+    """By hand: sigma / sqrt(|W|), at W = 1/4 twice that of W = 1; one device is the least, 1/8."""
+    law = MismatchLaw(synapse_source=0.03, synapse_sink=0.02, units=8)
+    sigma = law.synapse_sigma(np.array([[1.0, 0.25, -0.25, 0.01]]))
+    np.testing.assert_allclose(sigma, [[0.03, 0.06, 0.04, 0.03 * np.sqrt(8)]], rtol=1e-15)
+
+
+def test_layers_of_a_chip_have_references_and_delays_of_their_own():
+    layer = Layer(np.ones((3, 2)), np.zeros(3), t_min=1.0, t_max=2.0)
+    law = MismatchLaw(delay=0.1, reference=(("synapse_source", 0.1), ("slope", 0.2)))
+    first, second = draw_chips(law, [layer, layer], [0, 1], 7)
+    assert np.ptp(first.slope[0]) == 0.0  # one reference for all neurons of a layer
+    assert first.slope[0, 0] != second.slope[0, 0] != first.slope[1, 0]
+    assert len(np.unique(np.concatenate([first.delay, second.delay]))) == 12
+    plain = draw_chips(MismatchLaw(slope=0.05), [layer, layer], [0], 7)
+    more = draw_chips(MismatchLaw(slope=0.05, delay=0.1), [layer, layer], [0], 7)
+    assert np.array_equal(plain[1].slope, more[1].slope)  # devices stay as they are without the delays
 
 
 def test_an_unknown_term_is_refused_with_the_list():

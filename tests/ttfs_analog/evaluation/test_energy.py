@@ -55,8 +55,12 @@ def test_without_a_noise_model_it_is_the_circuits_closed_form(net, images):
     for image, responses in run:
         for n, r in enumerate(responses):
             # the same sums in another order
-            np.testing.assert_allclose(found[:, image, n, 0], r.energy_synapse.sum(1), rtol=1e-11)
-            np.testing.assert_allclose(found[:, image, n, 1], r.energy_slope.sum(1), rtol=1e-11)
+            np.testing.assert_allclose(
+                found[:, image, n, 0], r.energy_by_supply[:, :, 0, 0].sum(1), rtol=1e-11
+            )
+            np.testing.assert_allclose(
+                found[:, image, n, 1], r.energy_by_supply[:, :, 0, 1].sum(1), rtol=1e-11
+            )
 
 
 def test_measured_coefficients_multiply_their_own_part(net, images, noise):

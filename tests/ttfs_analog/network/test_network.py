@@ -11,7 +11,7 @@ import torch
 from comparing_chips import identity
 
 from circuits.errors import InputError
-from circuits.model.closed_form import respond, trajectory_range
+from circuits.model.closed_form import response, trajectory_range
 from circuits.model.operating_point import OperatingPoint
 from circuits.simulation import feed_forward
 from montecarlo.mismatch.law import MismatchLaw
@@ -46,7 +46,7 @@ def test_layer_by_layer_with_deviations_the_network_is_the_circuit(deep, x):
                 # the layer is given what the network gave it: errors do not add up
                 arriving = (x[image] if n == 0 else trace[n - 1][chip, image]).detach().numpy()
                 times = np.where(arriving > 0, layer.t_min - arriving, np.inf)
-                found = respond(layer, times, OperatingPoint(), chips.layers[n][chip])
+                found = response(layer, times, OperatingPoint(), chips.layers[n][chip])
                 ours = trace[n][chip, image].detach().numpy()
                 theirs = found.activation(layer.window) if layer.spiking else found.v_t_min
                 # float64 rounding of numbers up to a window: 1e-12 of it

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.model.closed_form import respond
+from circuits.model.closed_form import response
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 from ttfs_analog.neuron.functional import (
@@ -105,7 +105,7 @@ def test_spike_with_deviations_is_the_closed_form_of_the_circuit(seed):
     relu_bias = (bias / slope).numpy()
     layer = Layer(weight.numpy(), relu_bias, t_min=1.0, t_max=1.0 + T, slope=slope.numpy())
     mismatch = LayerMismatch(*(v.numpy() for v in d))
-    circuit = respond(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).activation(layer.window)
+    circuit = response(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).activation(layer.window)
     found = spike(charge(x, weight, d.synapse), bias, T, slope, d)[:, 0].numpy()
     # two float64 formulas for one number of size T: rounding only
     np.testing.assert_allclose(found, circuit, rtol=0, atol=1e-12 * T)
@@ -116,7 +116,7 @@ def test_readout_with_deviations_is_the_closed_form_of_the_circuit(rng):
     d = deviations(rng, 2, 5, 3)
     layer = Layer(weight.numpy(), bias.numpy(), t_min=1.0, t_max=1.0, spiking=False)
     mismatch = LayerMismatch(*(v.numpy() for v in d))
-    circuit = respond(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).v_t_min
+    circuit = response(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).v_t_min
     found = readout(charge(x, weight, d.synapse), bias, d)[:, 0].numpy()
     np.testing.assert_allclose(found, circuit, rtol=1e-12, atol=1e-12)  # rounding of float64
 

@@ -1,136 +1,161 @@
-"""Simulate a layer at a chosen level of fidelity: F0 closed form, or F1 ideal netlist in ngspice.
+"""The front door of the circuits: a layer, its input, a kind of neuron, a chip -> the layer's response.
 
-Feed-forward networks are simulated layer by layer: a neuron depends only on the spikes that arrive.
+A kind of neuron is ideal sources at an operating point, or transistors with their biasing, corner,
+temperature and supply. Each runs at two levels of fidelity: the equation (`circuits.model.closed_form`), or
+its netlist in ngspice. Feed-forward networks are simulated layer by layer: a neuron depends only on the
+spikes that arrive.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any, Protocol
 
-import numpy as np
-
+from circuits.biasing.cell_figures import figures
+from circuits.biasing.choose import choose
+from circuits.biasing.layer_demand import propagate
+from circuits.biasing.transistor_layer import TransistorNeuron
 from circuits.errors import InputError
-from circuits.ideal.crossings import cross, fast_form
-from circuits.ideal.layer_circuit import layer_cell, read
-from circuits.ideal.netlist import build
-from circuits.ideal.stimulus import stimulus
-from circuits.model import closed_form
+from circuits.ideal.ideal_layer import IdealNeuron
+from circuits.model.closed_form import Constants, response, trajectory_range
 from circuits.model.coding import encode
-from circuits.model.layer import Array, Layer, LayerMismatch, LayerResponse
-from circuits.model.operating_point import OperatingPoint
+from circuits.model.layer import Array, Layer, LayerMismatch, LayerResponse, join
+from circuits.model.operating_point import SWING_MARGIN, OperatingPoint
+from circuits.pdk.technology import Technology
+from circuits.spice.deck import Deck
 from circuits.spice.ngspice import Ngspice, parallel
-from circuits.spice.waveforms import supply_energy
 
 LEVELS = ("closed-form", "ngspice")
-NEURONS_PER_DECK = 1024
-"""Where the cost per neuron is lowest: parsing grows faster than linearly beyond some thousand."""
+
+
+class Neuron(Protocol):
+    """What a kind of neuron can do for one layer. Spike times in tau_c; `mismatch` is one chip's, or several."""
+
+    @property
+    def point(self) -> OperatingPoint: ...
+    @property
+    def constants(self) -> Constants: ...
+    def built(self, layer: Layer) -> Layer: ...
+    def simulate(
+        self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
+    ) -> LayerResponse: ...
+    def simulate_each(
+        self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice
+    ) -> LayerResponse: ...
+    def decks(
+        self, layer: Layer, spike_times: Array, mismatch: Any = None, *, prefix: str = "t"
+    ) -> dict[str, Deck]: ...
+    def waveforms(
+        self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
+    ) -> tuple[Array, Array, Array]: ...
+    def describe(self) -> dict[str, Any]: ...
+
+
+def neurons(
+    layers: Sequence[Layer],
+    x: Array,
+    technology: Technology,
+    *,
+    objective: str = "spread",
+    corner: str | None = None,
+    temperature: float | None = None,
+    supply: float | None = None,
+) -> list[Neuron]:
+    """Neurons of a technology, with an operating point for each layer.
+
+    Parameters
+    ----------
+    x : array, shape (image, n_in)
+        Calibration inputs: activations t_min - t [tau_c]; 0 = silent. No trajectory of them leaves the swing.
+    objective : {"spread", "energy", "speed"}
+        Of transistors, see `circuits.biasing.choose`. They are biased for the typical corner, 27 C and the
+        nominal supply.
+    corner, temperature, supply : optional
+        Where transistors are operated; [degrees C], [V].
+
+    Raises
+    ------
+    InputError
+        If ideal sources are asked for a corner, temperature or supply; if a layer does not fit the technology.
+    """
+    if technology.process is None:
+        conditions = {"corner": corner, "temperature": temperature, "supply": supply}
+        for name in (k for k, v in conditions.items() if v is not None):
+            raise InputError(
+                f"--{name}: {technology.name} has ideal sources, which know none; choose a --technology with "
+                "transistors"
+            )
+        ranges = [trajectory_range(*pair) for pair in zip(layers, propagate(layers, x), strict=True)]
+        point = technology.operating_point
+        return [
+            IdealNeuron(point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN))
+            for low, high in ranges
+        ]
+    biased = choose(layers, x, technology, figures(technology), objective=objective)
+    operated = {} if temperature is None else {"temperature": temperature}
+    return [TransistorNeuron(b, corner, supply=supply, **operated) for b in biased]
+
+
+def as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
+    """An operating point alone stands for ideal sources."""
+    return IdealNeuron(neuron) if isinstance(neuron, OperatingPoint) else neuron
 
 
 def simulate(
     layer: Layer,
     spike_times: Array,
-    point: OperatingPoint,
-    mismatch: LayerMismatch | None = None,
+    neuron: Neuron | OperatingPoint,
+    mismatch: Any = None,
     *,
     level: str = "ngspice",
     workers: int = 1,
     simulator: Ngspice | None = None,
-    form: str | None = None,
 ) -> LayerResponse:
-    """Response of every sample of a layer to one input pattern.
+    """Response of a layer to one input pattern.
 
     Parameters
     ----------
     layer : Layer
     spike_times : array, shape (n_in,)
         Input spike times [tau_c] in [0, t_min]; inf = silent.
-    point : OperatingPoint
-        Volts, amperes and seconds of this layer.
-    mismatch : LayerMismatch, optional
-        Deviations of `sample` copies; none = one perfect copy.
+    neuron : Neuron, or OperatingPoint of ideal sources
+        IdealNeuron, or TransistorNeuron that is biased for this layer.
+    mismatch : optional
+        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a sequence
+        of them. None = one perfect copy.
     level : {"closed-form", "ngspice"}
     workers : int
         ngspice processes at a time.
-    form : {"table", "pwl", "pulse"}, optional
-        How the deck is written, see `circuits.ideal.netlist`; default: the fastest that this ngspice runs.
+
+    Returns
+    -------
+    LayerResponse
+        The same for all kinds and levels; times count from t_min plus the neuron's expected delay.
+
+    Raises
+    ------
+    InputError
+        For an unknown level, or deviations that the level does not take.
+    SimulatorError
+        If ngspice is missing, fails, or gives a result that cannot be trusted.
     """
+    kind = as_neuron(neuron)
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
-    mismatch = mismatch or LayerMismatch.none(layer)
-    if level == "closed-form":
-        return closed_form.response(layer, spike_times, point, mismatch)
-    simulator = simulator or Ngspice()
-    stim = stimulus(layer, spike_times, point)
-    per_deck = max(NEURONS_PER_DECK // layer.n_out, 1)
-    parts = [mismatch[k : k + per_deck] for k in range(0, mismatch.samples, per_deck)]
-
-    def one(part: LayerMismatch) -> LayerResponse:
-        cell = layer_cell(layer, stim, point, part)
-        return read(layer, point, cell, cross([cell], simulator, form)[0], part.samples)
-
-    if len(parts) == 1:  # no pool, which would cancel the caller's other runs when this one fails
-        return one(parts[0])
-    found = dict(parallel((partial(one, part) for part in parts), workers, simulator))
-    return join([found[k] for k in range(len(parts))])
-
-
-def join(parts: list[LayerResponse]) -> LayerResponse:
-    """Samples of several responses, in order."""
-    arrays = ("delay", "v_t_min", "slope", "energy_by_supply")
-    joined = {a: np.concatenate([getattr(p, a) for p in parts]) for a in arrays}
-    return LayerResponse(**joined, supplies=parts[0].supplies)
-
-
-def waveform(
-    layer: Layer,
-    spike_times: Array,
-    point: OperatingPoint,
-    mismatch: LayerMismatch | None = None,
-    simulator: Ngspice | None = None,
-) -> tuple[Array, Array, Array]:
-    """Membrane waveforms of one deck: time [tau_c], volts (point, neuron), thresholds [V]."""
-    mismatch = mismatch or LayerMismatch.none(layer)
-    cell = layer_cell(layer, stimulus(layer, spike_times, point), point, mismatch)
-    simulator = simulator or Ngspice()
-    deck = build(cell, fast_form(simulator.program), waveform=True)
-    plot = simulator.run(deck)
-    return plot["time"] / point.tau_c, plot.columns([f"v({n})" for n in deck.nodes]), cell.threshold
-
-
-def sense_supply(
-    layer: Layer,
-    spike_times: Array,
-    point: OperatingPoint,
-    mismatch: LayerMismatch,
-    delay: Array,
-    simulator: Ngspice,
-) -> Array:
-    """Energy of every neuron as the integral of vdd * i(vdd) until its spike, in ngspice [J].
-
-    One source per synapse, so it suits some neurons of one chip; it checks the charge account that
-    `circuits.ideal.layer_circuit.read` keeps for all of them.
-
-    Parameters
-    ----------
-    mismatch : LayerMismatch
-        One sample.
-    delay : array, shape (n_out,)
-        Spike times after t_min [tau_c]; inf = silent, the account then ends at t_max.
-    """
-    cell = layer_cell(layer, stimulus(layer, spike_times, point), point, mismatch)
-    plot = simulator.run(build(cell, "pulse", vdd=point.vdd, waveform=True))
-    ends = cell.armed * cell.grid.tick + np.minimum(delay, layer.window) * point.tau_c
-    return np.array(
-        [supply_energy(plot["time"], plot[f"i(vdd{i})"], point.vdd, float(end)) for i, end in enumerate(ends)]
-    )
+    if level == "ngspice":
+        simulator = simulator or Ngspice()
+        return kind.simulate(layer, spike_times, mismatch, simulator=simulator, workers=workers)
+    if not isinstance(mismatch, LayerMismatch | None):
+        raise InputError("the closed form takes deviations of currents and thresholds (LayerMismatch), not devices")
+    return response(kind.built(layer), spike_times, kind.point, mismatch, kind.constants)
 
 
 def feed_forward(
-    layers: list[Layer],
-    points: list[OperatingPoint],
+    layers: Sequence[Layer],
+    kinds: Sequence[Neuron | OperatingPoint],
     x: Array,
-    mismatch: list[LayerMismatch],
+    mismatch: Sequence[LayerMismatch],
     *,
     level: str = "ngspice",
     workers: int = 1,
@@ -140,9 +165,11 @@ def feed_forward(
 
     Parameters
     ----------
+    kinds : sequence of Neuron or OperatingPoint
+        One per layer.
     x : array, shape (image, n_in)
         Input activations in [0, t_min] [tau_c]; 0 = silent.
-    mismatch : list of LayerMismatch
+    mismatch : sequence of LayerMismatch
         One per layer, with the same number of chips (samples).
 
     Yields
@@ -150,39 +177,27 @@ def feed_forward(
     image, responses
         In order of completion; responses[n] holds layer n, arrays (chip, neuron).
     """
-    simulator = simulator or (Ngspice() if level == "ngspice" else None)
+    if level == "ngspice":
+        simulator = simulator or Ngspice()
 
     def one(image: Array) -> list[LayerResponse]:
         responses: list[LayerResponse] = []
         active: Array = image[None, :]
-        for layer, point, deviation in zip(layers, points, mismatch, strict=True):
+        for layer, kind, deviation in zip(layers, map(as_neuron, kinds), mismatch, strict=True):
             times = encode(active, layer.t_min)
-            if len(times) == 1:  # all chips see the same input: one deck
-                response = simulate(layer, times[0], point, deviation, level=level, simulator=simulator)
+            if len(times) == 1:  # all chips see the same input
+                step = simulate(layer, times[0], kind, deviation, level=level, simulator=simulator)
+            elif simulator is not None and level == "ngspice":
+                step = kind.simulate_each(layer, times, deviation, simulator=simulator)
             else:
-                response = _each(layer, times, point, deviation, simulator)
-            responses.append(response)
-            active = response.activation(layer.window)
+                chips = range(deviation.samples)
+                step = join([simulate(layer, times[c], kind, deviation[c], level=level) for c in chips])
+            responses.append(step)
+            active = step.activation(layer.window)
         return responses
 
-    if simulator is None:
-        for k, image in enumerate(x):
-            yield k, one(image)
-    else:
+    if level == "ngspice":
+        assert simulator is not None
         yield from parallel((partial(one, image) for image in x), workers, simulator)
-
-
-def _each(
-    layer: Layer,
-    times: Array,
-    point: OperatingPoint,
-    mismatch: LayerMismatch,
-    simulator: Ngspice | None,
-) -> LayerResponse:
-    """Every chip with its own input: one deck a chip, many decks a process. times (chip, n_in)."""
-    chips = range(mismatch.samples)
-    if simulator is None:
-        return join([closed_form.response(layer, times[c], point, mismatch[c]) for c in chips])
-    cells = [layer_cell(layer, stimulus(layer, times[c], point), point, mismatch[c]) for c in chips]
-    found = cross(cells, simulator)
-    return join([read(layer, point, cell, m, 1) for cell, m in zip(cells, found, strict=True)])
+    else:
+        yield from enumerate(map(one, x))

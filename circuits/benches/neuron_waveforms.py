@@ -18,6 +18,9 @@ from circuits.spice.waveforms import supply_energy
 BELOW = (0.30, 0.05)
 """Where the slope is taken: between so many units of potential below the threshold."""
 DOMAINS = ("vds", "vdc", "vdl")
+"""Rails of a neuron's supplies, see SUPPLIES."""
+SUPPLIES = ("source", "comparator", "latch")
+"""What hangs on each of DOMAINS."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,19 @@ def measure(bench: NeuronBench, plot: Plot, trip: float | None = None) -> Measur
         energy=energy,
         v_last=float(point.unit_free(np.interp(phases.t_max, time, vm))),
     )
+
+
+def ramp_slope(bench: NeuronBench, plot: Plot, measured: Measured) -> float:
+    """dV/dt of the ramp below the threshold; of a neuron that does not come near it, over its whole ramp."""
+    if np.isfinite(measured.slope):
+        return measured.slope
+    phases, point = bench.phases, bench.point
+    end = min(phases.t_max, phases.t_min + max(measured.spike_time, 0.0) * phases.tau_c)
+    start = phases.t_min + 0.1 * phases.tau_c
+    if end < start + 0.1 * phases.tau_c:
+        return np.nan
+    first, last = np.interp([start, end], plot["time"], plot["v(vm)"])
+    return float((last - first) / point.v_unit / ((end - start) / phases.tau_c))
 
 
 def rising(time: Array, volts: Array, level: float, start: float) -> float:

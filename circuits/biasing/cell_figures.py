@@ -125,10 +125,10 @@ class Figures:
 
 
 def at_supply(point: OperatingPoint, supply: float | None) -> OperatingPoint:
-    """The operating point at another supply: sources lose their headroom with it, sinks do not."""
+    """The operating point to design with at another supply: sources lose their headroom, sinks do not."""
     if supply is None:
         return point
-    return dataclasses.replace(point, vdd=supply, v_high=point.v_high + supply - point.vdd)
+    return dataclasses.replace(point.at_supply(supply), v_high=point.v_high + supply - point.vdd)
 
 
 def figures(

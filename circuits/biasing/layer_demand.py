@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuits.errors import InputError
-from circuits.model.closed_form import fire, trajectory_range
+from circuits.model.closed_form import charges, fire, ramp_times, trajectory_range
 from circuits.model.layer import Array, Layer
 
 BEYOND = 1.5
@@ -42,8 +42,8 @@ class Demand:
     def of(cls, layer: Layer, x: Array) -> Demand:
         """From activations x = t_min - t of the inputs, shape (image, n_in); 0 = silent."""
         low, high = trajectory_range(layer, x)
-        charge = x @ layer.weights.T + layer.drive * layer.t_min
-        late = fire((layer.theta - charge) / layer.slope, layer.window)
+        charge = charges(layer, x)
+        late = fire(ramp_times(layer, charge), layer.window)
         ramp = np.minimum(late, layer.window) if layer.spiking else np.zeros_like(charge)
         top = high.max(axis=0)
         if layer.spiking:  # room for thresholds that no calibration input has reached, but others may
@@ -80,7 +80,7 @@ def propagate(layers: Sequence[Layer], x: Array) -> Iterator[Array]:
                 f"got shape {x.shape} with values in {np.min(x, initial=0):g}..{np.max(x, initial=0):g}"
             )
         yield x
-        delay = fire((layer.theta - x @ layer.weights.T) / layer.slope, layer.window)
+        delay = fire(ramp_times(layer, charges(layer, x)), layer.window)
         x = np.where(np.isfinite(delay), layer.window - delay, 0.0)
 
 

@@ -1,107 +1,238 @@
-r"""A layer at transistor level (F3): one deck a neuron, and what the equation with known constants expects.
+"""A layer at transistor level (F3): one deck a neuron, and what the equation with known constants expects.
 
-.. math:: t_i - t_{min} = \frac{\vartheta_i + k - e_{B,i} - l_i
-          - \sum_{j\,active} (g_{ij} W_{ij} x_j + e_{ij})}{g_{B,i} B_i} + t_d
+The operating point is chosen as a designer would: at the typical corner, 27 C and the nominal supply
+(`circuits.biasing.choose`). The circuit then runs at the corner, temperature and supply that are asked for,
+with the same bias currents, capacitors and windows. A response counts from t_min plus each neuron's expected
+delay, which the windows of the layers are shifted by.
 
-with DC gains g, charges e beyond the current (turn-on and gate feed-through), leakage l, and k, what the
-comparator takes from the membrane at t_min (`circuits.biasing.cell_figures`).
-
-Several neurons in one deck would be slower: every neuron would step at the
-events of all. The threshold of each neuron is a node of its own.
+Several neurons in one deck would be slower: every neuron would step at the events of all. The threshold of
+each neuron is a node of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from circuits.benches.neuron import NeuronBench, neuron_bench
-from circuits.benches.neuron_waveforms import Measured, measure
-from circuits.benches.testbench import CAMPAIGN, Accuracy
+from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure, ramp_slope
+from circuits.benches.testbench import CAMPAIGN, Accuracy, Device
 from circuits.biasing.choose import LayerBias
 from circuits.errors import InputError
-from circuits.model.closed_form import fire
-from circuits.model.layer import Array
+from circuits.model.closed_form import Constants, charges, fire, ramp_times
+from circuits.model.layer import Array, Layer, LayerResponse, join
 from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import TEMPERATURES
+from circuits.spice.deck import Deck
 from circuits.spice.ngspice import Ngspice, parallel
 from circuits.spice.rawfile import Plot
 
-Deviations = Mapping[str, tuple[float, float]]
+TYPICAL = 27.0
+"""Temperature that circuits are designed for [degrees C]."""
+POINTS = 600
+"""Of a waveform that is shown."""
 
 
-def decks(
-    bias: LayerBias,
-    spike_times: Array,
-    *,
-    point: OperatingPoint | None = None,
-    corner: str | None = None,
-    temperature: float = 27.0,
-    deviations: Sequence[Deviations] | None = None,
-    capacitors: Array | None = None,
-    accuracy: Accuracy = CAMPAIGN,
-    heading: str = "neuron",
-) -> list[NeuronBench]:
-    """The decks of a layer's neurons for one input.
+@dataclass(frozen=True)
+class LayerDevices:
+    """The devices of one layer of one chip: what ngspice is given."""
 
-    Parameters
-    ----------
-    spike_times : array, shape (n_in,)
-        [tau_c] from the start of the input window; inf = silent.
-    point : OperatingPoint, optional
-        Where the circuit is operated, such as at another supply; default: the one it is biased for.
-    deviations : sequence of mappings, optional
-        Of every neuron's transistors, by path.
-    capacitors : array, shape (n_out,), optional
-        Relative deviations of the drawn capacitors.
-    """
-    layer = bias.layer
-    if not layer.spiking:
-        raise InputError("the deck of a neuron is that of a spiking one; a read-out layer has none")
-    times = layer.inputs(spike_times)
-    window = (bias.phases.t_max - bias.phases.t_min) / bias.point.tau_c
-    return [
-        neuron_bench(
-            bias.technology, layer.weights[i], times,
-            point=point or bias.point, input_window=layer.t_min, window=window,
-            theta=float(layer.theta[i]), corner=corner or bias.technology.corners[0], temperature=temperature,
-            deviations=deviations[i] if deviations else None,
-            capacitor=float(capacitors[i]) if capacitors is not None else 0.0,
-            slope_units=int(bias.slope_units[i]), accuracy=accuracy, heading=f"{heading} {i}",
+    transistors: tuple[Mapping[str, tuple[float, float]], ...]
+    """By neuron: path -> (threshold shift [V], current factor)."""
+    capacitors: Array  #: (n_out,) relative deviation of the drawn capacitors
+
+
+@dataclass(frozen=True)
+class TransistorNeuron:
+    """Neurons of one biased layer, and where they are operated."""
+
+    bias: LayerBias
+    corner: str | None = None  #: None: the typical one
+    temperature: float = TYPICAL  #: [degrees C]
+    supply: float | None = None  #: [V]; None: the one it is biased for
+    accuracy: Accuracy = CAMPAIGN
+
+    def __post_init__(self) -> None:
+        corners, (low, high) = self.bias.technology.corners, TEMPERATURES
+        if self.corner is not None and self.corner not in corners:
+            raise InputError(
+                f"{self.bias.technology.name} has no corner {self.corner!r}; it has {', '.join(corners)}"
+            )
+        if not low <= self.temperature <= high:
+            raise InputError(f"temperature {self.temperature:g} C is outside {low:g}..{high:g} C")
+        self.bias.point.at_supply(self.supply)
+
+    @property
+    def layer(self) -> Layer:
+        """The layer as it is built, in whole unit devices."""
+        return self.bias.layer
+
+    @property
+    def point(self) -> OperatingPoint:
+        """Where the circuit is operated."""
+        return self.bias.point.at_supply(self.supply)
+
+    @property
+    def constants(self) -> Constants:
+        """Systematic terms at the point that the layer is biased for."""
+        return constants(self.bias)
+
+    def benches(self, spike_times: Array, devices: LayerDevices | None = None) -> list[NeuronBench]:
+        """One bench a neuron, for one input [tau_c] and the devices of one chip."""
+        bias, layer = self.bias, self.layer
+        if not layer.spiking:
+            raise InputError("the deck of a neuron is that of a spiking one; a read-out layer has none")
+        times = layer.inputs(spike_times)
+        window = (bias.phases.t_max - bias.phases.t_min) / bias.point.tau_c
+        return [
+            neuron_bench(
+                bias.technology, layer.weights[i], times,
+                point=self.point, input_window=layer.t_min, window=window, theta=float(layer.theta[i]),
+                corner=self.corner or bias.technology.corners[0], temperature=self.temperature,
+                deviations=devices.transistors[i] if devices else None,
+                capacitor=float(devices.capacitors[i]) if devices else 0.0,
+                slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, heading=f"neuron {i}",
+            )
+            for i in range(layer.n_out)
+        ]  # fmt: skip
+
+    def built(self, layer: Layer) -> Layer:
+        """The layer as it is built, in whole unit devices.
+
+        Raises
+        ------
+        InputError
+            If the neurons are biased for a layer of another shape.
+        """
+        if layer.weights.shape != self.layer.weights.shape:
+            raise InputError(
+                f"these neurons are biased for weights {self.layer.weights.shape}, not {layer.weights.shape}; "
+                "bias them for this layer"
+            )
+        return self.layer
+
+    def devices(self) -> list[tuple[Device, ...]]:
+        """Transistors of each neuron's bench, its references included: what mismatch is drawn for."""
+        return [tuple(b.bench.devices) for b in self.benches(np.full(self.layer.n_in, np.inf))]
+
+    def decks(
+        self, layer: Layer, spike_times: Array, mismatch: LayerDevices | None = None, *, prefix: str = ""
+    ) -> dict[str, Deck]:
+        """Name -> deck, one a neuron."""
+        self.built(layer)
+        return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
+
+    def simulate(
+        self,
+        layer: Layer,
+        spike_times: Array,
+        mismatch: LayerDevices | Sequence[LayerDevices] | None = None,
+        *,
+        simulator: Ngspice,
+        workers: int = 1,
+    ) -> LayerResponse:
+        """Response of the layer on one chip or several, dimension `sample`, to one input."""
+        self.built(layer)
+        chips = [mismatch] if mismatch is None or isinstance(mismatch, LayerDevices) else list(mismatch)
+        benches = [b for chip in chips for b in self.benches(spike_times, chip)]
+        plots = record(benches, simulator, workers)
+        return self._response(benches, plots, len(chips))
+
+    def simulate_each(
+        self, layer: Layer, spike_times: Array, mismatch: Sequence[LayerDevices], *, simulator: Ngspice
+    ) -> LayerResponse:
+        """Each chip with its own input, shape (sample, n_in)."""
+        rows = zip(spike_times, mismatch, strict=True)
+        return join([self.simulate(layer, times, chip, simulator=simulator) for times, chip in rows])
+
+    def waveforms(
+        self,
+        layer: Layer,
+        spike_times: Array,
+        mismatch: LayerDevices | None,
+        *,
+        simulator: Ngspice,
+        workers: int = 1,
+    ) -> tuple[Array, Array, Array]:
+        """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V]."""
+        self.built(layer)
+        benches, phases = self.benches(spike_times, mismatch), self.bias.phases
+        plots = record(benches, simulator, workers)
+        time = np.linspace(0.0, self.layer.t_max + self.bias.delay, POINTS)
+        seconds = phases.start + time * phases.tau_c
+        volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
+        return time, volts, self.bias.v_th
+
+    def describe(self) -> dict[str, Any]:
+        """Electrical numbers of the layer, for a result."""
+        bias = self.bias
+        return {
+            "unit_devices": bias.technology.transistors().units,
+            "unit_current": bias.unit_current,
+            "rounded": bias.rounded,
+            "comparator_delay": bias.delays.tolist(),
+            "threshold": "a node of each neuron's own",
+            "thresholds_v": bias.v_th.tolist(),
+            "thresholds_beyond_swing": bias.unreached,
+            "capacitors_f": bias.capacitors.tolist(),
+            "corner": self.corner or "typical",
+            "temperature": self.temperature,
+            "supply": self.point.vdd,
+        }
+
+    def _response(
+        self, benches: Sequence[NeuronBench], plots: Sequence[Plot], chips: int
+    ) -> LayerResponse:
+        shape, layer = (chips, self.layer.n_out), self.layer
+        measured = [measure(b, p) for b, p in zip(benches, plots, strict=True)]
+        times = np.array([m.spike_time for m in measured]).reshape(shape)
+        slopes = [ramp_slope(*item) for item in zip(benches, plots, measured, strict=True)]
+        joules = np.array([[m.energy[d] for d in DOMAINS] for m in measured])
+        return LayerResponse(
+            delay=fire(times - self.bias.delays, layer.window),
+            v_t_min=np.array([m.v_t_min for m in measured]).reshape(shape),
+            slope=np.array(slopes).reshape(shape),
+            energy_by_supply=joules.reshape(*shape, len(DOMAINS), 2),
+            supplies=SUPPLIES,
         )
-        for i in range(layer.n_out)
-    ]  # fmt: skip
+
+
+def constants(bias: LayerBias) -> Constants:
+    """The equation's constants for a biased layer, from the figures of its cells."""
+    return Constants(
+        gain_source=bias.gain,
+        gain_sink=bias.gain,
+        gain_slope=bias.slope_gain,
+        feed_through_source=bias.extra,
+        feed_through_sink=bias.extra,
+        kick=bias.kick - bias.slope_extra,
+        leakage=bias.leakage,
+        delay=bias.delays,
+    )
 
 
 def record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
-    """Simulate decks, several at a time."""
-    found = dict(parallel((partial(simulator.run, b.deck) for b in benches), workers, simulator))
-    return [found[k] for k in range(len(benches))]
+    """Simulate benches, several at a time, in their order."""
+    plots = dict(parallel((partial(simulator.run, b.deck) for b in benches), workers, simulator))
+    return [plots[k] for k in range(len(benches))]
 
 
-def run(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
-    """Simulate decks and read them."""
+def read(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
+    """Simulate benches and measure them."""
     return [measure(b, p) for b, p in zip(benches, record(benches, simulator, workers), strict=True)]
 
 
 def expected(bias: LayerBias, x: Array) -> Array:
-    """Spike times after t_min [tau_c] of the circuit, its delay included; inf = silent.
+    """Spike times after t_min [tau_c] of the nominal circuit, its delay included; inf = silent.
 
     Parameters
     ----------
-    x : array, shape (..., n_in)
+    x : array, shape (image, n_in)
         Activations.
     """
-    layer = bias.layer
-    weights = layer.weights * bias.gain
-    numerator = layer.theta + bias.kick - bias.slope_extra - bias.leakage - x @ weights.T
-    numerator -= (x > 0).astype(float) @ bias.extra.T
-    late = numerator / (layer.slope * bias.slope_gain) + bias.delays
-    return fire(late, layer.window + bias.delay)
-
-
-def activation(bias: LayerBias, found: Sequence[Measured]) -> Array:
-    """x = t_max - t of measured spikes, each neuron's expected delay taken off; 0 = silent."""
-    times, window = np.array([m.spike_time for m in found]) - bias.delays, bias.layer.window
-    return np.where(np.isfinite(times), np.clip(window - times, 0.0, window), 0.0)
+    layer, terms = bias.layer, constants(bias)
+    return fire(ramp_times(layer, charges(layer, x, None, terms), None, terms), layer.window) + bias.delays

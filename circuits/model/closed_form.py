@@ -127,9 +127,9 @@ def ramp_times(
     array, the shape of `charge`
         s_i - d [tau_c]; negative: the neuron was above threshold at t_min.
     """
-    theta, ramp = layer.theta, layer.slope * constants.gain_slope
+    theta, ramp, late = layer.theta, layer.slope * constants.gain_slope, np.zeros(layer.n_out)
     if mismatch is None:
-        threshold, late = constants.theta_scale * theta, 0.0
+        threshold = constants.theta_scale * theta
     else:
         spread = (slice(None), None) if charge.ndim > 2 else ()
         offset, slope, capacitance, late = (

@@ -12,6 +12,7 @@ Source: Stanojevic et al., Nat. Commun. 2024, eq. 1 with A = 0, and eq. 2.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -191,3 +192,10 @@ class LayerResponse:
     def spike_times(self, t_min: float) -> Array:
         """Spike times from the start of the input window [tau_c]; inf = silent."""
         return t_min + self.delay
+
+
+def join(parts: Sequence[LayerResponse]) -> LayerResponse:
+    """Samples of several responses, in order."""
+    arrays = ("delay", "v_t_min", "slope", "energy_by_supply")
+    joined = {a: np.concatenate([getattr(p, a) for p in parts]) for a in arrays}
+    return LayerResponse(**joined, supplies=parts[0].supplies)

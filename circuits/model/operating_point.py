@@ -19,6 +19,8 @@ from circuits.errors import InputError
 
 SWING_MARGIN = 0.25
 """Part of the swing to keep free for mismatch when an operating point is chosen for a network."""
+SUPPLY_RANGE = 0.25
+"""Part by which a supply may differ from the one that a circuit is made for."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,23 @@ class OperatingPoint:
     def unit_free(self, volts):
         """Membrane voltage [V] -> unit-free potential."""
         return (volts - self.v_reset) / self.v_unit
+
+    def at_supply(self, vdd: float | None) -> OperatingPoint:
+        """The same circuit at another supply; None: its own.
+
+        Raises
+        ------
+        InputError
+            If it differs from the supply that the circuit is made for by more than SUPPLY_RANGE.
+        """
+        if vdd is None:
+            return self
+        if not abs(vdd / self.vdd - 1.0) <= SUPPLY_RANGE:
+            low, high = (1 - SUPPLY_RANGE) * self.vdd, (1 + SUPPLY_RANGE) * self.vdd
+            raise InputError(
+                f"supply {vdd:g} V: this circuit is made for {self.vdd:g} V; stay within {low:g} to {high:g} V"
+            )
+        return dataclasses.replace(self, vdd=vdd, v_high=min(self.v_high, vdd))
 
     def check_swing(self, v_min: float, v_max: float, where: str) -> None:
         """Refuse trajectories that leave the range in which the sources regulate.

@@ -15,6 +15,7 @@ import numpy as np
 
 from circuits.errors import SimulatorError
 from circuits.model.layer import LayerMismatch, LayerResponse
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import simulate
 from circuits.spice.ngspice import Canceled, HostError, Ngspice, parallel
 from montecarlo.campaign.plan import Plan
@@ -107,7 +108,7 @@ def _ask(
         mismatch = dataclasses.replace(mismatch, slope=np.zeros_like(mismatch.slope))
     layer, times = stim.layer(s, samples), stim.input_time[s]
     try:
-        return simulate(layer, times, plan.point, mismatch, simulator=simulator, form=form)
+        return simulate(layer, times, IdealNeuron(plan.point, form), mismatch, simulator=simulator)
     except (HostError, Canceled):
         raise
     except SimulatorError as error:

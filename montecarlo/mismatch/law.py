@@ -156,7 +156,7 @@ class MismatchLaw:
         if reference is None and self.reference:
             reference = rng.standard_normal(len(TERMS))
         if delay is None and self.delay:
-            delay = rng.standard_normal(weights.shape[0])
+            delay = rng.standard_normal((weights.shape[0],))
         return self.deviations(weights, neuron, synapse, common, reference, delay)
 
     def deviations(

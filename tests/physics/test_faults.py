@@ -25,6 +25,7 @@ from circuits.ideal.stimulus import stimulus
 from circuits.model import closed_form
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import feed_forward, simulate
 from circuits.spice.deck import Deck
 from circuits.spice.ngspice import Ngspice, parallel
@@ -416,7 +417,7 @@ def test_a_folder_with_upper_case_letters_and_spaces_works(tmp_path, monkeypatch
     monkeypatch.setenv("TMPDIR", str(place))
     monkeypatch.setattr(tempfile, "tempdir", None)
     layer, times = make_layer(rng, 5, 12)
-    found = simulate(layer, times, POINT, form="table")
+    found = simulate(layer, times, IdealNeuron(POINT, "table"))
     theory = closed_form.response(layer, times, POINT)
     assert np.max(np.abs(found.v_t_min - theory.v_t_min)) <= 1e-12 * (layer.t_min + layer.window)
     assert list(place.iterdir()) == []

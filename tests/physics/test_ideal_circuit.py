@@ -8,7 +8,9 @@ import pytest
 from circuits.model import closed_form
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from circuits.simulation import feed_forward, sense_supply, simulate
+from circuits.ideal.ideal_layer import sense_supply
+from circuits.ideal.ideal_layer import IdealNeuron
+from circuits.simulation import feed_forward, simulate
 from circuits.spice.ngspice import Ngspice
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
@@ -51,7 +53,7 @@ def test_other_forms_equal_closed_form(rng, make_layer, trial, form):
     rng = np.random.default_rng(trial)
     layer, times = make_layer(rng, 6, 24)
     mismatch = some_mismatch(rng, layer, 2)
-    found = simulate(layer, times, POINT, mismatch, form=form)
+    found = simulate(layer, times, IdealNeuron(POINT, form), mismatch)
     theory = closed_form.response(layer, times, POINT, mismatch)
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(found.delay), fired)

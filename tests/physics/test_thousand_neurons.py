@@ -8,6 +8,7 @@ import pytest
 from circuits.model import closed_form
 from circuits.model.layer import LayerMismatch
 from circuits.model.operating_point import OperatingPoint
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import simulate
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)
@@ -25,7 +26,7 @@ def test_circuit_equals_closed_form(make_layer, n_in, neurons, form):
         0.05 * rng.normal(size=(1, neurons, n_in)),
         *(0.05 * rng.normal(size=(1, neurons)) for _ in range(3)),
     )
-    circuit = simulate(layer, times, POINT, mismatch, form=form)
+    circuit = simulate(layer, times, IdealNeuron(POINT, form), mismatch)
     theory = closed_form.response(layer, times, POINT, mismatch)
     fired = np.isfinite(theory.delay)
     assert np.array_equal(np.isfinite(circuit.delay), fired)

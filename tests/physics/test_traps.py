@@ -19,6 +19,7 @@ from circuits.ideal.stimulus import stimulus
 from circuits.model import closed_form
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import simulate
 from circuits.spice.deck import Deck
 from circuits.spice.ngspice import Ngspice
@@ -124,7 +125,7 @@ def test_any_number_of_neurons_fits_the_rows_and_columns_of_a_table(neurons):
         for row in text.splitlines():
             assert len(row) + 1 < ROW, file
             assert (len(row.split()) - 1) % 2 == 1, file
-    found = simulate(layer, times, POINT, form="table")
+    found = simulate(layer, times, IdealNeuron(POINT, "table"))
     theory = closed_form.response(layer, times, POINT)
     assert np.max(np.abs(found.v_t_min - theory.v_t_min)) <= 1e-12 * layer.t_max
     fired = np.isfinite(theory.delay)

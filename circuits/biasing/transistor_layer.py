@@ -77,6 +77,13 @@ class TransistorNeuron:
         return self.bias.point.at_supply(self.supply)
 
     @property
+    def nominal(self) -> bool:
+        """Whether the closed form holds: where the layer is biased for."""
+        return self.corner in (None, self.bias.technology.corners[0]) and (
+            (self.temperature, self.point.vdd) == (TYPICAL, self.bias.point.vdd)
+        )
+
+    @property
     def constants(self) -> Constants:
         """Systematic terms at the point that the layer is biased for."""
         return constants(self.bias)
@@ -122,8 +129,9 @@ class TransistorNeuron:
     def decks(
         self, layer: Layer, spike_times: Array, mismatch: LayerDevices | None = None, *, prefix: str = ""
     ) -> dict[str, Deck]:
-        """Name -> deck, one a neuron."""
-        self.built(layer)
+        """Name -> deck, one a neuron; none for read-out neurons."""
+        if not self.built(layer).spiking:
+            return {}
         return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
 
     def simulate(
@@ -167,8 +175,8 @@ class TransistorNeuron:
         volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
         return time, volts, self.bias.v_th
 
-    def describe(self) -> dict[str, Any]:
-        """Electrical numbers of the layer, for a result."""
+    def electrical(self) -> dict[str, Any]:
+        """Electrical numbers of the layer beside its operating point."""
         bias = self.bias
         return {
             "unit_devices": bias.technology.transistors().units,

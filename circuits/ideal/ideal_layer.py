@@ -36,6 +36,11 @@ class IdealNeuron:
         """No systematic terms."""
         return IDEAL
 
+    @property
+    def nominal(self) -> bool:
+        """Whether the closed form holds: always."""
+        return True
+
     def built(self, layer: Layer) -> Layer:
         """The layer as it is built: any weights."""
         return layer
@@ -88,7 +93,7 @@ class IdealNeuron:
             "pulse": {"vdd": self.point.vdd},
             "pwl": {},
         }
-        return {"layer": build(cell, form, waveform=True, **options[form])}
+        return {"": build(cell, form, waveform=True, **options[form])}
 
     def waveforms(
         self,
@@ -107,8 +112,8 @@ class IdealNeuron:
         volts = plot.columns([f"v({n})" for n in deck.nodes])
         return plot["time"] / self.point.tau_c, volts, cell.threshold
 
-    def describe(self) -> dict[str, Any]:
-        """Electrical numbers of the layer, for a result."""
+    def electrical(self) -> dict[str, Any]:
+        """Electrical numbers of the layer beside its operating point."""
         return {}
 
 

@@ -9,7 +9,7 @@ import click
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from ttfs_analog.cli import cli_circuit
+from ttfs_analog.cli import cli_circuit, layers
 from ttfs_analog.cli.console import (
     Result,
     common,
@@ -51,10 +51,9 @@ def cli() -> None:
     """
 
 
+for command in (layers.technologies, layers.simulate, layers.netlist):
+    cli.add_command(command)
 for command in (
-    "technologies",
-    "simulate",
-    "netlist",
     "attribute",
     "rare",
     "characterize",

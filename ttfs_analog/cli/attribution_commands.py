@@ -1,4 +1,4 @@
-"""What `attribute` does. No torch here, as in `layer_commands`."""
+"""What `attribute` does. No torch here."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from circuits.errors import InputError
 from circuits.model.coding import decode
 from circuits.model.layer_file import read_layer
 from circuits.pdk.technology import Technology
+from circuits.simulation import ideal_point
 from montecarlo.analysis.attribution import ATTRIBUTION, QUANTITIES, attribute
 from montecarlo.analysis.device_area import ALL, area_for, enlarged
 from montecarlo.campaign.schema import open_dataset
 from ttfs_analog.cli.console import Result
 from ttfs_analog.cli.law_items import parse_law
-from ttfs_analog.cli.layer_commands import scale_of
 
 ROWS = 15
 """Devices that the table names."""
@@ -46,7 +46,7 @@ def attribute_neuron(
     dataset = attribute(
         layer,
         times,
-        scale_of(layer, decode(times, layer.t_min), tech),
+        ideal_point(layer, decode(times, layer.t_min)[None, :], tech),
         law,
         neuron=neuron,
         samples=samples,

@@ -15,12 +15,12 @@ from circuits.model.coding import decode
 from circuits.model.layer import Array
 from circuits.model.layer_file import read_layer
 from circuits.pdk.technology import Technology
+from circuits.simulation import ideal_point
 from montecarlo.analysis.importance_sampling import Estimate, Fails, importance, plain
 from montecarlo.analysis.spike_failure import bad_spike
 from montecarlo.mismatch.seeds import PLAN, generator
 from ttfs_analog.cli.console import Result, Tick
 from ttfs_analog.cli.law_items import Items, parse_law
-from ttfs_analog.cli.layer_commands import scale_of
 
 STEPS = 10
 """Steps of a usual search: what the progress bar counts on at first."""
@@ -58,7 +58,7 @@ def rare_failure(
         times,
         earliest=-math.inf if earliest is None else earliest,
         latest=math.inf if latest is None else latest,
-        point=scale_of(layer, decode(times, layer.t_min), tech),
+        point=ideal_point(layer, decode(times, layer.t_min)[None, :], tech),
         level=level,
         workers=workers,
     )

@@ -187,10 +187,12 @@ def netlist(source: str, data: str | None, image: int, **options: Any) -> Result
         layer, times = read_layer(source)
         return write_decks(source, [layer], decode(times, layer.t_min)[None, :], **options)
     net, sets = load_network(source, data)
+    if Technology.load(options["technology"]).process is None:
+        net.require_points()
     if image >= len(sets.x_test):
         raise InputError(f"--image {image}: {sets.name} has {len(sets.x_test)} test images")
     x = sets.x_test[[image, *range(min(CALIBRATION, len(sets.x_test)))]].flatten(1).double().numpy()
-    return write_decks(source, net.to_circuit(), x, points=net.points or None, **options)
+    return write_decks(source, net.to_circuit(), x, points=net.points, **options)
 
 
 def write_decks(

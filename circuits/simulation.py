@@ -30,7 +30,7 @@ LEVELS = ("closed-form", "ngspice")
 
 
 class Neuron(Protocol):
-    """What a kind of neuron can do for one layer. Spike times in tau_c; `mismatch` is one chip's, or several."""
+    """What a kind of neuron does for one layer. Spike times in tau_c; `mismatch` is one chip's or several."""
 
     @property
     def point(self) -> OperatingPoint: ...
@@ -68,7 +68,9 @@ def ideal_point(layer: Layer, x: Array, technology: Technology) -> OperatingPoin
         If the technology has transistors.
     """
     if technology.process:
-        raise InputError(f"{technology.name} has transistors: their operating point is that of a biased layer")
+        raise InputError(
+            f"{technology.name} has transistors: their operating point is that of a biased layer"
+        )
     low, high = trajectory_range(layer, x)
     return technology.operating_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN)
 
@@ -111,7 +113,8 @@ def neurons(
         conditions = {"corner": corner, "temperature": temperature, "supply": supply}
         for name in (k for k, v in conditions.items() if v is not None):
             raise InputError(
-                f"{technology.name} has ideal sources, which know no {name}; choose a technology with transistors"
+                f"{technology.name} has ideal sources, which know no {name}; choose a technology with "
+                "transistors"
             )
         inputs = propagate(layers, x)
         points = points or [ideal_point(*pair, technology) for pair in zip(layers, inputs, strict=True)]
@@ -119,8 +122,7 @@ def neurons(
     if form is not None:
         raise InputError(f"form {form!r} is one of ideal sources; transistors have one form")
     biased = choose(layers, x, technology, figures(technology), objective=objective)
-    operated = {} if temperature is None else {"temperature": temperature}
-    return [TransistorNeuron(b, corner, supply=supply, **operated) for b in biased]
+    return [TransistorNeuron(b, corner, temperature, supply) for b in biased]
 
 
 def as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
@@ -148,8 +150,8 @@ def simulate(
     neuron : Neuron, or OperatingPoint of ideal sources
         IdealNeuron, or TransistorNeuron that is biased for this layer.
     mismatch : optional
-        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a sequence
-        of them. None = one perfect copy.
+        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a
+        sequence of them. None = one perfect copy.
     level : {"closed-form", "ngspice"}
     workers : int
         ngspice processes at a time.
@@ -176,8 +178,8 @@ def simulate(
         raise InputError("the closed form knows no transistors: it has no chip of theirs; use level ngspice")
     if not kind.nominal:
         raise InputError(
-            "the closed form holds at the typical corner, temperature and supply that a layer is biased for; use "
-            "level ngspice"
+            "the closed form holds at the typical corner, temperature and supply that a layer is biased "
+            "for; use level ngspice"
         )
     return expected_response(layer, spike_times, kind, mismatch)
 

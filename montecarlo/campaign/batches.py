@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from circuits.errors import SimulatorError
-from circuits.model.layer import LayerMismatch, LayerResponse
 from circuits.ideal.ideal_layer import IdealNeuron
+from circuits.model.layer import LayerMismatch, LayerResponse
 from circuits.simulation import simulate
 from circuits.spice.ngspice import Canceled, HostError, Ngspice, parallel
 from montecarlo.campaign.plan import Plan

@@ -107,7 +107,9 @@ def test_the_next_layer_gets_activations_with_the_delay_taken_off(simulator, mea
     found = simulate(layer, encode(x[0], 1.0), TransistorNeuron(bias), simulator=simulator)
     ideal = (layer.theta - layer.weights @ x[0]) / layer.slope
     want = np.where(ideal < layer.window, layer.window - ideal, 0.0)
-    np.testing.assert_allclose(found.activation(layer.window)[0], want, atol=0.15)  # rounding of weights and charges
+    np.testing.assert_allclose(
+        found.activation(layer.window)[0], want, atol=0.15
+    )  # rounding of weights and charges
 
 
 def test_figures_are_those_of_the_cells(measured):

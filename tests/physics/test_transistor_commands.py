@@ -65,7 +65,11 @@ def test_corner_temperature_and_supply_move_the_circuit_not_its_operating_point(
     typical = simulate()
     for more in (("--corner", "ss"), ("--temperature", "85"), ("--supply", "1.1")):
         moved = simulate(*more)
-        operated = typical["operating_point"] | {"vdd": float(more[1])} if "--supply" in more else typical["operating_point"]
+        operated = (
+            typical["operating_point"] | {"vdd": float(more[1])}
+            if "--supply" in more
+            else typical["operating_point"]
+        )
         assert moved["operating_point"] == operated
         shift = np.abs(np.subtract(moved["spike_times"], typical["spike_times"])).max()
         assert 1e-5 < shift < 0.1, more

@@ -12,9 +12,9 @@ import torch
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model.coding import encode
 from circuits.pdk.technology import Technology
-from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import package_version

@@ -114,9 +114,7 @@ def simulate(
         "expected_spike_times": _finite(expected.spike_times(layer.t_min)[0]),
         "energy_j": float(energy.sum()),
         "energy_per_neuron_j": energy.sum((1, 2)).tolist(),
-        "energy_by_supply_j": dict(
-            zip(response.supplies, energy.sum((0, 2)).tolist(), strict=True)
-        ),
+        "energy_by_supply_j": dict(zip(response.supplies, energy.sum((0, 2)).tolist(), strict=True)),
         "technology": technology,
         "level": level,
         "chip": chip,
@@ -152,8 +150,8 @@ def _table(result: dict[str, Any]) -> str:
         rows.append(
             f"tau_c {point['tau_c']:.4g} s, membrane {point['c_mem']:.4g} F, unit device "
             f"{result['unit_current']:.4g} A, {result['unit_devices']} of them for W = 1 (weights rounded by "
-            f"{result['rounded']:.3g} at most); comparator's delay of {max(result['comparator_delay']):.3g} tau_c "
-            "taken off"
+            f"{result['rounded']:.3g} at most); comparator's delay of "
+            f"{max(result['comparator_delay']):.3g} tau_c taken off"
         )
     rows.append(f"{'neuron':>6} {'spike [tau_c]':>14} {'V(t_min)':>12} {'slope':>8} {'energy [J]':>12}")
     columns = (result[k] for k in ("spike_times", "v_t_min", "slope", "energy_per_neuron_j"))

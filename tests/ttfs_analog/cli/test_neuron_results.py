@@ -13,7 +13,7 @@ from montecarlo.analysis.attribution import ATTRIBUTION
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.extraction.from_spike_times import extract
 from montecarlo.statistics.moments import moments
-from ttfs_analog.cli.description_commands import DESCRIPTION
+from ttfs_analog.cli.description import DESCRIPTION
 
 LAYER = {
     "weights": [[1.0, -0.5], [-3.0, -3.0]],

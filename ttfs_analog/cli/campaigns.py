@@ -1,13 +1,9 @@
-"""About circuits: technologies, simulate, netlist, attribute, rare, characterize, describe, sweep, fit."""
+"""Commands about how neurons vary: attribute, rare, characterize, describe, sweep, fit."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import resource
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +13,6 @@ from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import (
     Result,
     common,
-    load_network,
     progress,
     scheduler_option,
     technology_option,
@@ -83,7 +78,7 @@ def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @common(out="attribution.nc")
 def attribute(**options: Any) -> Result:
     """Which device of a neuron makes it vary, and what a larger one buys."""
-    from ttfs_analog.cli.attribution_commands import attribute_neuron
+    from ttfs_analog.cli.neuron_results import attribute_neuron
 
     return attribute_neuron(**options)
 
@@ -108,7 +103,7 @@ def attribute(**options: Any) -> Result:
 @common(out="rare.json")
 def rare(**options: Any) -> Result:
     """Probability that a spike comes too late, too early or never, by importance sampling."""
-    from ttfs_analog.cli.rare_command import rare_failure
+    from ttfs_analog.cli.neuron_results import rare_failure
 
     with progress("rare: samples") as tick:
         return rare_failure(progress=tick, **options)
@@ -126,7 +121,7 @@ def rare(**options: Any) -> Result:
 @common(out="description.nc")
 def describe(**options: Any) -> Result:
     """Statistics of a characterization: moments, quantiles, tolerance limits, tests, figures."""
-    from ttfs_analog.cli.description_commands import describe_campaign
+    from ttfs_analog.cli.description import describe_campaign
 
     return describe_campaign(**options)
 

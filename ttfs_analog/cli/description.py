@@ -1,4 +1,4 @@
-"""What `describe` does: the statistics of a campaign. No torch here, as in `layer_commands`."""
+"""What `describe` does: the statistics of a campaign. No torch here."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from torch import nn
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
 from ttfs_analog.cli import network_files
-from ttfs_analog.cli.app import FORMS, cli
+from ttfs_analog.cli.app import cli
+from ttfs_analog.cli.networks import FORMS
 from ttfs_analog.data import datasets
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron import layers

@@ -85,7 +85,7 @@ def area(samples: int) -> bool:
         rows.append(
             (
                 np.nanstd(np.log(found["slope"].values[:, 0]), ddof=1),
-                found["threshold_error"].values.std(ddof=1),
+                found["deviation_threshold"].values.std(ddof=1),
                 np.nanstd(delay, ddof=1),
                 np.nanmean(delay),
             )

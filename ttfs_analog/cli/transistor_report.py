@@ -62,7 +62,7 @@ def table(found: dict[str, Any]) -> str:
         f"  with each neuron's delay known too: {_number(check['spike_time_rms_known_delay_tau_c'])}; "
         f"without a model: {check['spike_time_rms_without_model_tau_c']:.4f}",
         f"energy of a neuron and inference: {1e15 * energy['mean']:.1f} fJ ("
-        + ", ".join(f"{d} {1e15 * e:.1f}" for d, e in energy["by_domain"].items())
+        + ", ".join(f"{d} {1e15 * e:.1f}" for d, e in energy["by_supply"].items())
         + ")",
         f"silent {found['n_silent']}, early {found['n_early']}, run again more exactly {found['n_retried']}",
         "",

@@ -79,6 +79,4 @@ class Campaign(Plan):
         progress: Callable[[int, int], None] | None = None,
     ) -> xr.Dataset:
         """Carry out what is not there yet into a zarr store; see `montecarlo.campaign.runner.run`."""
-        return runner.run(
-            self, path, level=level, workers=workers, scheduler=scheduler, progress=progress
-        )
+        return runner.run(self, path, level=level, workers=workers, scheduler=scheduler, progress=progress)

@@ -147,7 +147,7 @@ class IdealUnderTest:
 
 def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
     """Deviations of the given samples, as one layer whose neurons are the samples."""
-    law, weights = plan.law or MismatchLaw(), plan_weights(plan)
+    law, weights = plan.law or MismatchLaw(), IdealUnderTest(plan).stimuli.weights
     z = normals(plan.design, plan.entropy, samples, plan.samples, len(NEURON) + plan.synapses)
     drawn = []
     for k, row in zip(samples.tolist(), z, strict=True):
@@ -159,8 +159,3 @@ def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
         drawn.append(law.deviations(weights[[k % len(weights)]], neuron, synapse, common, shared, late))
     fields = [f.name for f in dataclasses.fields(LayerMismatch)]
     return LayerMismatch(**{f: np.concatenate([d[f] for d in drawn])[None] for f in fields})
-
-
-def plan_weights(plan: Plan) -> np.ndarray:
-    """Weight patterns of a plan, shape (pattern, synapse)."""
-    return IdealUnderTest(plan).stimuli.weights

@@ -58,7 +58,9 @@ class Work:
     """How a batch is carried out."""
 
     steps: Sequence[Callable[[], Any]]  #: independent simulations
-    collect: Callable[[Sequence[Any]], Values]  #: their results, in the order of `steps` -> the batch's values
+    collect: Callable[
+        [Sequence[Any]], Values
+    ]  #: their results, in the order of `steps` -> the batch's values
 
 
 class NeuronUnderTest(Protocol):
@@ -74,15 +76,19 @@ class NeuronUnderTest(Protocol):
     @property
     def inputs(self) -> Values:
         """Values of `montecarlo.campaign.schema.INPUTS`."""
+
     @property
     def coords(self) -> Mapping[str, Sequence[Any] | Array]:
         """Coordinates of the dimensions that are not divided into batches."""
+
     @property
     def parts(self) -> Sequence[Part]: ...
     def check_level(self, level: str) -> None:
         """Refuse a level of fidelity at which this kind cannot be characterized."""
+
     def origin(self, simulator: Ngspice) -> dict[str, str]:
         """Form and fingerprint of its decks: a campaign is finished with those that it was begun with."""
+
     def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
         """What to simulate for one batch; without a simulator: the closed form."""
 

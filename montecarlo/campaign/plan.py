@@ -56,10 +56,14 @@ class Plan:
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise InputError(f"campaign: {name} must be a whole number >= {least}, got {value!r}")
         if self.version != VERSION:
-            raise InputError(f"campaign: a plan of version {self.version!r}, {VERSION} is known; make a new one")
+            raise InputError(
+                f"campaign: a plan of version {self.version!r}, {VERSION} is known; make a new one"
+            )
         technology = Technology.load(self.technology)
         usual = {f.name: f.default for f in dataclasses.fields(self)}
-        foreign, kind = (IDEAL_ONLY, "transistors") if technology.process else (TRANSISTORS_ONLY, "ideal sources")
+        foreign, kind = (
+            (IDEAL_ONLY, "transistors") if technology.process else (TRANSISTORS_ONLY, "ideal sources")
+        )
         for name in foreign:
             if getattr(self, name) != usual[name]:
                 raise InputError(
@@ -73,7 +77,9 @@ class Plan:
 
     def _check_ideal(self) -> None:
         if self.law is None:
-            raise InputError("campaign: law None: ideal neurons deviate by a law; give MismatchLaw() for none")
+            raise InputError(
+                "campaign: law None: ideal neurons deviate by a law; give MismatchLaw() for none"
+            )
         if not LEAST <= self.threshold <= MOST:
             raise InputError(
                 f"campaign: the threshold (window) must lie in [{LEAST:g}, {MOST:g}] tau_c, got "

@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.model.layer import Array, Layer
 from montecarlo.mismatch.seeds import PLAN, generator
@@ -44,7 +45,7 @@ class Stimuli:
     t_min: float = T_MIN  #: end of the input window [tau_c]
     window: float = WINDOW  #: length of the firing window [tau_c]
 
-    def layer(self, stimulus: int, samples: Array) -> Layer:
+    def layer(self, stimulus: int, samples: NDArray[np.integer]) -> Layer:
         """Neuron k of this layer is sample samples[k], with its own weights."""
         weights = self.weights[samples % len(self.weights)]
         bias = np.full(len(samples), self.window - self.theta[stimulus])

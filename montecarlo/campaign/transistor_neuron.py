@@ -1,7 +1,7 @@
 """Neurons of transistors under test: operating points, then transients, of every sample.
 
-Deviations are those of the matching of the process. They are measured at operating points, for the synapses
-and the slope source as currents, for the comparator as its trip voltage (`circuits.benches.operating_points`).
+Deviations are those of the matching of the process. They are measured at operating points: of synapses and
+slope source as currents, of the comparator as its trip voltage (`circuits.benches.operating_points`).
 """
 
 from __future__ import annotations
@@ -116,7 +116,11 @@ class TransistorsUnderTest:
     def parts(self) -> tuple[Part, ...]:
         """The short ones first."""
         p = self.plan
-        parts = Part(NOMINAL, p.nominal, CHUNK), Part(TRIAL, p.trials, CHUNK), Part(SAMPLE, p.samples, p.batch)
+        parts = (
+            Part(NOMINAL, p.nominal, CHUNK),
+            Part(TRIAL, p.trials, CHUNK),
+            Part(SAMPLE, p.samples, p.batch),
+        )
         return tuple(part for part in parts if part.count)
 
     def check_level(self, level: str) -> None:
@@ -255,8 +259,7 @@ class TransistorsUnderTest:
                 values[f"{part}_{name}"][row] = value
 
     def _blank(self, part: str, n: int) -> Values:
-        everything = blank({part: n, **{k: len(v) for k, v in self.coords.items()}})
-        return everything
+        return blank({part: n, **{k: len(v) for k, v in self.coords.items()}})
 
     def _transients(
         self,

@@ -68,6 +68,11 @@ def systematic(dataset: xr.Dataset) -> Systematic:
     InputError
         If too few of them did.
     """
+    if "nominal_spike_time" not in dataset:
+        raise InputError(
+            "this campaign has no runs without mismatch (the points of a sweep have none), and so no "
+            "systematic constants: characterize at that condition with --at"
+        )
     time = dataset["nominal_spike_time"].values
     theta = dataset["nominal_theta"].values
     columns = _columns(dataset["nominal_weight"].values, dataset["nominal_input_time"].values)
@@ -76,7 +81,7 @@ def systematic(dataset: xr.Dataset) -> Systematic:
     if fired.sum() < 2 * len(CONSTANTS):
         raise InputError(
             f"{fired.sum()} of {len(time)} nominal runs fired; {2 * len(CONSTANTS)} are needed for the "
-            "systematic constants (the points of a sweep have none: characterize at that condition with --at)"
+            "systematic constants"
         )
     a, y = design[fired], time[fired]
     value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)

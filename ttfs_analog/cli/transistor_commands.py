@@ -65,8 +65,8 @@ class Condition:
             return benches
         process = bias.technology.transistors()
         devices = [b.bench.devices for b in benches]
-        drawn, plates = draw_chip(devices, bias.capacitors.tolist(), process, self.seed, self.chip)
-        return decks(bias, times, deviations=drawn, capacitors=plates, **options)
+        chip = draw_chip(devices, bias.capacitors.tolist(), process, self.seed, self.chip)
+        return decks(bias, times, deviations=chip.transistors, capacitors=chip.capacitors, **options)
 
     def said(self) -> dict[str, Any]:
         """For the result of a command."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from circuits.errors import InputError
-from montecarlo.campaign.schema import TRANSISTORS, open_dataset
 from montecarlo.extraction.from_operating_points import summary
 from ttfs_analog.cli.console import Result
 
@@ -17,10 +17,9 @@ NOMINAL = 0.01
 """Residual of the nominal runs above which the constants mean nothing [tau_c]."""
 
 
-def describe_transistors(dataset: str, plot: str | None, out: str, seed: int) -> Result:
+def describe_transistors(stored: xr.Dataset, dataset: str, plot: str | None, out: str, seed: int) -> Result:
     """Constants, spreads, prediction and energy of a campaign, as JSON at `out`; figures in folder `plot`."""
-    stored = open_dataset(dataset, TRANSISTORS).load()
-    missing = sum(int(np.sum(stored[n].values == -1)) for n in ("status", "nominal_status", "trial_status"))
+    missing = sum(int(np.sum(stored[n].values == -1)) for n in stored if str(n).endswith("status"))
     if missing:
         raise InputError(f"{dataset}: {missing} runs are not done; give the same characterize command again")
     found: dict[str, Any] = {"path": str(Path(out).with_suffix(".json")), **summary(stored, seed)}

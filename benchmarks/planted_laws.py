@@ -28,7 +28,7 @@ from scipy import stats
 from circuits.model.layer import Layer
 from montecarlo.analysis.importance_sampling import importance
 from montecarlo.analysis.spike_failure import bad_spike
-from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.campaign.schema import open_dataset
 from montecarlo.extraction.from_spike_times import extract
 from montecarlo.mismatch.law import TERMS, MismatchLaw
 from montecarlo.statistics.goodness_of_fit import kolmogorov_smirnov
@@ -56,7 +56,7 @@ def hold(name: str, text: str, good: bool) -> None:
 
 def deviations(store: str) -> dict[str, np.ndarray]:
     """u of every device by term, extracted from what ngspice gave."""
-    dataset = open_dataset(store, CHARACTERIZATION).load()
+    dataset = open_dataset(store).load()
     found, positive = extract(dataset), (dataset["weight"].values > 0).all(0)
     synapse = np.log1p(found["synapse"].values)
     rest = {"slope": np.log1p(found["slope"].values), "threshold": found["threshold"].values}

@@ -35,7 +35,7 @@ from common import machine
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import PROGRAM
 from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.campaign.schema import open_dataset
 
 SAMPLES, SYNAPSES = 2048, 4
 PLAN = Campaign.characterize(Technology.load("ideal"), SAMPLES, synapses=SYNAPSES)
@@ -113,9 +113,9 @@ class Bench:
         """Batches in a store that was cut off; they must be right already."""
         if not store.exists():
             return set()
-        half = open_dataset(store, CHARACTERIZATION).load()
+        half = open_dataset(store).load()
         done = half["status"].values == 0
-        whole = open_dataset(self.folder / "reference", CHARACTERIZATION).load()
+        whole = open_dataset(self.folder / "reference").load()
         if not half.isel(sample=done).identical(whole.isel(sample=done)):
             sys.exit(f"{store} holds wrong values after an interruption")
         return {int(k) for k in np.flatnonzero(done) // PLAN.batch}

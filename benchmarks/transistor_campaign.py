@@ -10,6 +10,7 @@ the area, since larger gates take longer to charge: its relative spread is what 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 import tempfile
@@ -21,7 +22,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from circuits import InputError, Technology
-from montecarlo.campaign.transistor_campaign import TransistorCampaign
+from montecarlo import Campaign
 
 AREAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -29,7 +30,8 @@ AREAS = (0.25, 0.5, 1.0, 2.0, 4.0)
 def run(technology: Technology, samples: int, **options) -> xr.Dataset:
     """One campaign, in a folder of its own."""
     settings = {k: options.pop(k) for k in ("corner", "temperature", "size") if k in options}
-    plan = TransistorCampaign.characterize(technology, samples, settings=settings, trials=2, **options)
+    plan = Campaign.characterize(technology, samples, settings=settings)
+    plan = dataclasses.replace(plan, **{"nominal": 0, "trials": 0, **options})
     with tempfile.TemporaryDirectory() as folder:
         return plan.run(Path(folder) / "run.zarr", workers=os.cpu_count() or 1).load()
 
@@ -51,7 +53,6 @@ def failures(transients: int, elsewhere: int) -> bool:
                     random=per,
                     corner=corner,
                     temperature=temperature,
-                    nominal=2,
                 )
             except InputError as error:
                 print(f"{name:<12} skipped: {str(error).splitlines()[0]}")
@@ -80,12 +81,12 @@ def power(spreads: np.ndarray, count: int) -> tuple[float, float]:
 def area(samples: int) -> bool:
     rows, technology = [], Technology.load("generic130")
     for factor in AREAS:
-        found = run(technology, samples, size=factor, nominal=2, random=1)
+        found = run(technology, samples, size=factor, random=1)
         delay = found["delay"].values[:, 0]
         rows.append(
             (
                 np.nanstd(np.log(found["slope"].values[:, 0]), ddof=1),
-                found["threshold_error"].values.std(ddof=1),
+                found["deviation_threshold"].values.std(ddof=1),
                 np.nanstd(delay, ddof=1),
                 np.nanmean(delay),
             )

@@ -8,6 +8,7 @@ and 1 % of it in at most 0.1 s CPU. Several inputs; the worst counts, and of the
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import resource
 import sys
 
@@ -17,8 +18,8 @@ from circuits import InputError, Technology
 from circuits.benches.neuron_waveforms import Measured, measure
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy
 from circuits.spice.ngspice import Ngspice
-from montecarlo.campaign.transistor_batches import bench_of
-from montecarlo.campaign.transistor_campaign import TransistorCampaign
+from montecarlo import Campaign
+from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
 
 BARS = {
     "moved": 1e-5,
@@ -35,11 +36,11 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def simulate(plan: TransistorCampaign, accuracy: Accuracy, repeats: int, simulator: Ngspice):
+def simulate(neuron: TransistorsUnderTest, accuracy: Accuracy, repeats: int, simulator: Ngspice):
     """Measurements of all inputs, and the median over them of the least CPU [s]."""
-    stim, found, times = plan.stimuli, [], []
+    stim, found, times = neuron.stimuli, [], []
     for times_in in stim.input_time:
-        bench = bench_of(plan, stim.weights[0], times_in, accuracy=accuracy)
+        bench = neuron.bench(stim.weights[0], times_in, accuracy=accuracy)
         best = np.inf
         for _ in range(repeats):
             before = cpu()
@@ -65,14 +66,15 @@ def main() -> int:
     print("             converged, tightened    converged    campaign against it      campaign")
     print("technology   spike time   energy     CPU          spike time   energy     CPU")
     for name in ("generic130", "gf180mcu", "sky130"):
-        plan = TransistorCampaign.characterize(Technology.load(name), 1, random=options.inputs)
+        plan = dataclasses.replace(Campaign.characterize(Technology.load(name), 1), random=options.inputs)
+        neuron = TransistorsUnderTest(plan)
         try:
-            coarse, coarse_cpu = simulate(plan, CAMPAIGN, options.repeats, simulator)
+            coarse, coarse_cpu = simulate(neuron, CAMPAIGN, options.repeats, simulator)
         except InputError as error:
             print(f"{name:<12} skipped: {str(error).splitlines()[0]}")
             continue
-        fine, fine_cpu = simulate(plan, CONVERGED, options.repeats, simulator)
-        finer, _ = simulate(plan, CONVERGED.tightened(), 1, simulator)
+        fine, fine_cpu = simulate(neuron, CONVERGED, options.repeats, simulator)
+        finer, _ = simulate(neuron, CONVERGED.tightened(), 1, simulator)
         found = dict(
             zip(BARS, (*worst(fine, finer), fine_cpu, *worst(coarse, fine), coarse_cpu), strict=True)
         )

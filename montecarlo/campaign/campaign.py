@@ -8,17 +8,12 @@ from pathlib import Path
 
 import xarray as xr
 
-from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from montecarlo.campaign import runner
-from montecarlo.campaign.conditions import Settings, check_axis, law_at, point_at
+from montecarlo.campaign.conditions import Settings, check_axis
+from montecarlo.campaign.neuron_under_test import NeuronUnderTest
 from montecarlo.campaign.plan import Plan
-from montecarlo.campaign.protocol import THETA_HIGH
-from montecarlo.campaign.transistor_campaign import TransistorCampaign
 from montecarlo.mismatch.law import MismatchLaw
-
-V_RANGE = (-2.5, 2.0 * THETA_HIGH)
-"""Potentials that the protocol reaches at its usual threshold; sets the volts per unit."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class Campaign(Plan):
         law: MismatchLaw | None = None,
         settings: Settings | None = None,
         design: str = "plain",
-    ) -> Campaign | TransistorCampaign:
+    ) -> Campaign:
         """The standard protocol for neurons of a technology; at transistor level where it has transistors.
 
         Parameters
@@ -56,42 +51,32 @@ class Campaign(Plan):
             Conditions by axis of a sweep, see `montecarlo.campaign.conditions`.
         design : {"plain", "latin", "sobol"}
             How the samples fill the space of deviations.
+
+        Raises
+        ------
+        InputError
+            For what the technology does not have: transistors have no sigmas to set, ideal sources no corner.
         """
         settings = settings or {}
         for name, value in settings.items():
             check_axis(technology, name, (value,))
-        if technology.process:
-            if sigma or (law and law != MismatchLaw()) or design != "plain":
-                raise InputError(
-                    f"the transistors of {technology.name!r} deviate by the matching of their process: no "
-                    "sigmas, distributions or designs to set; change their area with the axis size"
-                )
-            return TransistorCampaign.characterize(
-                technology, samples, entropy, synapses=synapses, settings=settings
-            )
-        law = law or MismatchLaw.of(technology.mismatch)
-        law = law_at(settings, law.replace(**(sigma or {})))
-        threshold = settings.get("window", THETA_HIGH)
-        low, high = V_RANGE
-        point = point_at(settings, technology.operating_point, low, high * threshold / THETA_HIGH)
-        return cls(
-            technology.name,
-            law,
-            point,
-            samples,
-            synapses,
-            entropy,
-            threshold=float(threshold),
-            design=design,
-        )
+        kind = runner.kind_of(technology)
+        fields = kind.fields(technology, synapses, settings, sigma=sigma, law=law, design=design)
+        return cls(technology.name, samples=samples, synapses=synapses, entropy=entropy, **fields)
+
+    @property
+    def neuron(self) -> NeuronUnderTest:
+        """What is under test."""
+        return runner.neuron_of(self)
 
     def run(
         self,
         path: str | Path,
         *,
+        level: str = "ngspice",
         workers: int = 1,
         scheduler: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> xr.Dataset:
-        """Simulate what is not there yet into a zarr store; see `montecarlo.campaign.runner.run`."""
-        return runner.run(self, path, workers=workers, scheduler=scheduler, progress=progress)
+        """Carry out what is not there yet into a zarr store; see `montecarlo.campaign.runner.run`."""
+        return runner.run(self, path, level=level, workers=workers, scheduler=scheduler, progress=progress)

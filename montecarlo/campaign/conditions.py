@@ -30,6 +30,10 @@ CORNER, TEMPERATURE = "corner", "temperature"
 AXES = {**dict.fromkeys((*SIGMAS, *COMMONS), "1"), "size": "1", "window": "tau_c"}
 AXES |= {"current": "A", "capacitance": "F", "supply": "V", "bits": "1", CORNER: "1", TEMPERATURE: "degC"}
 """Axis -> unit. `window` is the threshold of neurons, and a factor on the windows of a network."""
+OF_TRANSISTORS = ("size", *ELECTRICAL, CORNER, TEMPERATURE)
+"""Axes of a neuron of transistors: its spread follows from its size."""
+FACTOR = 10.0
+"""How far from a technology's own the current and the capacitance of transistors may be."""
 ZERO = (*SIGMAS, *COMMONS, "bits")
 """Axes that may be 0."""
 Settings = dict[str, Any]
@@ -53,6 +57,11 @@ def check_axis(technology: Technology, name: str, values: tuple[Any, ...], *, ne
         raise InputError(f"sweep: unknown axis {name!r}; known: {', '.join(AXES)}")
     if name in (CORNER, TEMPERATURE):
         _check_condition(technology, name, values)
+    if technology.process and not network and name not in (*OF_TRANSISTORS, "bits"):
+        raise InputError(
+            f"the transistors of {technology.name!r} have no {name!r} to set; their spread follows from "
+            f"their area. Axes: {', '.join(OF_TRANSISTORS)}"
+        )
     if network and name in (*ELECTRICAL, CORNER, TEMPERATURE):
         why = (
             f"the {name} of a linear technology does not change what a network decides"
@@ -105,12 +114,43 @@ def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
     return dataclasses.replace(base, **single, common=shared)
 
 
-def point_at(settings: Settings, point: OperatingPoint, low: float, high: float) -> OperatingPoint:
-    """The operating point for potentials low..high; `current` sets the speed, not the swing."""
-    given = {"c_mem": settings.get("capacitance"), "vdd": settings.get("supply")}
-    point = dataclasses.replace(point, **{k: v for k, v in given.items() if v is not None})
-    point = point.fit_swing(low, high)
-    if "current" not in settings:
+def point_at(
+    settings: Settings,
+    point: OperatingPoint,
+    *,
+    reach: tuple[float, float] | None = None,
+    factor: float = math.inf,
+) -> OperatingPoint:
+    """The operating point under the conditions of an axis.
+
+    Parameters
+    ----------
+    point : OperatingPoint
+        The technology's own.
+    reach : (float, float), optional
+        Potentials that must fit the swing: they set the volts per unit, and `current` then sets the speed.
+        None: `current` alone changes the volts per unit.
+    factor : float
+        How far from the technology's own a current or a capacitance may be.
+
+    Raises
+    ------
+    InputError
+        For a value so far from the technology's own that its circuit cannot work.
+    """
+    point = point.at_supply(settings.get("supply"))
+    for axis, field in (("current", "i_unit"), ("capacitance", "c_mem")):
+        usual = getattr(point, field)
+        if axis in settings and not usual / factor <= settings[axis] <= usual * factor:
+            raise InputError(
+                f"{axis} {settings[axis]:g}: these cells are made for {usual:g}; stay within "
+                f"{usual / factor:.3g} to {usual * factor:.3g} (SI units)"
+            )
+    point = dataclasses.replace(point, c_mem=float(settings.get("capacitance", point.c_mem)))
+    current = settings.get("current")
+    if reach is None:
+        return point if current is None else dataclasses.replace(point, i_unit=float(current))
+    point = point.fit_swing(*reach)
+    if current is None:
         return point
-    current = settings["current"]
     return dataclasses.replace(point, i_unit=current, tau_c=point.v_unit * point.c_mem / current)

@@ -1,4 +1,4 @@
-r"""What is asked of every sample of a neuron, so that each of its devices can be told apart.
+r"""What is asked of every sample of an ideal neuron, so that each of its devices can be told apart.
 
 A spike time alone only shows ratios of currents to the slope current. One perfect test current fixes
 the scale; two thresholds separate slope from offset; one stimulus per synapse shows its current:
@@ -21,8 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.model.layer import Array, Layer
+from montecarlo.campaign.schema import Values
 from montecarlo.mismatch.seeds import PLAN, generator
 
 T_MIN, WINDOW = 1.0, 20.0
@@ -41,12 +43,19 @@ class Stimuli:
     input_time: Array  #: (stimulus, synapse) [tau_c]; inf = silent
     theta: Array  #: (stimulus,) threshold
     weights: Array  #: (pattern, synapse)
+    t_min: float = T_MIN  #: end of the input window [tau_c]
+    window: float = WINDOW  #: length of the firing window [tau_c]
 
-    def layer(self, stimulus: int, samples: Array) -> Layer:
+    @property
+    def inputs(self) -> Values:
+        """What a campaign is asked, as its dataset has it: values of `montecarlo.campaign.schema.INPUTS`."""
+        return {"weight": self.weights, "input_time": self.input_time, "theta": self.theta}
+
+    def layer(self, stimulus: int, samples: NDArray[np.integer]) -> Layer:
         """Neuron k of this layer is sample samples[k], with its own weights."""
         weights = self.weights[samples % len(self.weights)]
-        bias = np.full(len(samples), WINDOW - self.theta[stimulus])
-        return Layer(weights, bias, t_min=T_MIN, t_max=T_MIN + WINDOW)
+        bias = np.full(len(samples), self.window - self.theta[stimulus])
+        return Layer(weights, bias, t_min=self.t_min, t_max=self.t_min + self.window)
 
 
 def stimuli(

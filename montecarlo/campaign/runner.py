@@ -1,7 +1,7 @@
-"""Carry out a campaign: batches of samples through ngspice into a zarr store that can be resumed.
+"""Carry out a campaign: batches of runs into a zarr store that can be resumed, for every kind of neuron.
 
-Every batch owns one region of the store, written by this process alone when its last stimulus is done.
-A sample whose status is still -1 was not finished and is simulated again.
+Every batch owns one region of the store, written by this process alone when its last step is done. A run
+whose status is still -1 was not finished and is simulated again.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,140 +18,188 @@ import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.ideal.crossings import fast_form
-from circuits.ideal.layer_circuit import layer_cell
-from circuits.ideal.netlist import build
-from circuits.ideal.stimulus import stimulus
-from circuits.spice.ngspice import Ngspice
+from circuits.pdk.technology import Technology
+from circuits.simulation import LEVELS
+from circuits.spice.ngspice import HostError, Ngspice, parallel
 from montecarlo.campaign import store
-from montecarlo.campaign.batches import RETRIES, draw_samples, elsewhere, in_threads
 from montecarlo.campaign.dask_cluster import remote
+from montecarlo.campaign.ideal_neuron import IdealUnderTest
+from montecarlo.campaign.neuron_under_test import Batch, NeuronUnderTest, Work, coordinates
 from montecarlo.campaign.plan import Plan
-from montecarlo.campaign.schema import CHARACTERIZATION, empty, open_dataset, package_version
+from montecarlo.campaign.schema import Values, empty, open_dataset, package_version
+from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
+
+RETRIES = 2
+"""How often a simulation that failed is tried again before its failure is kept as data."""
+
+
+def kind_of(technology: Technology) -> type[IdealUnderTest] | type[TransistorsUnderTest]:
+    """What is under test in a technology."""
+    return TransistorsUnderTest if technology.process else IdealUnderTest
+
+
+def neuron_of(plan: Plan) -> NeuronUnderTest:
+    """The neuron that a plan draws and simulates."""
+    return kind_of(Technology.load(plan.technology))(plan)
 
 
 def run(
     plan: Plan,
     path: str | Path,
     *,
+    level: str = "ngspice",
     workers: int = 1,
     scheduler: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
-    """Simulate every sample of `plan` that the store at `path` does not hold yet.
+    """Carry out every run of `plan` that the store at `path` does not hold yet.
 
     Parameters
     ----------
     path : path
         zarr store; made if missing, resumed if it belongs to the same plan.
+    level : {"ngspice", "closed-form"}
+        The closed form needs no simulator; ideal neurons only.
     workers : int
         ngspice processes at a time, here.
     scheduler : str, optional
         Address of a dask.distributed scheduler whose workers simulate instead
         (`montecarlo.campaign.dask_cluster`). The same plan gives the same bits.
     progress : callable, optional
-        Called with (samples done, samples in all).
+        Called with (runs done, runs in all).
 
     Raises
     ------
     InputError
         If `path` holds something else, cannot be written, or another process writes there; if the
-        scheduler does not answer.
+        scheduler does not answer; for a level that the technology does not have.
     SimulatorError
-        If ngspice is missing or the machine has no room for it. A batch that fails for another reason,
+        If ngspice is missing or the machine has no room for it. A circuit that fails for another reason,
         three times, is data: its samples get status 1.
     """
-    path = Path(path)
-    simulator = Ngspice(retries=RETRIES)
-    form = fast_form(simulator.program)
+    if level not in LEVELS:
+        raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
+    neuron, path = neuron_of(plan), Path(path)
+    neuron.check_level(level)
+    simulator = Ngspice(retries=RETRIES) if level == "ngspice" else None
+    total = sum(part.count for part in neuron.parts)
     with store.locked(path):
-        _open_store(plan, path, simulator, form)
-        status = open_dataset(path, CHARACTERIZATION)["status"].values
-        todo = np.unique(np.flatnonzero(status == -1) // plan.batch).tolist()
-        done = plan.samples - sum(min(plan.batch, plan.samples - b * plan.batch) for b in todo)
+        _open_store(neuron, path, simulator)
+        todo = _unfinished(neuron, path)
+        done = total - sum(map(len, todo))
         if progress:
-            progress(done, plan.samples)
+            progress(done, total)
         if scheduler and todo:
-            found = remote(scheduler, partial(elsewhere, plan, simulator.version, form), todo)
+            version = simulator.version if simulator else None
+            results = remote(scheduler, partial(_elsewhere, plan, version, todo), range(len(todo)))
         else:
-            found = in_threads(plan, todo, workers, simulator, form)
-        with contextlib.closing(found):
-            for batch, values in found:
-                first, n = batch * plan.batch, len(values["status"])
-                store.write(path, (slice(first, first + n),), values)
-                done += n
+            results = _here(neuron, todo, workers, simulator)
+        with contextlib.closing(results):
+            for k, values in results:
+                store.write(path, (slice(todo[k].first, todo[k].last),), values)
+                done += len(todo[k])
                 if progress:
-                    progress(done, plan.samples)
-    return open_dataset(path, CHARACTERIZATION)
+                    progress(done, total)
+    return open_dataset(path)
 
 
-def _open_store(plan: Plan, path: Path, simulator: Ngspice, form: str) -> None:
+def _unfinished(neuron: NeuronUnderTest, path: Path) -> list[Batch]:
+    with open_dataset(path) as dataset:
+        status = {part.name: dataset[part.status].values for part in neuron.parts}
+    batches = [batch for part in neuron.parts for batch in part.batches()]
+    return [b for b in batches if np.any(status[b.part][b.first : b.last] == -1)]
+
+
+def _here(
+    neuron: NeuronUnderTest, batches: Sequence[Batch], workers: int, simulator: Ngspice | None
+) -> Generator[tuple[int, Values], None, None]:
+    """Finished batches, in order of completion; their steps in a thread pool over ngspice processes."""
+    begun: dict[int, tuple[Work, dict[int, Any]]] = {}
+
+    def step(k: int, i: int, simulate: Callable[[], Any]) -> tuple[int, int, Any]:
+        return k, i, simulate()
+
+    def steps() -> Iterator[Callable[[], tuple[int, int, Any]]]:
+        for k, batch in enumerate(batches):
+            begun[k] = neuron.work(batch, simulator), {}
+            for i, simulate in enumerate(begun[k][0].steps):
+                yield partial(step, k, i, simulate)
+
+    ended = parallel(steps(), workers, simulator) if simulator else enumerate(s() for s in steps())
+    for _, (k, i, result) in ended:
+        work, results = begun[k]
+        results[i] = result
+        if len(results) == len(work.steps):
+            del begun[k]
+            yield k, work.collect([results[i] for i in range(len(results))])
+
+
+@lru_cache(maxsize=1)
+def _simulator() -> Ngspice:
+    """One a worker process."""
+    return Ngspice(retries=RETRIES)
+
+
+def _elsewhere(plan: Plan, version: str | None, batches: Sequence[Batch], k: int) -> Values:
+    """A whole batch in the process of a worker; `version` of ngspice, None: the closed form.
+
+    Raises
+    ------
+    HostError
+        If the worker has another ngspice than the campaign began with: its bits could differ.
+    """
+    simulator = _simulator() if version else None
+    if simulator and simulator.version != version:
+        raise HostError(f"a worker has ngspice {simulator.version}, this campaign uses {version}")
+    work = neuron_of(plan).work(batches[k], simulator)
+    return work.collect([simulate() for simulate in work.steps])
+
+
+def _open_store(neuron: NeuronUnderTest, path: Path, simulator: Ngspice | None) -> None:
+    """Make the store, or see that the one that is there belongs to the same campaign."""
+    plan, stim = neuron.plan, neuron.stimuli
+    origin = {"level": "closed-form", "ngspice_version": "none", "deck_hash": "none"}
+    if simulator:
+        form = neuron.origin(simulator)
+        digest = hashlib.sha256(form.pop("deck").encode()).hexdigest()[:16]
+        origin = {"level": "ngspice", "ngspice_version": simulator.version, **form, "deck_hash": digest}
     if path.exists():
-        check_held(plan, path, CHARACTERIZATION, {"ngspice_version": simulator.version, "deck_form": form})
+        _check_belongs(neuron, path, origin)
         store.clear(path)
         return
-    stim = plan.stimuli
-    attrs: dict[str, object] = {
+    attrs = {
         "technology": plan.technology,
         "operating_point": plan.point.to_json(),
         "entropy": plan.entropy,
         "plan": plan.to_json(),
         "plan_hash": plan.hash,
-        "ngspice_version": simulator.version,
-        "deck_form": form,
         "package_version": package_version(),
-        "deck_hash": _deck_hash(plan),
+        "extraction": neuron.extraction,
+        "t_min": stim.t_min,
+        "window": stim.window,
+        **origin,
     }
-    coords = {
-        "stimulus": np.array(stim.label),
-        "synapse": np.arange(plan.synapses),
-        "pattern": np.arange(plan.patterns),
-    }
-    template = empty(1, coords, attrs)
-    template["input_time"] = (("stimulus", "synapse"), stim.input_time)
-    template["input_time"].attrs = {"units": "tau_c", "long_name": "input spike time; inf = silent"}
-    template["theta"] = ("stimulus", stim.theta, {"units": "1", "long_name": "nominal threshold"})
-    template["weight"] = (("pattern", "synapse"), stim.weights, {"units": "1", "long_name": "weight"})
-    store.create(template, path, {"sample": plan.samples}, {"sample": plan.batch})
+    parts = neuron.parts
+    template = empty(dict.fromkeys((p.name for p in parts), 1), coordinates(neuron), stim.inputs, attrs)
+    store.create(template, path, {p.name: p.count for p in parts}, {p.name: p.batch for p in parts})
 
 
-def check_held(plan: Any, path: Path, schema: str, made_with: Mapping[str, str]) -> None:
-    """Refuse a store of another plan, or one whose other samples came from another simulator.
-
-    Parameters
-    ----------
-    plan : Plan
-        With `hash` and `to_json`.
-    made_with : dict
-        Attributes that must be the same if samples are still to come.
-    """
-    held = open_dataset(path, schema)
-    if held.attrs.get("plan_hash") != plan.hash:
-        old, new = json.loads(held.attrs.get("plan", "{}")), json.loads(plan.to_json())
+def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str]) -> None:
+    """Refuse a store of another plan, or one whose other runs came from another simulator."""
+    plan = neuron.plan
+    with open_dataset(path) as dataset:
+        attrs = dataset.attrs
+    if attrs.get("plan_hash") != plan.hash:
+        old, new = json.loads(attrs.get("plan", "{}")), json.loads(plan.to_json())
         keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
         differs = [f"{k} {old.get(k)!r} there, {new.get(k)!r} here" for k in keys]
         raise InputError(
             f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
             "or remove it"
         )
-    for key, mine in made_with.items():
-        theirs = held.attrs.get(key, mine)
-        if theirs != mine and np.any(held["status"].values == -1):
+    for key, here in origin.items():
+        if attrs.get(key, here) != here and _unfinished(neuron, path):
             raise InputError(
-                f"{path} was begun with {key.replace('_', ' ')} {theirs}, here it is {mine}: the rest would "
-                "not be the same bits; choose another --out"
+                f"{path} was begun with {key.replace('_', ' ')} {attrs[key]}, here it is {here}: the rest "
+                "would not be the same bits; choose another --out"
             )
-
-
-def _deck_hash(plan: Plan) -> str:
-    """Fingerprint of the deck of sample 0 under the last stimulus: what ngspice is really given."""
-    stim, first = plan.stimuli, np.array([0])
-    layer = stim.layer(len(stim.label) - 1, first)
-    placed = stimulus(layer, stim.input_time[-1], plan.point)
-    deck = build(layer_cell(layer, placed, plan.point, draw_samples(plan, first)))
-    return text_hash(deck.text + "".join(f"{k}\n{v}" for k, v in sorted(deck.files.items())))
-
-
-def text_hash(text: str) -> str:
-    """Fingerprint of what ngspice is given."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

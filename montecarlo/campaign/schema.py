@@ -1,4 +1,8 @@
-"""The dataset that leaves a campaign: names, dimensions, units. It is the door to `ttfs_analog`."""
+"""The dataset that leaves a campaign: names, dimensions, units. It is the door to `ttfs_analog`.
+
+One schema for every technology. What a kind of neuron lacks (bias lines, runs without mismatch, trials with
+noise) is left out with its dimension.
+"""
 
 from __future__ import annotations
 
@@ -11,40 +15,54 @@ import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
+from montecarlo.mismatch.law import UNIT
 
-CHARACTERIZATION = "ttfs-analog/characterization/1"
-TRANSISTORS = "ttfs-analog/transistor-characterization/1"
+CHARACTERIZATION = "ttfs-analog/characterization/2"
+Values = dict[str, np.ndarray]
+"""Variable name -> array (sample, ...), (nominal, ...) or (trial, ...) of one batch."""
 
-VARIABLES = {
+VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "spike_time": (("sample", "stimulus"), "tau_c", "spike time after t_min; inf = silent"),
     "v_t_min": (("sample", "stimulus"), "1", "membrane potential at t_min"),
-    "slope": (("sample", "stimulus"), "1", "dV/dt in the firing window, per tau_c"),
-    "energy_synapse": (("sample", "stimulus"), "J", "supply energy of the source synapses"),
-    "energy_slope": (("sample", "stimulus"), "J", "supply energy of the slope source"),
-    "drawn_synapse": (("sample", "synapse"), "1", "injected synapse current deviation"),
-    "drawn_slope": (("sample",), "1", "injected slope current deviation"),
-    "drawn_threshold": (("sample",), "1", "injected comparator offset, units of potential"),
-    "drawn_capacitance": (("sample",), "1", "injected capacitor deviation"),
-    "reason": (("sample",), "1", "why a sample failed"),
+    "slope": (("sample", "stimulus"), "1", "dV/dt of the ramp, per tau_c"),
+    "delay": (("sample", "stimulus"), "tau_c", "from the comparator's trip voltage to the spike"),
+    "energy": (("sample", "stimulus", "supply", "phase"), "J", "supply energy"),
+    "deviation_synapse": (("sample", "synapse"), "1", "relative deviation of a synapse's current"),
+    "deviation_slope": (("sample",), "1", "relative deviation of the slope current"),
+    "deviation_capacitance": (("sample",), "1", "relative deviation of the membrane capacitance"),
+    "deviation_threshold": (
+        ("sample",),
+        UNIT["threshold"],
+        "comparator offset, units of potential, nominal capacitor",
+    ),
+    "deviation_delay": (("sample",), UNIT["delay"], "deviation of the comparator's delay; NaN = not apart"),
+    "deviation_reference": (("sample", "line"), "1", "relative deviation of all currents of one bias line"),
+    "retried": (("sample",), "1", "transients that converged at the second, more exact setting only"),
     "status": (("sample",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
+    "reason": (("sample",), "1", "why a sample failed"),
+    "nominal_spike_time": (("nominal",), "tau_c", "spike time without mismatch"),
+    "nominal_slope": (("nominal",), "1", "dV/dt of the ramp without mismatch"),
+    "nominal_v_t_min": (("nominal",), "1", "membrane potential at t_min without mismatch"),
+    "nominal_energy": (("nominal", "supply", "phase"), "J", "supply energy without mismatch"),
+    "nominal_status": (("nominal",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
+    "trial_spike_time": (("trial",), "tau_c", "spike time with device noise, first pattern and input"),
+    "trial_v_t_min": (("trial",), "1", "membrane potential at t_min with device noise"),
+    "trial_status": (("trial",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
 }
-"""Name -> (dims, units, long_name) of what a campaign measures, sample by sample."""
+"""Name -> (dims, units, long_name) of what a campaign measures, batch by batch."""
 MEASURED = [v for v, (dims, _, _) in VARIABLES.items() if "stimulus" in dims]
-
-
-FILL = {"status": np.array(-1, np.int8), "reason": np.array("", "<U160")}
-
-
-HINTS = {TRANSISTORS: "; characterizations at transistor level are read by 'describe'"}
-"""What to do with a dataset that is in the wrong place, by its schema."""
-
-
-def schema_of(path: str | Path) -> str | None:
-    """Schema of a zarr store; None if it is none."""
-    try:
-        return xr.open_zarr(path, consolidated=False).attrs.get("schema")
-    except Exception:  # said better by `open_dataset`
-        return None
+INPUTS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "weight": (("pattern", "synapse"), "1", "weight; sample k carries pattern k modulo their number"),
+    "input_time": (("stimulus", "synapse"), "tau_c", "input spike time; inf = silent"),
+    "theta": (("stimulus",), "1", "nominal threshold"),
+    "nominal_weight": (("run", "synapse"), "1", "weights of the runs without mismatch"),
+    "nominal_input_time": (("run", "synapse"), "tau_c", "inputs of the runs without mismatch"),
+    "nominal_theta": (("run",), "1", "thresholds of the runs without mismatch"),
+}
+"""The same of what a campaign is asked: known before anything runs."""
+PHASES = ("input", "firing")
+FILL = {"reason": np.array("", "<U160"), "retried": np.array(0, np.int16)}
+STATUS = np.array(-1, np.int8)
 
 
 def package_version() -> str:
@@ -55,16 +73,44 @@ def package_version() -> str:
         return "0+unknown"
 
 
-def empty(samples: int, coords: Mapping[str, Any], attrs: Mapping[str, Any]) -> xr.Dataset:
-    """A dataset in which nothing has been measured yet."""
-    sizes = {"sample": samples, **{k: len(v) for k, v in coords.items()}}  # type: ignore[arg-type]
-    data = {}
-    for key, (dims, units, long_name) in VARIABLES.items():
-        shape = [sizes[d] for d in dims]
-        fill = FILL.get(key, np.array(np.nan))
-        data[key] = (dims, np.full(shape, fill), {"units": units, "long_name": long_name})
-    coords = {"sample": np.arange(samples), **coords}
-    return with_units(xr.Dataset(data, coords=coords, attrs={"schema": CHARACTERIZATION, **attrs}))
+def blank(lengths: Mapping[str, int]) -> Values:
+    """Values of every variable whose dimensions there are, before anything is measured.
+
+    Parameters
+    ----------
+    lengths : dict
+        Length by dimension.
+    """
+    values = {}
+    for name, (dims, _, _) in VARIABLES.items():
+        if set(dims) <= set(lengths):
+            fill = STATUS if name.endswith("status") else FILL.get(name, np.array(np.nan))
+            values[name] = np.full([lengths[d] for d in dims], fill)
+    return values
+
+
+def empty(
+    lengths: Mapping[str, int], coords: Mapping[str, Any], inputs: Values, attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """A dataset in which nothing has been measured yet.
+
+    Parameters
+    ----------
+    lengths : dict
+        Samples, and runs without mismatch and trials where there are any, by dimension.
+    coords : dict
+        Coordinates of all other dimensions.
+    inputs : dict
+        Values of INPUTS.
+    """
+    sizes = {**lengths, **{k: len(v) for k, v in coords.items()}}
+    data: dict[str, Any] = {k: (VARIABLES[k], v) for k, v in blank(sizes).items()}
+    data |= {k: (INPUTS[k], v) for k, v in inputs.items()}
+    variables = {
+        k: (dims, v, {"units": units, "long_name": text}) for k, ((dims, units, text), v) in data.items()
+    }
+    numbers = {d: np.arange(n) for d, n in lengths.items()}
+    return with_units(xr.Dataset(variables, {**numbers, **coords}, {"schema": CHARACTERIZATION, **attrs}))
 
 
 def with_units(dataset: xr.Dataset) -> xr.Dataset:
@@ -79,8 +125,13 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0].split(" see:")[0].split("https:")[0].rstrip(" ,:.")
 
 
-def open_dataset(path: str | Path, schema: str) -> xr.Dataset:
+def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset:
     """Open a zarr or netCDF dataset and check what it claims to be.
+
+    Parameters
+    ----------
+    schema : str
+        The schema that it must have.
 
     Raises
     ------
@@ -94,7 +145,10 @@ def open_dataset(path: str | Path, schema: str) -> xr.Dataset:
         dataset = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
     except Exception as error:  # zarr and netCDF4 raise many kinds
         raise InputError(f"{path} cannot be read as a dataset: {_first_line(error)}") from None
-    found = dataset.attrs.get("schema")
-    if found != schema:
-        raise InputError(f"{path} has schema {found!r}, {schema!r} was expected{HINTS.get(str(found), '')}")
+    stored = dataset.attrs.get("schema")
+    if stored != schema:
+        old = schema == CHARACTERIZATION and "characterization/" in str(stored)
+        raise InputError(
+            f"{path} has schema {stored!r}, {schema!r} was expected{'; characterize again' if old else ''}"
+        )
     return dataset

@@ -19,7 +19,7 @@ import xarray as xr
 
 from circuits.errors import InputError
 from circuits.model.layer import Array
-from montecarlo.campaign.transistor_plan import INPUT_WINDOW
+from montecarlo.campaign.transistor_protocol import INPUT_WINDOW
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import std_interval
 
@@ -68,6 +68,11 @@ def systematic(dataset: xr.Dataset) -> Systematic:
     InputError
         If too few of them did.
     """
+    if "nominal_spike_time" not in dataset:
+        raise InputError(
+            "this campaign has no runs without mismatch (the points of a sweep have none), and so no "
+            "systematic constants: characterize at that condition with --at"
+        )
     time = dataset["nominal_spike_time"].values
     theta = dataset["nominal_theta"].values
     columns = _columns(dataset["nominal_weight"].values, dataset["nominal_input_time"].values)
@@ -76,7 +81,7 @@ def systematic(dataset: xr.Dataset) -> Systematic:
     if fired.sum() < 2 * len(CONSTANTS):
         raise InputError(
             f"{fired.sum()} of {len(time)} nominal runs fired; {2 * len(CONSTANTS)} are needed for the "
-            "systematic constants (the points of a sweep have none: characterize at that condition with --at)"
+            "systematic constants"
         )
     a, y = design[fired], time[fired]
     value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
@@ -99,9 +104,9 @@ def predict(dataset: xr.Dataset, constants: Systematic, frozen: bool = True) -> 
     pattern = dataset["sample"].values % dataset.sizes["pattern"]
     weights, times = dataset["weight"].values[pattern], dataset["input_time"].values
     zero = 0.0 if frozen is False else 1.0
-    e = zero * dataset["synapse_error"].values
-    beta, offset = (zero * dataset[n].values[:, None] for n in ("slope_error", "threshold_error"))
-    capacitance = zero * dataset["capacitance_error"].values[:, None]
+    e = zero * dataset["deviation_synapse"].values
+    beta, offset = (zero * dataset[n].values[:, None] for n in ("deviation_slope", "deviation_threshold"))
+    capacitance = zero * dataset["deviation_capacitance"].values[:, None]
     scale, delay, *rest = constants.value
     given = np.stack(
         [_columns(weights * (1.0 + e), t) for t in times], axis=1
@@ -130,7 +135,7 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
     units = json.loads(dataset.attrs["plan"])
     pattern = good["sample"].values % good.sizes["pattern"]
     weight = good["weight"].values[pattern]
-    relative = np.log1p(good["synapse_error"].values)
+    relative = np.log1p(good["deviation_synapse"].values)
     model = time - predict(good, constants)
     # one number more a neuron, its delay, taken from the first transient and used for the others
     known = np.where(inside[:, :1], model[:, :1] - np.nanmean(model[:, 0][inside[:, 0]]), 0.0)
@@ -138,7 +143,7 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
     ideal = time - predict(good, constants, frozen=False)
     energy = good["energy"].mean(("sample", "stimulus"))
     trial = good["trial_spike_time"].values
-    reference = good["reference_error"].values
+    reference = good["deviation_reference"].values
     return {
         "technology": dataset.attrs["technology"],
         "corner": units["corner"],
@@ -159,9 +164,9 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
         "terms": {
             "synapse_source": spread(_per_unit(relative, weight, 1.0)),
             "synapse_sink": spread(_per_unit(relative, weight, -1.0)),
-            "slope": spread(np.log1p(good["slope_error"].values)),
-            "threshold": spread(good["threshold_error"].values),
-            "capacitance": spread(np.log1p(good["capacitance_error"].values)),
+            "slope": spread(np.log1p(good["deviation_slope"].values)),
+            "threshold": spread(good["deviation_threshold"].values),
+            "capacitance": spread(np.log1p(good["deviation_capacitance"].values)),
             "delay": spread(good["delay"].values[:, 0]),
             "jitter": spread(trial),
             **{f"reference_{line}": spread(reference[:, i]) for i, line in enumerate(good["line"].values)},
@@ -174,7 +179,7 @@ def summary(dataset: xr.Dataset, seed: int = 0) -> dict[str, object]:
         },
         "energy_j": {
             "mean": float(energy.sum()),
-            "by_domain": {str(d): float(energy.sel(domain=d).sum()) for d in energy["domain"].values},
+            "by_supply": {str(d): float(energy.sel(supply=d).sum()) for d in energy["supply"].values},
             "by_phase": {str(p): float(energy.sel(phase=p).sum()) for p in energy["phase"].values},
         },
     }

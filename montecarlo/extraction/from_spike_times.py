@@ -4,8 +4,8 @@ With the slope under the test current, r = 1/(1+c), and the spike times t_low, t
 thresholds,
 
 .. math:: 1+c = 1/r, \quad k = \frac{\theta_h - \theta_l}{t_h - t_l}, \quad 1+\beta = k (1+c),
-          \quad o = k\,t_h - \theta_h, \quad
-          1+e_j = \frac{(\theta_h + o - k\,t_j)(1+c)}{W_j x_j}
+          \quad o = (k\,t_h - \theta_h)(1+c), \quad
+          1+e_j = \frac{k (t_h - t_j)(1+c)}{W_j x_j}
 
 Nothing is assumed about the size of any deviation; the injected ones are not looked at.
 """
@@ -56,17 +56,16 @@ def extract(dataset: xr.Dataset) -> xr.Dataset:
     low, high = inside.sel(stimulus="ramp_low", drop=True), inside.sel(stimulus="ramp_high", drop=True)
     theta_low, theta_high = (float(theta.sel(stimulus=s)) for s in ("ramp_low", "ramp_high"))
     k = (theta_high - theta_low) / (high - low)
-    offset = k * high - theta_high
     single = [s for s in dataset["stimulus"].values if str(s).startswith("synapse_")]
     t = inside.sel(stimulus=single).rename(stimulus="synapse").assign_coords(synapse=dataset["synapse"])
     x = T_MIN - np.diagonal(dataset["input_time"].sel(stimulus=single).values)
-    charge = (theta_high + offset - k * t) * (1.0 + c)
+    charge = k * (high - t) * (1.0 + c)
     weight = xr.DataArray(weights_of(dataset), dims=("sample", "synapse"))
     found = xr.Dataset(
         {
             "synapse": charge / (weight * xr.DataArray(x, dims="synapse")) - 1.0,
             "slope": k * (1.0 + c) - 1.0,
-            "threshold": offset,
+            "threshold": (k * high - theta_high) * (1.0 + c),
             "capacitance": c,
         }
     )

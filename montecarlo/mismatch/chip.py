@@ -31,12 +31,11 @@ def draw(
     """
     if technology.process is None:
         return draw_chips(MismatchLaw.of(technology.mismatch), layers, [chip], entropy)
-    return [_devices(kind, technology, chip, entropy) for kind in kinds]  # type: ignore[arg-type]
-
-
-def _devices(kind: TransistorNeuron, technology: Technology, chip: int, entropy: int) -> LayerDevices | None:
-    if not kind.layer.spiking:
-        return None
-    capacitors = kind.bias.capacitors.tolist()
-    devices, plates = draw_chip(kind.devices(), capacitors, technology.transistors(), entropy, chip)
-    return LayerDevices(tuple(devices), plates)
+    devices: list[LayerDevices | None] = []
+    for n, kind in enumerate(kinds):
+        if not isinstance(kind, TransistorNeuron) or not kind.layer.spiking:
+            devices.append(None)
+            continue
+        process, capacitors = technology.transistors(), kind.bias.capacitors
+        devices.append(draw_chip(kind.devices(), capacitors, process, entropy, chip, n))
+    return devices

@@ -2,8 +2,9 @@
 
 Sample k of entropy E is `SeedSequence(E, spawn_key=(k,))`: the same in any order, batch, process or
 after any interruption. Other things that are drawn have a longer key, so that no chip shares a
-stream with a sample: (CHIP, k), (PLAN, k), (COMMON, k), (COMMON, CHIP, k), (DESIGN, k), and
-(REFERENCE, CHIP, k, n), (DELAY, CHIP, k, n) for layer n.
+stream with a sample: (CHIP, k), (PLAN, k), (DESIGN, k); (COMMON, k), (REFERENCE, k), (DELAY, k) of sample k;
+(COMMON, CHIP, k), (REFERENCE, CHIP, k, n), (DELAY, CHIP, k, n) of chip k and its layer n. On transistors:
+(COMMON, CHIP, k, n) for references, (CHIP, k, n, i) for neuron i.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from circuits.benches.testbench import Device
+from circuits.biasing.transistor_layer import LayerDevices
 from circuits.pdk.technology import Process
 from montecarlo.mismatch.seeds import CHIP, COMMON, generator
 
@@ -49,15 +50,16 @@ def draw_capacitor(farads: float, process: Process, rng: np.random.Generator) ->
 
 def draw_chip(
     neurons: Sequence[Sequence[Device]],
-    capacitors: Sequence[float],
+    capacitors: Sequence[float] | np.ndarray,
     process: Process,
     entropy: int,
     chip: int,
-) -> tuple[list[dict[str, tuple[float, float]]], np.ndarray]:
-    """Deviations of one layer of one chip, neuron by neuron; the references ("ref_...") are common to all.
+    layer: int = 0,
+) -> LayerDevices:
+    """The devices of one layer of one chip; its references ("ref_...") are common to all its neurons.
 
-    Neuron i of a chip is always the same one, and keeps its own devices when its fan-in changes: they are
-    drawn before its synapses.
+    Neuron i of a layer of a chip is always the same one, and keeps its own devices when its fan-in changes:
+    they are drawn before its synapses. Layers of a chip share no draws.
 
     Parameters
     ----------
@@ -65,20 +67,17 @@ def draw_chip(
         Of each neuron's bench.
     capacitors : sequence of float
         Drawn capacitor of each neuron [F].
-
-    Returns
-    -------
-    deviations, capacitors
-        By path, for each neuron; relative, shape (neuron,).
+    layer : int
+        Its number in the network.
     """
     shared: dict[str, tuple[float, float]] = {}
-    drawn, plates = [], np.zeros(len(neurons))
+    transistors, plates = [], np.zeros(len(neurons))
     for i, (devices, farads) in enumerate(zip(neurons, capacitors, strict=True)):
         references = [d for d in devices if d.path.startswith("ref_")]
-        shared = shared or draw(references, generator(entropy, COMMON, CHIP, chip))
-        rng = generator(entropy, CHIP, chip, i)
+        shared = shared or draw(references, generator(entropy, COMMON, CHIP, chip, layer))
+        rng = generator(entropy, CHIP, chip, layer, i)
         plates[i] = draw_capacitor(farads, process, rng)
-        own = [d for d in devices if d.path.startswith("n_")]
-        synapses = [d for d in devices if d not in references and d not in own]
-        drawn.append(shared | draw([*own, *synapses], rng))
-    return drawn, plates
+        cells = [d for d in devices if d.path.startswith("n_")]
+        synapses = [d for d in devices if d not in references and d not in cells]
+        transistors.append(shared | draw([*cells, *synapses], rng))
+    return LayerDevices(tuple(transistors), plates)

@@ -42,11 +42,11 @@ def overview(dataset: xr.Dataset, summary: dict[str, Any]) -> Figure:
     middle.set_yticks(place, list(terms))
     middle.set(xlabel="standard deviation [%], 95 % interval", title="one neuron to the next")
     energy = good["energy"].mean(("sample", "stimulus")) * 1e15
-    base = np.zeros(energy.sizes["domain"])
+    base = np.zeros(energy.sizes["supply"])
     for phase, color in zip(energy["phase"].values, (BLUE, GREEN), strict=True):
         part = energy.sel(phase=phase).values
         right.bar(
-            [str(d) for d in energy["domain"].values], part, bottom=base, color=color, label=f"{phase} window"
+            [str(d) for d in energy["supply"].values], part, bottom=base, color=color, label=f"{phase} window"
         )
         base = base + part
     right.set(ylabel="energy [fJ]", title="a neuron and inference")

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.conditions import Settings
-from montecarlo.campaign.transistor_campaign import TransistorCampaign
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import mean_interval, std_interval
@@ -60,9 +58,7 @@ def run(
     return sweep.run(plan, folder, VARIABLES, coords, measure)
 
 
-def campaign_at(
-    plan: sweep.Sweep, technology: Technology, settings: Settings
-) -> Campaign | TransistorCampaign:
+def campaign_at(plan: sweep.Sweep, technology: Technology, settings: Settings) -> Campaign:
     """The campaign of one point."""
     campaign = Campaign.characterize(
         technology,
@@ -73,9 +69,7 @@ def campaign_at(
         settings=settings,
         design=plan.design,
     )
-    if isinstance(campaign, TransistorCampaign):  # spreads need neither systematic constants nor jitter
-        return dataclasses.replace(campaign, nominal=2, trials=2)
-    return campaign
+    return dataclasses.replace(campaign, nominal=0, trials=0)  # spreads need no constants and no jitter
 
 
 def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
@@ -102,7 +96,7 @@ def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     with warnings.catch_warnings():  # of neurons that never fired nothing is known
         warnings.simplefilter("ignore", RuntimeWarning)
         own_time[good] = np.nanmean(residual, 1) + np.nanmean(times)
-    energy = energy_of(dataset)[:, random].mean(1)
+    energy = dataset["energy"].sum(("supply", "phase"), skipna=False).values[:, random].mean(1)
     blank = (np.nan, np.nan, np.nan)
     enough = np.isfinite(residual).sum() >= 3
     std, *std_ci = std_interval(residual, generator(entropy, PLAN, 2)) if enough else blank
@@ -118,10 +112,3 @@ def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
         "silent": float(silent.mean()) if silent.size else np.nan,
         "failed": float(np.sum(~good)),
     }
-
-
-def energy_of(dataset: xr.Dataset) -> Array:
-    """Supply energy of every neuron and stimulus [J]; transistors have several supplies, and two phases."""
-    if "energy" in dataset:
-        return dataset["energy"].sum(("domain", "phase"), skipna=False).values
-    return (dataset["energy_synapse"] + dataset["energy_slope"]).values

@@ -34,8 +34,10 @@ Variables = dict[str, tuple[tuple[str, ...], str, str]]
 Found = Generator[tuple[int, dict[str, Any]], None, None]
 Each = Callable[[list[int]], Found]
 """Numbers of points -> (number, values by variable), in any order."""
-ASKED = ("design", "distribution", "correlation", "common")
-"""Fields that a plan has only where asked: at their default they are not written, and hashes stay."""
+VERSION = 2
+"""Of the meaning of a plan's fields."""
+LAW = ("distribution", "correlation", "common")
+"""Fields that replace those of the law."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Sweep:
     distribution: tuple[tuple[str, str], ...] = ()  #: as in `montecarlo.mismatch.law`; these three replace
     correlation: tuple[tuple[str, str, float], ...] = ()  #: what the technology, or the noise model, has
     common: tuple[tuple[str, float], ...] = ()
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         technology = Technology.load(self.technology)
@@ -83,8 +86,7 @@ class Sweep:
 
     def law(self, base: MismatchLaw) -> MismatchLaw:
         """What `base` becomes under the distributions, correlations and common parts of this plan."""
-        asked = {k: getattr(self, k) for k in ASKED[1:] if getattr(self, k)}
-        return dataclasses.replace(base, **asked)
+        return dataclasses.replace(base, **{k: getattr(self, k) for k in LAW if getattr(self, k)})
 
     @classmethod
     def from_toml(cls, path: str | Path, entropy: int = 0) -> Sweep:
@@ -102,7 +104,7 @@ class Sweep:
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is not a TOML file: {error}") from None
         axes = table.pop("axes", {})
-        known = {f.name for f in dataclasses.fields(cls)} - {"axes", "files", "entropy"} | {"seed"}
+        known = {f.name for f in dataclasses.fields(cls)} - {"axes", "files", "entropy", "version"} | {"seed"}
         if unknown := sorted(set(table) - known):
             raise InputError(
                 f"{path}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}, [axes]"
@@ -112,7 +114,7 @@ class Sweep:
             raise InputError(f"{path}: seed must be a whole number >= 0, got {seed!r}")
         if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
             raise InputError(f"{path}: [axes] must hold lists of numbers, such as sigma = [0.02, 0.05]")
-        table |= {name: _pairs(path, name, table[name]) for name in ASKED[1:] if name in table}
+        table |= {name: _pairs(path, name, table[name]) for name in LAW if name in table}
         files = []
         for item in ("network", "noise"):
             if item in table:
@@ -140,10 +142,8 @@ class Sweep:
             yield place, dict(zip(names, values, strict=True))
 
     def to_json(self) -> str:
-        fields = dataclasses.asdict(self)
-        usual = {f.name: f.default for f in dataclasses.fields(self)}
-        kept = {k: v for k, v in fields.items() if k not in ASKED or v != usual[k]}
-        return json.dumps(kept, sort_keys=True)
+        """All fields, as the dataset keeps them."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @property
     def hash(self) -> str:

@@ -103,7 +103,7 @@ def test_extraction_finds_what_was_injected(tmp_path):
     dataset = Campaign.characterize(IDEAL, 50, 9).run(tmp_path / "run").load()
     found = extract(dataset)
     for name in found:
-        np.testing.assert_allclose(found[name], dataset[f"drawn_{name}"], rtol=0, atol=1e-9)
+        np.testing.assert_allclose(found[name], dataset[f"deviation_{name}"], rtol=0, atol=1e-9)
 
 
 def test_injected_sigmas_lie_in_the_reported_intervals(tmp_path):

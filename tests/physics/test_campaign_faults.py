@@ -87,7 +87,7 @@ def test_failures_that_stay_are_data_after_three_attempts(tmp_path, folder, flak
     assert np.all(found["status"] == 1)
     assert all("exit code 7" in str(r) for r in found["reason"].values)
     assert all(np.all(np.isnan(found[name])) for name in MEASURED)
-    assert np.all(np.isfinite(found["drawn_slope"]))
+    assert np.all(np.isfinite(found["deviation_slope"]))
     assert runs(log) == 3 * (STIMULI + 1)
     assert len(list(folder.iterdir())) == STIMULI  # one kept folder a failure, not three
 

@@ -55,7 +55,7 @@ def test_constants_of_the_nominal_circuit_and_the_frozen_errors_predict_transien
 
 def test_a_wrong_assignment_of_errors_predicts_nothing(dataset):
     """The same errors dealt to other neurons: the agreement above is no accident of their size."""
-    names = ["synapse_error", "slope_error", "threshold_error", "capacitance_error"]
+    names = ["deviation_synapse", "deviation_slope", "deviation_threshold", "deviation_capacitance"]
     rolled = dataset.assign({n: (dataset[n].dims, np.roll(dataset[n].values, 5, axis=0)) for n in names})
     constants, time = systematic(dataset), dataset["spike_time"].values
     assert np.std(time - predict(rolled, constants)) > 3 * np.std(time - predict(dataset, constants))
@@ -65,7 +65,7 @@ def test_the_summary_names_every_term_and_constant(dataset):
     found = summary(dataset)
     assert set(found["systematic"]) == set(CONSTANTS)
     assert found["check"]["spike_time_rms_known_delay_tau_c"] < found["check"]["spike_time_rms_tau_c"]
-    assert sum(found["energy_j"]["by_domain"].values()) == pytest.approx(found["energy_j"]["mean"])
+    assert sum(found["energy_j"]["by_supply"].values()) == pytest.approx(found["energy_j"]["mean"])
     assert 2e-14 < found["energy_j"]["mean"] < 3e-13
 
 

@@ -214,10 +214,10 @@ def sweep(**options: Any) -> Result:
 @common(out="noise_model.json")
 def fit(dataset: str, out: str, seed: int) -> Result:
     """Fit the noise model of a campaign, with intervals and held-out figures."""
-    from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+    from montecarlo.campaign.schema import open_dataset
     from ttfs_analog.noise.noise_model import NoiseModel
 
-    model = NoiseModel.fit(open_dataset(dataset, CHARACTERIZATION), seed)
+    model = NoiseModel.fit(open_dataset(dataset), seed)
     model.save(out)
     held = model.holdout
     text = (

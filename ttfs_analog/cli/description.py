@@ -10,15 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from circuits.errors import InputError
-from montecarlo.campaign.schema import (
-    CHARACTERIZATION,
-    MEASURED,
-    TRANSISTORS,
-    open_dataset,
-    package_version,
-    schema_of,
-    with_units,
-)
+from montecarlo.campaign.schema import MEASURED, open_dataset, package_version, with_units
 from montecarlo.extraction.from_spike_times import extract
 from montecarlo.mismatch.law import OFFSETS
 from montecarlo.statistics.by_dimension import describe
@@ -35,11 +27,11 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     """Statistics of the extracted deviations, and of every measured quantity by pattern and stimulus."""
     if plot and Path(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
-    if schema_of(dataset) == TRANSISTORS:
+    stored = open_dataset(dataset).load()
+    if stored.attrs["extraction"] == "operating_points":
         if against:
             raise InputError("--against compares with a noise model, which does not describe transistors")
-        return describe_transistors(dataset, plot, out, seed)
-    stored = open_dataset(dataset, CHARACTERIZATION).load()
+        return describe_transistors(stored, dataset, plot, out, seed)
     status = stored["status"].values
     run = stored.isel(sample=status != -1)
     if not run.sizes["sample"]:
@@ -155,7 +147,7 @@ def _plot_campaign(path: str, folder: str) -> list[str]:
 
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    with open_dataset(path, CHARACTERIZATION) as stored:
+    with open_dataset(path) as stored:
         run = stored.load().isel(sample=stored["status"].values != -1)
     made = []
     for name, values in _terms(run).items():

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from circuits.errors import InputError
-from montecarlo.campaign.schema import TRANSISTORS, open_dataset
 from montecarlo.extraction.from_operating_points import summary
 from ttfs_analog.cli.console import Result
 
@@ -17,10 +17,9 @@ NOMINAL = 0.01
 """Residual of the nominal runs above which the constants mean nothing [tau_c]."""
 
 
-def describe_transistors(dataset: str, plot: str | None, out: str, seed: int) -> Result:
+def describe_transistors(stored: xr.Dataset, dataset: str, plot: str | None, out: str, seed: int) -> Result:
     """Constants, spreads, prediction and energy of a campaign, as JSON at `out`; figures in folder `plot`."""
-    stored = open_dataset(dataset, TRANSISTORS).load()
-    missing = sum(int(np.sum(stored[n].values == -1)) for n in ("status", "nominal_status", "trial_status"))
+    missing = sum(int(np.sum(stored[n].values == -1)) for n in stored if str(n).endswith("status"))
     if missing:
         raise InputError(f"{dataset}: {missing} runs are not done; give the same characterize command again")
     found: dict[str, Any] = {"path": str(Path(out).with_suffix(".json")), **summary(stored, seed)}
@@ -62,7 +61,7 @@ def table(found: dict[str, Any]) -> str:
         f"  with each neuron's delay known too: {_number(check['spike_time_rms_known_delay_tau_c'])}; "
         f"without a model: {check['spike_time_rms_without_model_tau_c']:.4f}",
         f"energy of a neuron and inference: {1e15 * energy['mean']:.1f} fJ ("
-        + ", ".join(f"{d} {1e15 * e:.1f}" for d, e in energy["by_domain"].items())
+        + ", ".join(f"{d} {1e15 * e:.1f}" for d, e in energy["by_supply"].items())
         + ")",
         f"silent {found['n_silent']}, early {found['n_early']}, run again more exactly {found['n_retried']}",
         "",

@@ -11,7 +11,7 @@ from circuits.errors import InputError
 from circuits.model import closed_form
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
-from montecarlo.campaign.batches import draw_samples
+from montecarlo.campaign.ideal_neuron import draw_samples
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.runner import run
 from montecarlo.campaign.schema import CHARACTERIZATION, MEASURED, open_dataset
@@ -55,7 +55,7 @@ def test_a_campaign_measures_every_sample_under_every_stimulus(tmp_path):
     samples = np.arange(5)
     mismatch = draw_samples(SMALL, samples)
     for field in DRAWN:
-        assert np.array_equal(dataset[f"drawn_{field}"], getattr(mismatch, field)[0])
+        assert np.array_equal(dataset[f"deviation_{field}"], getattr(mismatch, field)[0])
     stim = SMALL.stimuli
     for s, label in enumerate(stim.label):
         part = mismatch
@@ -89,7 +89,7 @@ def test_batches_and_workers_do_not_change_the_result(tmp_path):
     one = SMALL.run(tmp_path / "one").load()
     other = dataclasses.replace(SMALL, batch=5).run(tmp_path / "other", workers=2).load()
     for field in DRAWN:
-        assert np.array_equal(one[f"drawn_{field}"], other[f"drawn_{field}"])
+        assert np.array_equal(one[f"deviation_{field}"], other[f"deviation_{field}"])
     for name in ("spike_time", "v_t_min"):
         np.testing.assert_allclose(one[name], other[name], rtol=0, atol=1e-11)
 
@@ -103,7 +103,7 @@ def test_designs_are_carried_out_in_any_batches_and_told_apart(tmp_path, design)
     other = dataclasses.replace(plan, batch=5).run(tmp_path / "other").load()
     assert np.all(one["status"] == 0)
     for field in DRAWN:
-        assert np.array_equal(one[f"drawn_{field}"], other[f"drawn_{field}"])
+        assert np.array_equal(one[f"deviation_{field}"], other[f"deviation_{field}"])
     np.testing.assert_allclose(one["spike_time"], other["spike_time"], rtol=0, atol=1e-11)
     with pytest.raises(InputError, match=f"design '{design}' there, None here"):
         SMALL.run(tmp_path / "one")
@@ -160,7 +160,7 @@ def test_a_run_that_fails_is_data_with_its_reason(tmp_path, monkeypatch):
     assert np.all(dataset["status"] == 1)
     assert all(str(r) for r in dataset["reason"].values)
     assert not any("\n" in str(r) for r in dataset["reason"].values)
-    assert np.all(np.isfinite(dataset["drawn_synapse"]))
+    assert np.all(np.isfinite(dataset["deviation_synapse"]))
     assert all(np.all(np.isnan(dataset[name])) for name in MEASURED)
 
 

@@ -1,0 +1,291 @@
+"""Neurons of transistors under test: operating points, then transients, of every sample.
+
+Deviations are those of the matching of the process. They are measured at operating points: of synapses and
+slope source as currents, of the comparator as its trip voltage (`circuits.benches.operating_points`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from circuits.benches import device_noise as noise
+from circuits.benches.bias_line_errors import LINES, reference_currents
+from circuits.benches.neuron import NeuronBench, explicit_capacitance, neuron_bench
+from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure
+from circuits.benches.operating_points import TOGETHER, Static, static
+from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
+from circuits.errors import InputError, SimulatorError
+from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Ngspice
+from montecarlo.campaign.conditions import FACTOR, Settings, point_at
+from montecarlo.campaign.neuron_under_test import (
+    NOMINAL,
+    SAMPLE,
+    TRIAL,
+    Batch,
+    Part,
+    Work,
+    attempt,
+    reason,
+    unmeasured,
+)
+from montecarlo.campaign.plan import Plan
+from montecarlo.campaign.schema import Values
+from montecarlo.campaign.transistor_protocol import INPUT_WINDOW, WINDOW, TransistorStimuli, stimuli
+from montecarlo.mismatch.law import MismatchLaw
+from montecarlo.mismatch.seeds import PLAN, generator
+from montecarlo.mismatch.transistors import draw, draw_capacitor
+
+CHUNK = 8
+"""Nominal runs, or trials, in one batch."""
+STANDARD = {"random": 3, "nominal": 48, "trials": 40, "batch": 16, "threshold": 1.0, "comparator": "ota"}
+"""Of the standard plan."""
+
+
+@dataclass(frozen=True)
+class TransistorsUnderTest:
+    """Neurons of a process, at the corner, temperature and supply of the plan."""
+
+    plan: Plan
+    extraction: ClassVar[str] = "operating_points"
+    supplies: ClassVar[tuple[str, ...]] = SUPPLIES
+    lines: ClassVar[tuple[str, ...]] = LINES
+
+    @staticmethod
+    def fields(
+        technology: Technology,
+        synapses: int,
+        settings: Settings,
+        *,
+        sigma: dict[str, float] | None,
+        law: MismatchLaw | None,
+        design: str,
+    ) -> dict[str, Any]:
+        """Fields of the standard plan; see `montecarlo.campaign.campaign.Campaign.characterize`."""
+        if sigma or (law and law != MismatchLaw()) or design != "plain":
+            raise InputError(
+                f"the transistors of {technology.name!r} deviate by the matching of their process: no "
+                "sigmas, distributions or designs to set; change their area with the axis size"
+            )
+        point = point_at(settings, technology.operating_point, factor=FACTOR)
+        explicit_capacitance(point, synapses, technology.transistors())  # refused before anything is drawn
+        return {
+            **STANDARD,
+            "point": point,
+            "corner": settings.get("corner") or technology.corners[0],
+            "temperature": float(settings.get("temperature", 27.0)),
+            "area": float(settings.get("size", 1.0)),
+        }
+
+    @property
+    def technology(self) -> Technology:
+        """The technology, with its matched transistors at the plan's size."""
+        return _technology(self.plan.technology, self.plan.area or 1.0)
+
+    @property
+    def stimuli(self) -> TransistorStimuli:
+        """Weights and inputs of all parts."""
+        p, units = self.plan, self.technology.transistors().units
+        return stimuli(p.synapses, p.patterns, p.random, p.nominal, p.entropy, units, p.point)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The short ones first."""
+        p = self.plan
+        parts = (
+            Part(NOMINAL, p.nominal, CHUNK),
+            Part(TRIAL, p.trials, CHUNK),
+            Part(SAMPLE, p.samples, p.batch),
+        )
+        return tuple(part for part in parts if part.count)
+
+    def check_level(self, level: str) -> None:
+        """The constants of the closed form are what a campaign measures."""
+        if level != "ngspice":
+            raise InputError(
+                f"level {level!r}: the constants of {self.plan.technology} are what its campaign measures; "
+                "use level 'ngspice', or the technology 'ideal'"
+            )
+
+    def origin(self, simulator: Ngspice) -> dict[str, str]:
+        """The deck of sample 0: model cards, sizes and, through the deviations, the matching."""
+        stim, (devices, capacitor) = self.stimuli, self.draw(0)
+        bench = self.bench(
+            stim.weights[0], stim.input_time[0], deviations=_without_references(devices), capacitor=capacitor
+        )
+        return {"deck_form": "transistors", "deck": bench.deck.text}
+
+    def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
+        """One simulation after the other: transients need the trip voltages of the operating points."""
+        assert simulator is not None, "see check_level"
+        run = {NOMINAL: self._nominal, TRIAL: self._trials, SAMPLE: self._samples}[batch.part]
+        return Work([partial(run, range(batch.first, batch.last), simulator)], lambda results: results[0])
+
+    def draw(self, sample: int) -> tuple[dict[str, tuple[float, float]], float]:
+        """Deviations of every transistor of a sample, its references included, and of its capacitor."""
+        rng = generator(self.plan.entropy, sample)
+        transistors = draw(_devices(self.plan, sample % self.plan.patterns), rng)
+        process = self.technology.transistors()
+        farads = explicit_capacitance(self.plan.point, self.plan.synapses, process)
+        return transistors, draw_capacitor(farads, process, rng)
+
+    def bench(self, weights: np.ndarray, times: np.ndarray, **options: Any) -> NeuronBench:
+        """The bench of one transient of the plan; `options` of `circuits.benches.neuron.neuron_bench`."""
+        return neuron_bench(
+            self.technology, weights, times, input_window=INPUT_WINDOW, window=WINDOW,
+            comparator=str(self.plan.comparator), **self._conditions, **options,
+        )  # fmt: skip
+
+    @property
+    def _conditions(self) -> dict[str, Any]:
+        return {
+            "point": self.plan.point,
+            "corner": self.plan.corner,
+            "temperature": self.plan.temperature,
+        }
+
+    def _samples(self, samples: range, simulator: Ngspice) -> Values:
+        n, plan, stim = len(samples), self.plan, self.stimuli
+        # whole groups, so that a sample's numbers do not depend on how many were asked for
+        members = range(samples.start, samples.start + -(-plan.batch // TOGETHER) * TOGETHER)
+        drawn = [self.draw(k) for k in members]
+        copies = [_without_references(devices) for devices, _ in drawn]
+        pattern = np.array(members) % plan.patterns
+        values = unmeasured(self, SAMPLE, n)
+
+        def operating_points() -> tuple[Static, np.ndarray]:
+            currents = static(
+                self.technology, stim.weights[pattern], copies,
+                comparator=str(plan.comparator), simulator=simulator, **self._conditions,
+            )  # fmt: skip
+            devices = [d for d, _ in drawn]
+            return currents, reference_currents(
+                self.technology, devices, simulator=simulator, **self._conditions
+            )
+
+        nominal, nominal_lines = _nominal_points(plan)
+        solved = attempt(operating_points)
+        if isinstance(solved, SimulatorError):
+            values["status"][:], values["reason"][:] = 1, reason(solved)
+            return values
+        points, lines = solved
+        values["deviation_synapse"][:] = (points.synapse / nominal.synapse[pattern] - 1.0)[:n]
+        values["deviation_slope"][:] = (points.slope / nominal.slope[pattern] - 1.0)[:n]
+        values["deviation_threshold"][:] = ((points.trip - nominal.trip[pattern]) / plan.point.v_unit)[:n]
+        # only the drawn capacitor deviates, not what hangs on the membrane beside it
+        process = self.technology.transistors()
+        share = explicit_capacitance(plan.point, plan.synapses, process) / plan.point.c_mem
+        values["deviation_capacitance"][:] = [share * c for _, c in drawn[:n]]
+        values["deviation_reference"][:] = (lines / nominal_lines - 1.0)[:n]
+        for k in range(n):
+            transients = partial(
+                self._transients, stim.weights[pattern[k]], stim.input_time, simulator,
+                float(points.trip[k]), deviations=copies[k], capacitor=drawn[k][1],
+            )  # fmt: skip
+            result = attempt(transients)
+            if isinstance(result, SimulatorError):
+                values["status"][k], values["reason"][k] = 1, reason(result)
+                continue
+            measured, values["retried"][k] = result
+            values["status"][k] = 0
+            for s, one in enumerate(measured):
+                for name in ("spike_time", "v_t_min", "slope", "delay"):
+                    values[name][k, s] = getattr(one, name)
+                values["energy"][k, s] = [one.energy[d] for d in DOMAINS]
+        return values
+
+    def _nominal(self, runs: range, simulator: Ngspice) -> Values:
+        stim, values = self.stimuli, unmeasured(self, NOMINAL, len(runs))
+        for i, k in enumerate(runs):
+            transient = partial(
+                self._transients, stim.nominal_weight[k], stim.nominal_input_time[[k]], simulator, None,
+                CONVERGED, theta=float(stim.nominal_theta[k]),
+            )  # fmt: skip
+            _note(values, NOMINAL, i, attempt(transient))
+        return values
+
+    def _trials(self, trials: range, simulator: Ngspice) -> Values:
+        """The first pattern under the first input, again and again with new noise."""
+        plan, values = self.plan, unmeasured(self, TRIAL, len(trials))
+        weights, times = self.stimuli.weights[0], self.stimuli.input_time[0]
+        phases, at = self.bench(weights, times).phases, self._conditions
+        gm = noise.pair_transconductance(
+            self.technology, corner=at["corner"], temperature=at["temperature"], simulator=simulator
+        )
+        for i, k in enumerate(trials):
+            rng = generator(plan.entropy, PLAN, 11, k)
+            trial = noise.draw(
+                weights, times, phases, plan.point, self.technology, gm, rng, temperature=at["temperature"]
+            )
+            transient = partial(self._transients, weights, times[None], simulator, None, noise=trial)
+            _note(values, TRIAL, i, attempt(transient))
+        return values
+
+    def _transients(
+        self,
+        weights: np.ndarray,
+        inputs: np.ndarray,
+        simulator: Ngspice,
+        trip: float | None,
+        accuracy: Accuracy = CAMPAIGN,
+        **options: Any,
+    ) -> tuple[list[Measured], int]:
+        """One neuron under several inputs in one process, and how many had to be run again, more exactly."""
+        benches = [self.bench(weights, t, accuracy=accuracy, **options) for t in inputs]
+        plots = attempt(partial(simulator.run_many, [b.deck for b in benches]))
+        if not isinstance(plots, SimulatorError):
+            return [measure(b, p, trip) for b, p in zip(benches, plots, strict=True)], 0
+        measured, again = [], 0
+        for bench, times in zip(benches, inputs, strict=True):
+            plot = attempt(partial(simulator.run, bench.deck, keep=False))
+            if isinstance(plot, SimulatorError):
+                bench = self.bench(weights, times, accuracy=CONVERGED, **options)
+                plot, again = simulator.run(bench.deck), again + 1
+            measured.append(measure(bench, plot, trip))
+        return measured, again
+
+
+def _note(values: Values, part: str, row: int, result: tuple[list[Measured], int] | SimulatorError) -> None:
+    """Write one transient, or its failure, into the values of a part that has one transient a run."""
+    values[f"{part}_status"][row] = int(isinstance(result, SimulatorError))
+    if isinstance(result, SimulatorError):
+        return
+    (one,), _ = result
+    for name in ("spike_time", "slope", "v_t_min"):
+        if f"{part}_{name}" in values:
+            values[f"{part}_{name}"][row] = getattr(one, name)
+    if f"{part}_energy" in values:
+        values[f"{part}_energy"][row] = [one.energy[d] for d in DOMAINS]
+
+
+def _without_references(devices: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """A neuron alone: its bias lines are common to a layer."""
+    return {path: d for path, d in devices.items() if not path.startswith("ref_")}
+
+
+@lru_cache(maxsize=8)
+def _technology(name: str, area: float) -> Technology:
+    return Technology.load(name).resized(area)
+
+
+@lru_cache(maxsize=32)
+def _devices(plan: Plan, pattern: int) -> Sequence[Device]:
+    """Transistors of the neuron with one weight pattern."""
+    neuron = TransistorsUnderTest(plan)
+    stim = neuron.stimuli
+    return tuple(neuron.bench(stim.weights[pattern], stim.input_time[0]).bench.devices)
+
+
+@lru_cache(maxsize=4)
+def _nominal_points(plan: Plan) -> tuple[Static, np.ndarray]:
+    """Currents and trip voltage of each weight pattern without mismatch, and the references' currents."""
+    neuron = TransistorsUnderTest(plan)
+    copies: list[dict[str, tuple[float, float]]] = [{}] * plan.patterns
+    at, technology = neuron._conditions, neuron.technology
+    points = static(technology, neuron.stimuli.weights, copies, comparator=str(plan.comparator), **at)
+    return points, reference_currents(technology, [{}], **at)[0]

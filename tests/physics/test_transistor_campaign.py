@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from montecarlo.campaign.transistor_campaign import TransistorCampaign
 
 from circuits import InputError, Technology
 from circuits.benches.neuron import neuron_bench
@@ -15,7 +16,6 @@ from circuits.benches.operating_points import static
 from circuits.errors import SimulatorError
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign import transistor_campaign
-from montecarlo.campaign.transistor_campaign import TransistorCampaign
 from montecarlo.extraction.from_operating_points import CONSTANTS, predict, summary, systematic
 from montecarlo.mismatch.transistors import draw
 

@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.model.closed_form import IDEAL, Constants
 from circuits.model.operating_point import OperatingPoint
 from montecarlo.campaign.protocol import T_MIN, WINDOW
 from montecarlo.campaign.schema import package_version
@@ -139,6 +140,16 @@ class NoiseModel:
         """The frozen terms, ready to draw from."""
         return _law(self.terms)
 
+    @property
+    def constants(self) -> Constants:
+        """Systematic terms."""
+        return IDEAL
+
+    @property
+    def jitter(self) -> float:
+        """Of spike times, from trial to trial [tau_c]."""
+        return 0.0
+
     def sample(self, net: TTFSNetwork, chips: int, seed: int = 0, first: int = 0) -> Chips:
         """Frozen deviations of `chips` copies of a network.
 
@@ -150,7 +161,7 @@ class NoiseModel:
         from ttfs_analog.noise.chips import Chips  # torch loads only here
 
         self.check_range(net)
-        return Chips.draw(self.law, net, range(first, first + chips), seed)
+        return Chips.draw(self.law, net, range(first, first + chips), seed, self.constants, self.jitter)
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""

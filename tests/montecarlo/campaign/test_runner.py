@@ -11,8 +11,8 @@ from circuits.errors import InputError
 from circuits.model import closed_form
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
-from montecarlo.campaign.ideal_neuron import draw_samples
 from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.ideal_neuron import draw_samples
 from montecarlo.campaign.runner import run
 from montecarlo.campaign.schema import CHARACTERIZATION, MEASURED, open_dataset
 

@@ -14,7 +14,7 @@ from circuits.errors import InputError, SimulatorError
 from circuits.pdk.technology import Technology
 from montecarlo.campaign import dask_cluster as cluster
 from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.campaign.schema import open_dataset
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import Sweep
 
@@ -144,7 +144,7 @@ def test_an_address_that_does_not_answer_is_named(tmp_path, monkeypatch, address
     if address:
         with pytest.raises(InputError, match="no dask scheduler answers"):
             PLAN.run(tmp_path / "store", scheduler=address)
-        assert set(open_dataset(tmp_path / "store", CHARACTERIZATION)["status"].values) == {-1}
+        assert set(open_dataset(tmp_path / "store")["status"].values) == {-1}
 
 
 def test_without_dask_the_remedy_is_named(monkeypatch):

@@ -44,7 +44,7 @@ def test_the_operating_point_holds_all_that_the_protocol_reaches(synapses):
     "options", [{"sigma": {"slope": 0.1}}, {"law": MismatchLaw(slope=0.1)}, {"design": "sobol"}]
 )
 def test_the_spread_of_transistors_is_not_set_but_follows(options):
-    with pytest.raises(InputError, match="no sigmas.*axis size"):
+    with pytest.raises(InputError, match=r"no sigmas.*axis size"):
         Campaign.characterize(GENERIC, 10, **options)
 
 
@@ -76,5 +76,5 @@ def test_one_rule_for_the_supply_of_all_technologies(technology):
     point, vdd = technology.operating_point, 0.76 * technology.operating_point.vdd
     made = Campaign.characterize(technology, 10, settings={"supply": vdd}).point
     assert (made.vdd, made.v_high) == (vdd, min(point.v_high, vdd))
-    with pytest.raises(InputError, match="supply .*stay within"):
+    with pytest.raises(InputError, match=r"supply .*stay within"):
         Campaign.characterize(technology, 10, settings={"supply": 0.74 * point.vdd})

@@ -17,7 +17,14 @@ from montecarlo.campaign.plan import IDEAL_ONLY, TRANSISTORS_ONLY, VERSION, Plan
 
 IDEAL = Campaign.characterize(Technology.load("ideal"), 20, 3)
 GENERIC = Campaign.characterize(Technology.load("generic130"), 20, 3)
-COMMON = {"point": OperatingPoint(), "samples": 21, "synapses": 7, "entropy": 4, "patterns": 4, "random": 7}
+COMMON = {
+    "point": OperatingPoint(vdd=1.3),
+    "samples": 21,
+    "synapses": 7,
+    "entropy": 4,
+    "patterns": 4,
+    "random": 7,
+}
 COMMON |= {"batch": 128}
 OTHER_IDEAL = COMMON | {"law": MismatchLaw(slope=0.01), "threshold": 5.0, "design": "sobol"}
 OTHER_GENERIC = COMMON | {"technology": "sky130", "corner": "ss", "temperature": 85.0, "area": 2.0}

@@ -40,6 +40,6 @@ def test_parts_hold_each_run_once_and_those_without_runs_are_left_out():
 
 
 def test_the_closed_form_has_no_constants_for_them_yet(tmp_path):
-    with pytest.raises(InputError, match="level 'closed-form'.*use level 'ngspice'"):
+    with pytest.raises(InputError, match=r"level 'closed-form'.*use level 'ngspice'"):
         PLAN.run(tmp_path / "run", level="closed-form")
     assert list(tmp_path.iterdir()) == []

@@ -78,7 +78,7 @@ def test_every_variable_has_units_and_a_name(tmp_path):
     for name in dataset.data_vars:
         assert dataset[name].attrs["units"], name
         assert dataset[name].attrs["long_name"], name
-    attrs = "schema technology operating_point entropy ngspice_version package_version deck_hash plan plan_hash"
-    assert {*attrs.split(), "level", "extraction", "t_min", "window"} <= dataset.attrs.keys()
+    attrs = "schema technology operating_point entropy ngspice_version package_version deck_hash plan"
+    assert {*attrs.split(), "plan_hash", "level", "extraction", "t_min", "window"} <= dataset.attrs.keys()
     assert np.all(dataset["status"] == 0)
     assert all(np.all(~np.isnan(dataset[name])) for name in MEASURED)

@@ -16,7 +16,7 @@ from circuits.model import closed_form
 from circuits.model.layer import LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 from montecarlo.campaign.protocol import Stimuli
-from montecarlo.extraction.from_spike_times import as_mismatch, extract
+from montecarlo.extraction.from_spike_times import DIMS, as_mismatch, extract
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import bootstrap
 
@@ -62,8 +62,8 @@ def validate(held: xr.Dataset, law: MismatchLaw, rng: np.random.Generator) -> di
         "rms_tau_c": _rms(with_all, measured),
         "rms_without_model_tau_c": _rms(predict(none), measured),
         "rms_without_term_tau_c": {
-            f.name: _rms(predict(dataclasses.replace(own, **{f.name: getattr(none, f.name)})), measured)
-            for f in dataclasses.fields(own)
+            name: _rms(predict(dataclasses.replace(own, **{name: getattr(none, name)})), measured)
+            for name in DIMS
         },
         "wrongly_silent_or_firing": int(np.sum(np.isfinite(with_all) != fired)),
         "silent": int(np.sum(~fired)),

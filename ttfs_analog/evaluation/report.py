@@ -101,9 +101,11 @@ def _waveforms(found: dict[str, dict[str, Any]]) -> Section | None:
 
 
 def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
-    if CHARACTERIZATION not in found:
+    campaigns = found.get(CHARACTERIZATION, {})
+    by_spikes = {k: ds for k, ds in campaigns.items() if ds.attrs["extraction"] == "spike_times"}
+    if not by_spikes:
         return None
-    name, ds = next(iter(found[CHARACTERIZATION].items()))
+    name, ds = next(iter(by_spikes.items()))
     held = ds["sample"].values % ds.sizes["pattern"] == ds.sizes["pattern"] - 1
     good = ds.isel(sample=np.flatnonzero((ds["status"].values == 0) & ~held))
     if not good.sizes["sample"]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import xarray as xr
@@ -86,7 +86,8 @@ class Chips:
         """As tensors of the dtype and device of `like`, one per layer."""
         return [
             Deviations(
-                *(torch.as_tensor(getattr(m, f.name)).to(like) for f in fields(LayerMismatch)), self.constants
+                **{f.name: torch.as_tensor(getattr(m, f.name)).to(like) for f in fields(LayerMismatch)},
+                constants=self.constants,
             )
             for m in self.layers
         ]
@@ -104,13 +105,9 @@ class Chips:
         def respond(n: int, layer: TTFSLayer, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
             if not layer.spiking:
                 return layer(x, deviations[n], weight)
-            images = x.shape[-4 if layer.inside else -2]
-            late = torch.stack(
-                [
-                    torch.randn(images, layer.n_out, generator=t, dtype=x.dtype, device=x.device)
-                    for t in trials
-                ]
-            )
+            shape = (x.shape[-4 if layer.inside else -2], layer.n_out)
+            like: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
+            late = torch.stack([torch.randn(shape, generator=trial, **like) for trial in trials])
             return layer(x, deviations[n], weight, self.jitter * late)
 
         return respond
@@ -123,7 +120,7 @@ class Chips:
                 dims = ("chip", f"neuron_{n}", f"synapse_{n}")[: getattr(layer, f.name).ndim]
                 attrs = {"units": UNIT.get(f.name, "1"), "long_name": f"{f.name} deviation, layer {n}"}
                 data[f"{f.name}_{n}"] = (dims, getattr(layer, f.name), attrs)
-        about: dict[str, str | int] = {
+        about: dict[str, str | int | float] = {
             "schema": SCHEMA,
             "entropy": self.entropy,
             "law": self.law,

@@ -321,8 +321,9 @@ def _energy(dataset: xr.Dataset, found: xr.Dataset, point: OperatingPoint) -> di
     on = np.minimum(dataset["spike_time"].values, WINDOW) * (1.0 + found["slope"].values[:, None])
     keep = dataset["stimulus"].values != "reference"  # the test current has its own supply
     result = {}
-    for name, charge in (("synapse", events), ("slope", on)):
-        energy, charge = dataset[f"energy_{name}"].values[:, keep], charge[:, keep]
+    for name, phase, charge in (("synapse", "input", events), ("slope", "firing", on)):
+        joules = dataset["energy"].sel(phase=phase).sum("supply").values
+        energy, charge = joules[:, keep], charge[:, keep]
         square = (charge**2).sum(1)
         per_neuron = (energy * charge).sum(1)[square > 0] / square[square > 0]
         mean, low, high = mean_interval(per_neuron / point.unit_energy)

@@ -33,7 +33,7 @@ SYNAPSES = TERMS[:2]
 
 
 class PerImage:
-    """Devices of a network, as `TTFSNetwork.forward` takes them: other ones in every call and for every image.
+    """Devices of a network, as `TTFSNetwork.forward` takes them: others in every call and for every image.
 
     Parameters
     ----------
@@ -94,11 +94,12 @@ class PerImage:
             parts = {"synapse_source": weight.clamp(min=0), "synapse_sink": weight.clamp(max=0)}
         else:
             parts = {"": weight}
-        mean, variance = 0.0, 0.0
+        moments = []
         for term, part in parts.items():
-            factor = torch.exp(shared[term]) if term in shared else 1.0
             q, v = self._moments(layer, x, part)
-            mean, variance = mean + factor * q, variance + factor**2 * v
+            factor = torch.exp(shared[term]) if term in shared else torch.ones_like(q)
+            moments.append((factor * q, factor.square() * v))
+        mean, variance = (torch.stack(m).sum(0) for m in zip(*moments, strict=True))
         root = variance.clamp_min(LEAST).sqrt()
         noise = self._normal(mean, *mean.shape)
         if not (layer.spiking and layer.form in FORCED):

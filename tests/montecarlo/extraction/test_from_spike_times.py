@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from montecarlo.campaign.ideal_neuron import draw_samples
 from montecarlo.extraction.from_spike_times import as_mismatch, extract, weights_of
 
 
@@ -70,12 +69,3 @@ def test_samples_become_the_neurons_of_one_layer(make_dataset):
     assert found.slope.shape == (1, 15)
     # rounding, as above
     np.testing.assert_allclose(found.synapse[0], dataset["deviation_synapse"].values, atol=1e-12)
-
-
-def test_the_dataset_of_these_tests_holds_the_campaigns_own_draws(make_dataset):
-    from circuits.pdk.technology import Technology
-    from montecarlo.campaign.campaign import Campaign
-
-    plan = Campaign.characterize(Technology.load("ideal"), 10, 4)
-    drawn = draw_samples(plan, np.arange(10))
-    assert np.array_equal(make_dataset(10, entropy=4)["deviation_synapse"].values, drawn.synapse[0])

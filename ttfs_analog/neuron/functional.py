@@ -70,7 +70,8 @@ def charge(
 def signed(constants: Constants, name: str, current: Tensor) -> Tensor:
     """A term of synapses, such as "gain" or "turn_on", by the sign of each current."""
     source, sink = (
-        torch.as_tensor(getattr(constants, f"{name}_{k}")).to(current) for k in ("source", "sink")
+        torch.as_tensor(getattr(constants, f"{name}_{k}"), dtype=current.dtype, device=current.device)
+        for k in ("source", "sink")
     )
     return torch.where(current > 0, source, sink)
 
@@ -125,7 +126,7 @@ def ramp_activation(
     """
     _, beta, offset, c, delay, constants = deviations
     k, g, kick, leakage = (
-        v if isinstance(v, float) else torch.as_tensor(v).to(q)
+        v if isinstance(v, float) else torch.as_tensor(v, dtype=q.dtype, device=q.device)
         for v in (constants.theta_scale, constants.gain_slope, constants.kick, constants.leakage)
     )
     if form == "dynamic":  # sum W + slow meet (1 + c) times what the threshold does

@@ -19,18 +19,18 @@ import torch
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.ideal.ideal_layer import sense_supply
 from circuits.model.closed_form import trajectory_range
 from circuits.model.coding import encode
 from circuits.model.layer import Layer, LayerMismatch, LayerResponse
 from circuits.pdk.technology import Technology
-from circuits.ideal.ideal_layer import sense_supply
 from circuits.simulation import feed_forward
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import proportion_interval
 from ttfs_analog.data.datasets import pair_of
-from ttfs_analog.evaluation.energy import PARTS, layer_energies
+from ttfs_analog.evaluation.energy import labels, layer_energies
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import NoiseModel
@@ -109,7 +109,7 @@ def verify(
     shape = (len(chips), len(x))
     times = np.full((*shape, hidden), np.nan)
     logits = np.full((*shape, circuit[-1].n_out), np.nan)
-    joules = np.full((*shape, len(circuit), len(PARTS)), np.nan)
+    joules = np.full((*shape, len(circuit), len(labels(noise))), np.nan)
     if progress:
         progress(0, len(x))
     simulator = Ngspice()
@@ -148,7 +148,7 @@ def verify(
     return with_units(
         xr.Dataset(
             {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
-            {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": list(PARTS)},
+            {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": labels(noise)},
             {
                 "schema": SCHEMA,
                 "entropy": chips.entropy,

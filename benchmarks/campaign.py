@@ -49,7 +49,7 @@ def main() -> None:
         stored = sum(os.path.getsize(f) for f in files)
     spent = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     plan = Campaign.characterize(Technology.load("ideal"), options.samples, synapses=options.synapses)
-    units = options.samples * len(plan.stimuli.label)
+    units = options.samples * len(plan.neuron.stimuli.label)
     each, peak = 1e3 * spent / units, 1024 * used.ru_maxrss
     size = f"{options.samples} samples x {units // options.samples} stimuli, K = {options.synapses}"
     print(f"{size} ({machine()})")

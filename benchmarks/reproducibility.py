@@ -39,7 +39,7 @@ from montecarlo.campaign.schema import open_dataset
 
 SAMPLES, SYNAPSES = 2048, 4
 PLAN = Campaign.characterize(Technology.load("ideal"), SAMPLES, synapses=SYNAPSES)
-STIMULI, BATCHES = len(PLAN.stimuli.label), SAMPLES // PLAN.batch
+STIMULI, BATCHES = len(PLAN.neuron.stimuli.label), SAMPLES // PLAN.batch
 COMMAND = [sys.executable, "-m", "ttfs_analog", "characterize", "--json"]
 COMMAND += ["--samples", str(SAMPLES), "--synapses", str(SYNAPSES)]
 WRAPPER = """#!/bin/sh

@@ -11,6 +11,8 @@ import pytest
 from watching import run_folders_in
 
 from circuits.model.layer import Layer
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.campaign import Campaign
 
 NGSPICE_FOLDERS = ("physics", "journeys")
 
@@ -59,6 +61,25 @@ def random_layer(rng: np.random.Generator, n_out: int, n_in: int, **options) -> 
 @pytest.fixture
 def make_layer():
     return random_layer
+
+
+@pytest.fixture(scope="session")
+def make_dataset(tmp_path_factory):
+    """The dataset of a campaign of ideal neurons, measured on the closed form: no simulator is needed."""
+
+    def characterize(samples, sigma=None, entropy=0, synapses=8):
+        plan = Campaign.characterize(
+            Technology.load("ideal"), samples, entropy, synapses=synapses, sigma=sigma
+        )
+        return plan.run(tmp_path_factory.mktemp("campaign") / "run.zarr", level="closed-form").load()
+
+    return characterize
+
+
+@pytest.fixture(scope="session")
+def dataset(make_dataset):
+    """300 neurons, 5 % sigmas."""
+    return make_dataset(300)
 
 
 @pytest.fixture

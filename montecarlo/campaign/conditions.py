@@ -59,8 +59,8 @@ def check_axis(technology: Technology, name: str, values: tuple[Any, ...], *, ne
         _check_condition(technology, name, values)
     if technology.process and not network and name not in (*OF_TRANSISTORS, "bits"):
         raise InputError(
-            f"the transistors of {technology.name!r} have no {name!r} to set; their spread follows from their "
-            f"area. Axes: {', '.join(OF_TRANSISTORS)}"
+            f"the transistors of {technology.name!r} have no {name!r} to set; their spread follows from "
+            f"their area. Axes: {', '.join(OF_TRANSISTORS)}"
         )
     if network and name in (*ELECTRICAL, CORNER, TEMPERATURE):
         why = (

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,17 +21,16 @@ from circuits.pdk.technology import Technology
 from circuits.simulation import simulate
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.conditions import Settings, law_at, point_at
-from montecarlo.campaign.neuron_under_test import SAMPLE, Batch, Part, Work, attempt, reason
+from montecarlo.campaign.neuron_under_test import SAMPLE, Batch, Part, Work, attempt, reason, unmeasured
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.protocol import THETA_HIGH, Stimuli, stimuli
-from montecarlo.campaign.schema import PHASES, Values, blank
+from montecarlo.campaign.schema import Values
 from montecarlo.mismatch.law import NEURON, TERMS, MismatchLaw
 from montecarlo.mismatch.seeds import COMMON, DELAY, REFERENCE, generator
 from montecarlo.mismatch.space_filling import normals
 
 V_RANGE = (-2.5, 2.0 * THETA_HIGH)
 """Potentials that the protocol reaches at its usual threshold; sets the volts per unit."""
-SUPPLIES = ("source",)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,9 @@ class IdealUnderTest:
     """Ideal sources, with deviations injected by the law of the plan."""
 
     plan: Plan
-    extraction = "spike_times"
+    extraction: ClassVar[str] = "spike_times"
+    supplies: ClassVar[tuple[str, ...]] = ("source",)
+    lines: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def fields(
@@ -68,23 +69,6 @@ class IdealUnderTest:
         """The protocol."""
         plan = self.plan
         return stimuli(plan.synapses, plan.patterns, plan.random, plan.entropy, plan.threshold)
-
-    @property
-    def inputs(self) -> Values:
-        """Weights, input times and thresholds."""
-        stim = self.stimuli
-        return {"weight": stim.weights, "input_time": stim.input_time, "theta": stim.theta}
-
-    @property
-    def coords(self) -> dict[str, Any]:
-        """Coordinates beside `sample`."""
-        return {
-            "stimulus": list(self.stimuli.label),
-            "synapse": np.arange(self.plan.synapses),
-            "pattern": np.arange(self.plan.patterns),
-            "supply": list(SUPPLIES),
-            "phase": list(PHASES),
-        }
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -127,7 +111,7 @@ class IdealUnderTest:
     def _collect(
         self, n: int, mismatch: LayerMismatch, responses: Sequence[LayerResponse | SimulatorError]
     ) -> Values:
-        values = blank({"sample": n, **{k: len(v) for k, v in self.coords.items()}})
+        values = unmeasured(self, SAMPLE, n)
         failures = [reason(r) for r in responses if isinstance(r, SimulatorError)]
         for s, response in enumerate(responses):
             if isinstance(response, SimulatorError):

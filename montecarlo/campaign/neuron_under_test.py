@@ -7,16 +7,17 @@ its place only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
 
 from circuits.errors import SimulatorError
-from circuits.model.layer import Array
 from circuits.spice.ngspice import Canceled, HostError, Ngspice
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.protocol import Stimuli
-from montecarlo.campaign.schema import Values
+from montecarlo.campaign.schema import PHASES, Values, blank
 
 NOMINAL, SAMPLE, TRIAL = "nominal", "sample", "trial"
 T = TypeVar("T")
@@ -66,21 +67,17 @@ class Work:
 class NeuronUnderTest(Protocol):
     """A kind of neuron under the plan of a campaign."""
 
-    extraction: str
+    extraction: ClassVar[str]
     """Where a model takes its deviations from: "spike_times" or "operating_points"."""
+    supplies: ClassVar[tuple[str, ...]]
+    """What hangs on each supply, whose energies are measured apart."""
+    lines: ClassVar[tuple[str, ...]]
+    """Bias lines that the neurons of a layer share; ideal sources have none."""
 
     @property
     def plan(self) -> Plan: ...
     @property
     def stimuli(self) -> Stimuli: ...
-    @property
-    def inputs(self) -> Values:
-        """Values of `montecarlo.campaign.schema.INPUTS`."""
-
-    @property
-    def coords(self) -> Mapping[str, Sequence[Any] | Array]:
-        """Coordinates of the dimensions that are not divided into batches."""
-
     @property
     def parts(self) -> Sequence[Part]: ...
     def check_level(self, level: str) -> None:
@@ -91,6 +88,24 @@ class NeuronUnderTest(Protocol):
 
     def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
         """What to simulate for one batch; without a simulator: the closed form."""
+
+
+def coordinates(neuron: NeuronUnderTest) -> dict[str, Any]:
+    """Coordinates of the dimensions that are not divided into batches."""
+    lines = {"line": list(neuron.lines)} if neuron.lines else {}
+    return {
+        "stimulus": list(neuron.stimuli.label),
+        "synapse": np.arange(neuron.plan.synapses),
+        "pattern": np.arange(neuron.plan.patterns),
+        "supply": list(neuron.supplies),
+        "phase": list(PHASES),
+        **lines,
+    }
+
+
+def unmeasured(neuron: NeuronUnderTest, part: str, runs: int) -> Values:
+    """Values of some runs of a part, to be filled in."""
+    return blank({part: runs, **{k: len(v) for k, v in coordinates(neuron).items()}})
 
 
 def attempt(simulate: Callable[[], T]) -> T | SimulatorError:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuits.model.layer import Array, Layer
+from montecarlo.campaign.schema import Values
 from montecarlo.mismatch.seeds import PLAN, generator
 
 T_MIN, WINDOW = 1.0, 20.0
@@ -44,6 +45,11 @@ class Stimuli:
     weights: Array  #: (pattern, synapse)
     t_min: float = T_MIN  #: end of the input window [tau_c]
     window: float = WINDOW  #: length of the firing window [tau_c]
+
+    @property
+    def inputs(self) -> Values:
+        """What a campaign is asked, as its dataset has it: values of `montecarlo.campaign.schema.INPUTS`."""
+        return {"weight": self.weights, "input_time": self.input_time, "theta": self.theta}
 
     def layer(self, stimulus: int, samples: NDArray[np.integer]) -> Layer:
         """Neuron k of this layer is sample samples[k], with its own weights."""

@@ -24,7 +24,7 @@ from circuits.spice.ngspice import HostError, Ngspice, parallel
 from montecarlo.campaign import store
 from montecarlo.campaign.dask_cluster import remote
 from montecarlo.campaign.ideal_neuron import IdealUnderTest
-from montecarlo.campaign.neuron_under_test import Batch, NeuronUnderTest, Work
+from montecarlo.campaign.neuron_under_test import Batch, NeuronUnderTest, Work, coordinates
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import Values, empty, open_dataset, package_version
 from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
@@ -180,7 +180,7 @@ def _open_store(neuron: NeuronUnderTest, path: Path, simulator: Ngspice | None) 
         **origin,
     }
     parts = neuron.parts
-    template = empty(dict.fromkeys((p.name for p in parts), 1), neuron.coords, neuron.inputs, attrs)
+    template = empty(dict.fromkeys((p.name for p in parts), 1), coordinates(neuron), stim.inputs, attrs)
     store.create(template, path, {p.name: p.count for p in parts}, {p.name: p.batch for p in parts})
 
 
@@ -200,6 +200,6 @@ def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str
     for key, here in origin.items():
         if attrs.get(key, here) != here and _unfinished(neuron, path):
             raise InputError(
-                f"{path} was begun with {key.replace('_', ' ')} {attrs[key]}, here it is {here}: the rest would "
-                "not be the same bits; choose another --out"
+                f"{path} was begun with {key.replace('_', ' ')} {attrs[key]}, here it is {here}: the rest "
+                "would not be the same bits; choose another --out"
             )

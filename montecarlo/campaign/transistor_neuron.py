@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,9 +32,10 @@ from montecarlo.campaign.neuron_under_test import (
     Work,
     attempt,
     reason,
+    unmeasured,
 )
 from montecarlo.campaign.plan import Plan
-from montecarlo.campaign.schema import PHASES, Values, blank
+from montecarlo.campaign.schema import Values
 from montecarlo.campaign.transistor_protocol import INPUT_WINDOW, WINDOW, TransistorStimuli, stimuli
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
@@ -51,7 +52,9 @@ class TransistorsUnderTest:
     """Neurons of a process, at the corner, temperature and supply of the plan."""
 
     plan: Plan
-    extraction = "operating_points"
+    extraction: ClassVar[str] = "operating_points"
+    supplies: ClassVar[tuple[str, ...]] = SUPPLIES
+    lines: ClassVar[tuple[str, ...]] = LINES
 
     @staticmethod
     def fields(
@@ -89,28 +92,6 @@ class TransistorsUnderTest:
         """Weights and inputs of all parts."""
         p, units = self.plan, self.technology.transistors().units
         return stimuli(p.synapses, p.patterns, p.random, p.nominal, p.entropy, units, p.point)
-
-    @property
-    def inputs(self) -> Values:
-        """Weights, input times and thresholds."""
-        stim = self.stimuli
-        values = {"weight": stim.weights, "input_time": stim.input_time, "theta": stim.theta}
-        if self.plan.nominal:
-            names = ("nominal_weight", "nominal_input_time", "nominal_theta")
-            values |= {name: getattr(stim, name) for name in names}
-        return values
-
-    @property
-    def coords(self) -> dict[str, Any]:
-        """Coordinates beside those of the parts."""
-        return {
-            "stimulus": list(self.stimuli.label),
-            "synapse": np.arange(self.plan.synapses),
-            "pattern": np.arange(self.plan.patterns),
-            "supply": list(SUPPLIES),
-            "phase": list(PHASES),
-            "line": list(LINES),
-        }
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -175,7 +156,7 @@ class TransistorsUnderTest:
         drawn = [self.draw(k) for k in members]
         copies = [_without_references(devices) for devices, _ in drawn]
         pattern = np.array(members) % plan.patterns
-        values = self._blank(SAMPLE, n)
+        values = unmeasured(self, SAMPLE, n)
 
         def operating_points() -> tuple[Static, np.ndarray]:
             currents = static(
@@ -219,18 +200,18 @@ class TransistorsUnderTest:
         return values
 
     def _nominal(self, runs: range, simulator: Ngspice) -> Values:
-        stim, values = self.stimuli, self._blank(NOMINAL, len(runs))
+        stim, values = self.stimuli, unmeasured(self, NOMINAL, len(runs))
         for i, k in enumerate(runs):
             transient = partial(
                 self._transients, stim.nominal_weight[k], stim.nominal_input_time[[k]], simulator, None,
                 CONVERGED, theta=float(stim.nominal_theta[k]),
             )  # fmt: skip
-            self._note(values, NOMINAL, i, attempt(transient))
+            _note(values, NOMINAL, i, attempt(transient))
         return values
 
     def _trials(self, trials: range, simulator: Ngspice) -> Values:
         """The first pattern under the first input, again and again with new noise."""
-        plan, values = self.plan, self._blank(TRIAL, len(trials))
+        plan, values = self.plan, unmeasured(self, TRIAL, len(trials))
         weights, times = self.stimuli.weights[0], self.stimuli.input_time[0]
         phases, at = self.bench(weights, times).phases, self._conditions
         gm = noise.pair_transconductance(
@@ -242,24 +223,8 @@ class TransistorsUnderTest:
                 weights, times, phases, plan.point, self.technology, gm, rng, temperature=at["temperature"]
             )
             transient = partial(self._transients, weights, times[None], simulator, None, noise=trial)
-            self._note(values, TRIAL, i, attempt(transient))
+            _note(values, TRIAL, i, attempt(transient))
         return values
-
-    def _note(
-        self, values: Values, part: str, row: int, result: tuple[list[Measured], int] | SimulatorError
-    ) -> None:
-        values[f"{part}_status"][row] = int(isinstance(result, SimulatorError))
-        if isinstance(result, SimulatorError):
-            return
-        (one,), _ = result
-        measured = {n: getattr(one, n) for n in ("spike_time", "slope", "v_t_min")}
-        measured["energy"] = [one.energy[d] for d in DOMAINS]
-        for name, value in measured.items():
-            if f"{part}_{name}" in values:
-                values[f"{part}_{name}"][row] = value
-
-    def _blank(self, part: str, n: int) -> Values:
-        return blank({part: n, **{k: len(v) for k, v in self.coords.items()}})
 
     def _transients(
         self,
@@ -283,6 +248,19 @@ class TransistorsUnderTest:
                 plot, again = simulator.run(bench.deck), again + 1
             measured.append(measure(bench, plot, trip))
         return measured, again
+
+
+def _note(values: Values, part: str, row: int, result: tuple[list[Measured], int] | SimulatorError) -> None:
+    """Write one transient, or its failure, into the values of a part that has one transient a run."""
+    values[f"{part}_status"][row] = int(isinstance(result, SimulatorError))
+    if isinstance(result, SimulatorError):
+        return
+    (one,), _ = result
+    for name in ("spike_time", "slope", "v_t_min"):
+        if f"{part}_{name}" in values:
+            values[f"{part}_{name}"][row] = getattr(one, name)
+    if f"{part}_energy" in values:
+        values[f"{part}_energy"][row] = [one.energy[d] for d in DOMAINS]
 
 
 def _without_references(devices: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:

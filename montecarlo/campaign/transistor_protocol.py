@@ -26,6 +26,7 @@ from circuits.errors import InputError
 from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
 from montecarlo.campaign.protocol import Stimuli
+from montecarlo.campaign.schema import Values
 from montecarlo.mismatch.seeds import PLAN, generator
 
 INPUT_WINDOW, WINDOW = 1.0, 2.0
@@ -46,6 +47,12 @@ class TransistorStimuli(Stimuli):
     nominal_weight: Array  #: (nominal, synapse): the patterns in turn
     nominal_input_time: Array  #: (nominal, synapse) [tau_c]
     nominal_theta: Array  #: (nominal,)
+
+    @property
+    def inputs(self) -> Values:
+        """The same, and those of the nominal runs if there are any."""
+        names = ("nominal_weight", "nominal_input_time", "nominal_theta") if len(self.nominal_theta) else ()
+        return super().inputs | {name: getattr(self, name) for name in names}
 
 
 @lru_cache(maxsize=8)

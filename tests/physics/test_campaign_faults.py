@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -21,7 +22,7 @@ from circuits.ideal.crossings import fast_form
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import PROGRAM, HostError
 from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.schema import CHARACTERIZATION, MEASURED, open_dataset
+from montecarlo.campaign.schema import MEASURED, open_dataset
 from ttfs_analog.cli.app import main
 
 PLAN = dataclasses.replace(
@@ -29,13 +30,17 @@ PLAN = dataclasses.replace(
 )
 """Ten batches of six stimuli."""
 STIMULI, BATCHES = 6, 10
-CODE = (
-    "import sys, dataclasses; from circuits.pdk.technology import Technology;"
-    "from montecarlo.campaign.campaign import Campaign;"
-    "plan = Campaign.characterize(Technology.load('ideal'), 60, 5, synapses=2);"
-    "plan = dataclasses.replace(plan, patterns=2, random=1, batch=6);"
-    "plan.run(sys.argv[1], workers=2)"
+TRANSISTORS = dataclasses.replace(
+    Campaign.characterize(Technology.load("generic130"), 10, 5, synapses=3),
+    **{"patterns": 2, "random": 1, "nominal": 2, "trials": 2, "batch": 2},
 )
+"""A batch of nominal runs, one of trials, five of samples: two operating points and two transients."""
+CODE = "import pickle, sys; pickle.loads(bytes.fromhex(sys.argv[2])).run(sys.argv[1], workers=2)"
+
+
+def command(plan: Campaign, store: Path) -> list[str]:
+    """A campaign in a process of its own, with two workers."""
+    return [sys.executable, "-c", CODE, str(store), pickle.dumps(plan).hex()]
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -87,7 +92,7 @@ def test_failures_that_stay_are_data_after_three_attempts(tmp_path, folder, flak
     assert np.all(found["status"] == 1)
     assert all("exit code 7" in str(r) for r in found["reason"].values)
     assert all(np.all(np.isnan(found[name])) for name in MEASURED)
-    assert np.all(np.isfinite(found["drawn_slope"]))
+    assert np.all(np.isfinite(found["deviation_slope"]))
     assert runs(log) == 3 * (STIMULI + 1)
     assert len(list(folder.iterdir())) == STIMULI  # one kept folder a failure, not three
 
@@ -101,7 +106,7 @@ def test_a_simulator_that_disappears_stops_the_campaign_and_is_not_data(tmp_path
 
     with pytest.raises(HostError, match="cannot be started"):
         PLAN.run(tmp_path / "store", progress=remove)
-    status = open_dataset(tmp_path / "store", CHARACTERIZATION)["status"].values
+    status = open_dataset(tmp_path / "store")["status"].values
     assert set(status) == {-1, 0}
     os.chmod(os.environ[PROGRAM], 0o755)
     assert PLAN.run(tmp_path / "store").load().identical(PLAN.run(tmp_path / "whole").load())
@@ -143,7 +148,7 @@ def test_a_full_disk_stops_a_campaign_and_it_goes_on_when_there_is_space(tmp_pat
 
     with pytest.raises(InputError, match=r"cannot write .*No space left.*free some space.*same command"):
         PLAN.run(disk / "store", workers=2, progress=crowd)
-    half = open_dataset(disk / "store", CHARACTERIZATION).load()
+    half = open_dataset(disk / "store").load()
     done = half["status"].values == 0
     assert 18 <= done.sum() < 60
     for name in MEASURED:
@@ -172,7 +177,7 @@ def test_no_room_for_run_folders_stops_the_campaign_and_is_not_data(tmp_path, di
 
     with pytest.raises(SimulatorError, match=r"full|No space left"):
         PLAN.run(tmp_path / "store", progress=crowd)
-    assert set(open_dataset(tmp_path / "store", CHARACTERIZATION)["status"].values) == {-1, 0}
+    assert set(open_dataset(tmp_path / "store")["status"].values) == {-1, 0}
     for file in ballast:
         file.unlink()
     assert PLAN.run(tmp_path / "store").load().identical(PLAN.run(tmp_path / "whole").load())
@@ -182,30 +187,30 @@ def test_no_room_for_run_folders_stops_the_campaign_and_is_not_data(tmp_path, di
 # killed
 
 
-def kill_points(slow: bool) -> list[int]:
-    return list(range(10 if slow else 3))
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "moment" in metafunc.fixturenames:
-        metafunc.parametrize("moment", kill_points(metafunc.config.getoption("--slow")))
+        slow = metafunc.config.getoption("--slow")
+        moments = [(PLAN, k) for k in range(10 if slow else 3)]
+        moments += [(TRANSISTORS, k) for k in range(4 if slow else 1)]
+        metafunc.parametrize(("plan", "moment"), moments)
 
 
-def test_kill_9_at_any_moment_loses_one_batch_and_no_bit(tmp_path, flaky, moment):
+def test_kill_9_at_any_moment_loses_one_batch_and_no_bit(tmp_path, flaky, plan, moment):
     """Runs are counted: all in all one more batch than needed, and what two workers had begun."""
-    whole = tmp_path / "whole"
-    PLAN.run(whole)
-    log = flaky('exec "$NG" "$@"')
-    store = tmp_path / "store"
-    child = subprocess.Popen([sys.executable, "-c", CODE, str(store)], start_new_session=True)
-    after = random.Random(moment).randrange(2, BATCHES * STIMULI)
+    log, store, whole = flaky('exec "$NG" "$@"'), tmp_path / "store", tmp_path / "whole"
+    plan.run(whole)
+    needed = runs(log)
+    log.write_text("")
+    child = subprocess.Popen(command(plan, store), start_new_session=True)
+    after = random.Random(moment).randrange(2, needed - 2)
     until(lambda: runs(log) >= after, 60)
     time.sleep(random.Random(moment).random() * 0.02)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
-    subprocess.run([sys.executable, "-c", CODE, str(store)], check=True)
-    self_tests, begun = 2, 4
-    assert runs(log) <= BATCHES * STIMULI + STIMULI + self_tests + begun
+    subprocess.run(command(plan, store), check=True)
+    # a batch, what was begun beside it, and what a process starts with: self-test, or nominal circuits twice
+    again = STIMULI + 4 + 1 if plan is PLAN else 4 + 4 + 4
+    assert runs(log) <= needed + again
     assert bytes_of(store) == bytes_of(whole)
     assert sorted(p.name for p in tmp_path.glob("store*")) == ["store"]
 
@@ -216,13 +221,12 @@ def test_kill_9_at_any_moment_loses_one_batch_and_no_bit(tmp_path, flaky, moment
 def test_two_campaigns_do_not_write_into_one_store(tmp_path, flaky, capsys):
     flaky('sleep 0.05\nexec "$NG" "$@"')
     store = tmp_path / "store"
-    child = subprocess.Popen([sys.executable, "-c", CODE, str(store)], start_new_session=True)
+    child = subprocess.Popen(command(PLAN, store), start_new_session=True)
     try:
         until(store.exists, 60)
         with pytest.raises(InputError, match=rf"another campaign \(process {child.pid}\) is writing"):
             PLAN.run(store)
-        command = ["characterize", "--samples", "60", "--synapses", "2", "--out", str(store)]
-        assert main(command) == 2
+        assert main(["characterize", "--samples", "60", "--synapses", "2", "--out", str(store)]) == 2
         assert "another campaign" in capsys.readouterr().err
     finally:
         os.killpg(child.pid, signal.SIGKILL)

@@ -9,21 +9,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from circuits import InputError, Technology
+from circuits import Technology
 from circuits.benches.neuron import neuron_bench
 from circuits.benches.operating_points import static
 from circuits.errors import SimulatorError
 from circuits.spice.ngspice import Ngspice
-from montecarlo.campaign import transistor_campaign
-from montecarlo.campaign.transistor_campaign import TransistorCampaign
+from montecarlo import Campaign
 from montecarlo.extraction.from_operating_points import CONSTANTS, predict, summary, systematic
 from montecarlo.mismatch.transistors import draw
 
 GENERIC = Technology.load("generic130")
 
 
-def plan(**options) -> TransistorCampaign:
-    made = TransistorCampaign.characterize(GENERIC, 12, 5, synapses=4)
+def plan(**options) -> Campaign:
+    made = Campaign.characterize(GENERIC, 12, 5, synapses=4)
     return dataclasses.replace(made, **{"nominal": 24, "trials": 3, "random": 2, "batch": 4, **options})
 
 
@@ -36,6 +35,13 @@ def dataset(tmp_path_factory) -> xr.Dataset:
 def test_nothing_fails_and_everything_has_units(dataset):
     assert np.all(dataset["status"].values == 0)
     assert np.all(dataset["nominal_status"].values == 0)
+    assert np.all(dataset["trial_status"].values == 0)
+    assert dataset["supply"].values.tolist() == ["source", "comparator", "latch"]
+    assert (dataset.attrs["extraction"], dataset.attrs["t_min"], dataset.attrs["window"]) == (
+        "operating_points",
+        1.0,
+        2.0,
+    )
     assert np.all(np.isfinite(dataset["spike_time"].values))
     assert all("units" in v.attrs for v in dataset.variables.values())
 
@@ -55,7 +61,7 @@ def test_constants_of_the_nominal_circuit_and_the_frozen_errors_predict_transien
 
 def test_a_wrong_assignment_of_errors_predicts_nothing(dataset):
     """The same errors dealt to other neurons: the agreement above is no accident of their size."""
-    names = ["synapse_error", "slope_error", "threshold_error", "capacitance_error"]
+    names = ["deviation_synapse", "deviation_slope", "deviation_threshold", "deviation_capacitance"]
     rolled = dataset.assign({n: (dataset[n].dims, np.roll(dataset[n].values, 5, axis=0)) for n in names})
     constants, time = systematic(dataset), dataset["spike_time"].values
     assert np.std(time - predict(rolled, constants)) > 3 * np.std(time - predict(dataset, constants))
@@ -65,34 +71,21 @@ def test_the_summary_names_every_term_and_constant(dataset):
     found = summary(dataset)
     assert set(found["systematic"]) == set(CONSTANTS)
     assert found["check"]["spike_time_rms_known_delay_tau_c"] < found["check"]["spike_time_rms_tau_c"]
-    assert sum(found["energy_j"]["by_domain"].values()) == pytest.approx(found["energy_j"]["mean"])
+    assert sum(found["energy_j"]["by_supply"].values()) == pytest.approx(found["energy_j"]["mean"])
     assert 2e-14 < found["energy_j"]["mean"] < 3e-13
 
 
-def test_a_campaign_that_is_cut_off_resumes_to_the_same_bits(dataset, tmp_path, monkeypatch):
-    real, seen = transistor_campaign.run_batch, []
+def test_a_campaign_that_is_cut_off_resumes_to_the_same_bits(dataset, tmp_path):
+    def cut(done: int, total: int) -> None:
+        if done >= 24 + 3 + 4:
+            raise KeyboardInterrupt
 
-    def counted(plan, batch, simulator):
-        seen.append(batch)
-        if len(seen) == 5:
-            raise SimulatorError("the power failed")
-        return real(plan, batch, simulator)
-
-    monkeypatch.setattr(transistor_campaign, "run_batch", counted)
-    with pytest.raises(SimulatorError, match="power"):
-        plan().run(tmp_path / "run.zarr")
-    monkeypatch.setattr(transistor_campaign, "run_batch", real)
+    with pytest.raises(KeyboardInterrupt):
+        plan().run(tmp_path / "run.zarr", progress=cut)
     calls: list[tuple[int, int]] = []
-    found = plan().run(tmp_path / "run.zarr", workers=2, progress=lambda *c: calls.append(c)).load()
-    assert 0 < calls[0][0] < calls[0][1]  # what was written before stays
-    xr.testing.assert_identical(found, dataset)
-
-
-def test_another_plan_does_not_take_over_a_store(dataset, tmp_path):
-    small = plan(samples=2, nominal=1, trials=1, batch=2)
-    small.run(tmp_path / "run.zarr")
-    with pytest.raises(InputError, match="another campaign"):
-        dataclasses.replace(small, corner="ss").run(tmp_path / "run.zarr")
+    resumed = plan().run(tmp_path / "run.zarr", workers=2, progress=lambda *c: calls.append(c)).load()
+    assert calls[0] == (31, 39)  # what was written before stays
+    xr.testing.assert_identical(resumed, dataset)
 
 
 def test_a_transient_that_does_not_converge_is_run_again_more_exactly(tmp_path, monkeypatch):
@@ -110,19 +103,21 @@ def test_a_transient_that_does_not_converge_is_run_again_more_exactly(tmp_path, 
     assert found["status"].values.tolist() == [0, 0]
 
 
-def test_a_sample_that_fails_is_data(tmp_path, monkeypatch):
+def test_a_transient_that_fails_is_data_in_each_part(tmp_path, monkeypatch):
     real = Ngspice._run
 
     def picky(self, decks, texts, *rest, **options):
-        if any("mu_cmp_m1" in deck.text and ".tran" in deck.text for deck in decks):
+        if any(".tran" in deck.text for deck in decks):
             raise SimulatorError("Timestep too small\n| more")
         return real(self, decks, texts, *rest, **options)
 
     monkeypatch.setattr(Ngspice, "_run", picky)
-    found = plan(samples=2, nominal=1, trials=1, batch=2).run(tmp_path / "run.zarr").load()
-    assert found["status"].values.tolist() == [1, 1]
-    assert found["reason"].values.tolist() == ["Timestep too small"] * 2
-    assert np.all(np.isnan(found["spike_time"].values))
+    failed = plan(samples=2, nominal=1, trials=1, batch=2).run(tmp_path / "run.zarr").load()
+    assert failed["reason"].values.tolist() == ["Timestep too small"] * 2
+    for part, measured in (("", "spike_time"), ("nominal_", "nominal_energy"), ("trial_", "trial_v_t_min")):
+        assert np.all(failed[f"{part}status"].values == 1)
+        assert np.all(np.isnan(failed[measured].values))
+    assert np.all(np.isfinite(failed["deviation_synapse"].values))
 
 
 def test_static_currents_follow_the_matching_of_the_process():

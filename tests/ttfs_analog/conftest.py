@@ -6,16 +6,10 @@ import dataclasses
 import itertools
 import json
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from circuits.model.closed_form import response
-from circuits.pdk.technology import Technology
-from montecarlo.campaign.batches import draw_samples
-from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.schema import empty
 from ttfs_analog.cli.app import main
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.data import datasets
@@ -37,60 +31,9 @@ def random_relu(sizes, seed=0, dtype=torch.float64):
     return nn.Sequential(*modules[:-1])
 
 
-def characterize(samples, sigma=None, entropy=0, synapses=8):
-    """The dataset of a campaign, measured on the closed form instead of in the simulator."""
-    plan = Campaign.characterize(Technology.load("ideal"), samples, entropy, synapses=synapses, sigma=sigma)
-    stim, numbers = plan.stimuli, np.arange(samples)
-    coords = {
-        "stimulus": np.array(stim.label),
-        "synapse": np.arange(plan.synapses),
-        "pattern": np.arange(plan.patterns),
-    }
-    attrs = {
-        "technology": plan.technology,
-        "operating_point": plan.point.to_json(),
-        "plan": plan.to_json(),
-        "plan_hash": plan.hash,
-        "ngspice_version": "none",
-    }
-    found = empty(samples, coords, attrs)
-    found["input_time"] = (("stimulus", "synapse"), stim.input_time)
-    found["theta"] = ("stimulus", stim.theta)
-    found["weight"] = (("pattern", "synapse"), stim.weights)
-    drawn = draw_samples(plan, numbers)
-    for s, label in enumerate(stim.label):
-        part = drawn
-        if label == "reference":  # the test current is perfect
-            part = dataclasses.replace(drawn, slope=np.zeros_like(drawn.slope))
-        result = response(stim.layer(s, numbers), stim.input_time[s], plan.point, part)
-        for key, value in (
-            ("spike_time", result.delay),
-            ("v_t_min", result.v_t_min),
-            ("slope", result.slope),
-            ("energy_synapse", result.energy_by_supply[..., 0, 0]),
-            ("energy_slope", result.energy_by_supply[..., 0, 1]),
-        ):
-            found[key].values[:, s] = value[0]
-    for key in ("synapse", "slope", "threshold", "capacitance"):
-        found[f"drawn_{key}"].values[:] = getattr(drawn, key)[0]
-    found["status"].values[:] = 0
-    return found
-
-
 @pytest.fixture(scope="session")
 def make_relu():
     return random_relu
-
-
-@pytest.fixture(scope="session")
-def make_dataset():
-    return characterize
-
-
-@pytest.fixture(scope="session")
-def dataset():
-    """300 neurons, 5 % sigmas."""
-    return characterize(300)
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +42,10 @@ def noise(dataset):
 
 
 @pytest.fixture(scope="session")
-def perfect():
+def perfect(make_dataset):
     """Fitted on neurons without mismatch."""
     zero = dict.fromkeys(("synapse_source", "synapse_sink", "slope", "threshold", "capacitance"), 0.0)
-    return NoiseModel.fit(characterize(40, zero))
+    return NoiseModel.fit(make_dataset(40, zero))
 
 
 @pytest.fixture(scope="session")

@@ -42,11 +42,11 @@ def test_a_late_spike_of_a_ramp_has_its_exact_probability():
 
 
 def late(law, weight, x, theta, deadline, nodes):
-    """P(theta_i (1 + c) - W (1 + e) x > deadline (1 + beta)) by quadrature over o, c, e."""
+    """P(theta (1 + c) + o - W (1 + e) x > deadline (1 + beta)) by quadrature over o, c, e."""
     z, w = np.polynomial.hermite_e.hermegauss(nodes)
     w = w / w.sum()
     o, c, e = np.meshgrid(law.threshold * z, law.capacitance * z, law.synapse_source * z, indexing="ij")
-    room = np.maximum((theta + o) * np.exp(c) - weight * x * np.exp(e), 1e-300)
+    room = np.maximum(theta * np.exp(c) + o - weight * x * np.exp(e), 1e-300)
     return float(np.einsum("ijk,i,j,k", stats.norm.cdf(np.log(room / deadline) / law.slope), w, w, w))
 
 

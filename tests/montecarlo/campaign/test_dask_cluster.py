@@ -14,7 +14,7 @@ from circuits.errors import InputError, SimulatorError
 from circuits.pdk.technology import Technology
 from montecarlo.campaign import dask_cluster as cluster
 from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.campaign.schema import open_dataset
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import Sweep
 
@@ -25,6 +25,10 @@ PLAN = dataclasses.replace(
     Campaign.characterize(Technology.load("ideal"), 44, 5, synapses=3), patterns=2, random=2, batch=4
 )
 """Eleven batches of eight stimuli."""
+TRANSISTORS = dataclasses.replace(
+    Campaign.characterize(Technology.load("generic130"), 6, 5, synapses=3),
+    **{"patterns": 2, "random": 1, "nominal": 2, "trials": 2, "batch": 2},
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +47,16 @@ def workers_of(scheduler) -> list[int]:
 
 
 @pytest.mark.ngspice
-def test_two_worker_processes_give_the_bits_of_this_one(tmp_path, scheduler):
+@pytest.mark.parametrize(("plan", "total"), [(PLAN, 44), (TRANSISTORS, 10)])
+def test_two_worker_processes_give_the_bits_of_this_one(tmp_path, scheduler, plan, total):
     seen: list[tuple[int, int]] = []
-    here = PLAN.run(tmp_path / "here", workers=2).load()
-    there = PLAN.run(
+    here = plan.run(tmp_path / "here", workers=2).load()
+    there = plan.run(
         tmp_path / "there", scheduler=scheduler.scheduler_address, progress=lambda *p: seen.append(p)
     )
     assert here.identical(there.load())
-    assert seen[0] == (0, 44)
-    assert seen[-1] == (44, 44)
+    assert seen[0] == (0, total)
+    assert seen[-1] == (total, total)
     files = [
         {p.relative_to(tmp_path / k): p.read_bytes() for p in (tmp_path / k).rglob("*") if p.is_file()}
         for k in ("here", "there")
@@ -144,7 +149,7 @@ def test_an_address_that_does_not_answer_is_named(tmp_path, monkeypatch, address
     if address:
         with pytest.raises(InputError, match="no dask scheduler answers"):
             PLAN.run(tmp_path / "store", scheduler=address)
-        assert set(open_dataset(tmp_path / "store", CHARACTERIZATION)["status"].values) == {-1}
+        assert set(open_dataset(tmp_path / "store")["status"].values) == {-1}
 
 
 def test_without_dask_the_remedy_is_named(monkeypatch):

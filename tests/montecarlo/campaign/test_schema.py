@@ -11,44 +11,54 @@ import xarray as xr
 from circuits.errors import InputError
 from montecarlo.campaign.schema import (
     CHARACTERIZATION,
+    INPUTS,
     MEASURED,
     VARIABLES,
     empty,
     open_dataset,
     package_version,
 )
+from montecarlo.mismatch.law import UNIT
 
-COORDS = {"stimulus": np.array(["a", "b", "c"]), "synapse": np.arange(2)}
+COORDS = {"stimulus": ["a", "b", "c"], "synapse": np.arange(2), "supply": ["source"], "phase": ["p", "q"]}
+PATTERN = {"pattern": np.arange(1)}
+ABSENT = {"deviation_reference"}
+"""Without bias lines, runs without mismatch, and trials."""
 
 
 def blank() -> xr.Dataset:
-    return empty(4, dict(COORDS), {"entropy": 7})
+    return empty({"sample": 4}, dict(COORDS), {"theta": np.ones(3)}, {"entropy": 7})
 
 
-def test_an_empty_dataset_has_every_variable_with_units_and_name():
-    dataset = blank()
-    assert set(dataset.data_vars) == set(VARIABLES)
-    for name, (dims, units, long_name) in VARIABLES.items():
+def test_an_empty_dataset_has_every_variable_of_its_dimensions_with_units_and_name():
+    dataset, tables = blank(), VARIABLES | INPUTS
+    wanted = {n for n in VARIABLES if not n.startswith(("nominal", "trial"))} - ABSENT | {"theta"}
+    assert set(dataset.data_vars) == wanted
+    for name in wanted:
+        dims, units, long_name = tables[name]
         assert dataset[name].dims == dims
         assert dataset[name].attrs == {"units": units, "long_name": long_name}
+    more = {**COORDS, **PATTERN, "line": ["n"]}
+    assert set(empty({"sample": 1, "nominal": 1, "trial": 1}, more, {}, {}).data_vars) == set(VARIABLES)
+
+
+def test_one_quantity_has_the_unit_of_the_law():
+    assert all(VARIABLES[f"deviation_{term}"][1] == UNIT[term] for term in ("threshold", "delay"))
+    assert VARIABLES["deviation_slope"][1] == "1"
 
 
 def test_nothing_is_measured_in_an_empty_dataset():
     dataset = blank()
-    assert dataset.sizes == {"sample": 4, "stimulus": 3, "synapse": 2}
     assert np.all(dataset["status"] == -1)
     assert np.all(dataset["reason"] == "")
-    for name in set(VARIABLES) - {"status", "reason"}:
+    assert np.all(dataset["retried"] == 0)
+    for name in set(dataset.data_vars) - {"status", "reason", "retried", "theta"}:
         assert np.all(np.isnan(dataset[name])), name
+    assert dataset.attrs == {"schema": CHARACTERIZATION, "entropy": 7}
 
 
 def test_measured_is_what_depends_on_the_stimulus():
-    assert set(MEASURED) == {n for n in VARIABLES if "stimulus" in blank()[n].dims}
-    assert "spike_time" in MEASURED
-
-
-def test_attributes_name_the_schema():
-    assert blank().attrs == {"schema": CHARACTERIZATION, "entropy": 7}
+    assert MEASURED == ["spike_time", "v_t_min", "slope", "delay", "energy"]
 
 
 def test_the_version_is_that_of_the_installed_package():
@@ -65,37 +75,34 @@ def test_a_dataset_comes_back_as_it_was_written(tmp_path, kind):
         dataset.to_zarr(path, consolidated=False, zarr_format=2)
     else:
         dataset.to_netcdf(path)
-    with open_dataset(path, CHARACTERIZATION) as back:
+    with open_dataset(str(path)) as back:
         assert back.attrs == dataset.attrs
         for name in dataset.data_vars:
             assert np.array_equal(back[name], dataset[name], equal_nan=name != "reason"), name
 
 
-def test_a_path_may_be_text(tmp_path):
-    blank().to_zarr(tmp_path / "d", consolidated=False, zarr_format=2)
-    assert open_dataset(str(tmp_path / "d"), CHARACTERIZATION).sizes["sample"] == 4
+@pytest.mark.parametrize(
+    "old", ["ttfs-analog/characterization/1", "ttfs-analog/transistor-characterization/1"]
+)
+def test_an_old_dataset_is_refused_in_one_line(tmp_path, old):
+    blank().assign_attrs(schema=old).to_zarr(tmp_path / "d", consolidated=False, zarr_format=2)
+    with pytest.raises(
+        InputError, match=rf"d has schema '{old}', '{CHARACTERIZATION}' was expected; characterize again$"
+    ):
+        open_dataset(tmp_path / "d")
 
 
-def test_another_schema_is_refused_and_both_are_named(tmp_path):
+def test_what_is_no_such_dataset_is_refused(tmp_path):
     blank().to_zarr(tmp_path / "d", consolidated=False, zarr_format=2)
-    with pytest.raises(InputError, match=rf"schema '{CHARACTERIZATION}', 'other/1' was expected"):
+    with pytest.raises(InputError, match=rf"schema '{CHARACTERIZATION}', 'other/1' was expected$"):
         open_dataset(tmp_path / "d", "other/1")
-
-
-def test_a_dataset_without_a_schema_is_refused(tmp_path):
-    xr.Dataset({"x": 1.0}).to_zarr(tmp_path / "d", consolidated=False, zarr_format=2)
+    xr.Dataset({"x": 1.0}).to_zarr(tmp_path / "none", consolidated=False, zarr_format=2)
     with pytest.raises(InputError, match="schema None"):
-        open_dataset(tmp_path / "d", CHARACTERIZATION)
-
-
-def test_what_is_not_there_is_refused(tmp_path):
+        open_dataset(tmp_path / "none")
     with pytest.raises(InputError, match="gone does not exist"):
-        open_dataset(tmp_path / "gone", CHARACTERIZATION)
-
-
-def test_what_is_no_dataset_is_refused(tmp_path):
+        open_dataset(tmp_path / "gone")
     (tmp_path / "file.nc").write_text("not a dataset")
     (tmp_path / "folder").mkdir()
     for name in ("file.nc", "folder"):
         with pytest.raises(InputError, match=rf"{name} (cannot be read|has schema)"):
-            open_dataset(tmp_path / name, CHARACTERIZATION)
+            open_dataset(tmp_path / name)

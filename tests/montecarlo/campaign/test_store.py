@@ -13,24 +13,28 @@ import xarray as xr
 
 from circuits.errors import InputError
 from montecarlo.campaign import store
-from montecarlo.campaign.schema import CHARACTERIZATION, VARIABLES, empty, open_dataset
+from montecarlo.campaign.schema import VARIABLES, empty, open_dataset
 
-COORDS = {"stimulus": np.array([f"s{k}" for k in range(75)]), "synapse": np.arange(64)}
+COORDS = {"stimulus": [f"s{k}" for k in range(75)], "synapse": np.arange(64)}
+COORDS |= {"supply": ["source"], "phase": ["input", "firing"]}
+
+
+def template() -> xr.Dataset:
+    return empty({"sample": 1}, COORDS, {}, {})
 
 
 def test_a_large_store_is_made_in_little_memory(tmp_path):
     """100,000 samples, 64 synapses, 75 stimuli would be 400 MB."""
     tracemalloc.start()
-    store.create(empty(1, COORDS, {}), tmp_path / "s", {"sample": 100_000}, {"sample": 256})
+    store.create(template(), tmp_path / "s", {"sample": 100_000}, {"sample": 256})
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
-    dataset = open_dataset(tmp_path / "s", CHARACTERIZATION)
+    dataset = open_dataset(tmp_path / "s")
     assert dataset.sizes["sample"] == 100_000
     assert np.all(dataset["status"] == -1)
     assert np.array_equal(dataset["sample"], np.arange(100_000))
-    for name, (dims, units, text) in VARIABLES.items():
-        assert dataset[name].dims == dims
-        assert dataset[name].attrs == {"units": units, "long_name": text}
+    for name, variable in dataset.data_vars.items():
+        assert (variable.dims, variable.attrs["units"]) == VARIABLES[name][:2]
     last = dataset.isel(sample=slice(-3, None))
     assert np.all(np.isnan(last["spike_time"]))
     assert list(last["reason"].values) == [""] * 3
@@ -38,13 +42,13 @@ def test_a_large_store_is_made_in_little_memory(tmp_path):
 
 
 def test_a_region_is_read_back_and_nothing_else_changes(tmp_path):
-    store.create(empty(1, COORDS, {}), tmp_path / "s", {"sample": 10}, {"sample": 4})
+    store.create(template(), tmp_path / "s", {"sample": 10}, {"sample": 4})
     time = np.random.default_rng(0).normal(size=(4, 75))
     time[0, 0] = np.inf
     values = {"status": np.zeros(4, np.int8), "spike_time": time, "reason": np.full(4, "why" * 40)}
     before = {p for p in (tmp_path / "s").rglob("*") if p.is_file()}
     store.write(tmp_path / "s", (slice(4, 8),), values)
-    dataset = open_dataset(tmp_path / "s", CHARACTERIZATION).load()
+    dataset = open_dataset(tmp_path / "s").load()
     assert dataset["status"].values.tolist() == [-1] * 4 + [0] * 4 + [-1] * 2
     assert np.array_equal(dataset["spike_time"][4:8], time)
     assert str(dataset["reason"].values[5]) == "why" * 40

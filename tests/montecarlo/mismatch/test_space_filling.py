@@ -10,8 +10,8 @@ from scipy import special, stats
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from montecarlo.campaign.batches import draw_samples
 from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.ideal_neuron import draw_samples
 from montecarlo.mismatch.seeds import generator
 from montecarlo.mismatch.space_filling import DESIGNS, normals
 

@@ -106,25 +106,26 @@ def bench(synapses: int) -> list[Device]:
 PROCESS = Technology.load("generic130").transistors()
 
 
-def test_neurons_of_a_chip_share_its_references_and_nothing_else():
-    drawn, plates = draw_chip([bench(2), bench(2)], [1e-13, 1e-13], PROCESS, 1, 0)
-    one, two = drawn
+def test_neurons_of_a_layer_share_its_references_and_layers_share_nothing():
+    chip, next_layer = (draw_chip([bench(2), bench(2)], [1e-13] * 2, PROCESS, 1, 0, n) for n in (0, 1))
+    one, two = chip.transistors
     assert set(one) == {d.path for d in bench(2)}
     assert all((one[p] == two[p]) == p.startswith("ref_") for p in one)
-    assert plates[0] != plates[1]
+    assert chip.capacitors[0] != chip.capacitors[1]
+    assert all(one[p] != next_layer.transistors[0][p] for p in one)
+    assert chip.capacitors[0] != next_layer.capacitors[0]
 
 
 @FEW
 @given(st.integers(0, 2**32), st.integers(0, 100))
 def test_a_neuron_of_a_chip_keeps_its_devices_when_fan_in_or_layer_grow(entropy, chip):
-    (few, _), few_plates = draw_chip([bench(2), bench(2)], [1e-13] * 2, PROCESS, entropy, chip)
-    (many, *_), plates = draw_chip([bench(5), bench(2), bench(3)], [1e-13] * 3, PROCESS, entropy, chip)
+    small = draw_chip([bench(2), bench(2)], [1e-13] * 2, PROCESS, entropy, chip)
+    large = draw_chip([bench(5), bench(2), bench(3)], [1e-13] * 3, PROCESS, entropy, chip)
+    few, many = small.transistors[0], large.transistors[0]
     assert few == {p: many[p] for p in few}
-    assert few_plates.tolist() == plates[:2].tolist()
+    assert small.capacitors.tolist() == large.capacitors[:2].tolist()
 
 
 def test_chips_differ():
-    (a,), _ = draw_chip([bench(1)], [1e-13], PROCESS, 1, 0)
-    (b,), _ = draw_chip([bench(1)], [1e-13], PROCESS, 1, 1)
-    (c,), _ = draw_chip([bench(1)], [1e-13], PROCESS, 2, 0)
-    assert all(len({a[p], b[p], c[p]}) == 3 for p in a)
+    chips = [draw_chip([bench(1)], [1e-13], PROCESS, *key).transistors[0] for key in ((1, 0), (1, 1), (2, 0))]
+    assert all(len({c[p] for c in chips}) == 3 for p in chips[0])

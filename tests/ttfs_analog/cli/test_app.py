@@ -17,7 +17,7 @@ import xarray as xr
 from torch import nn
 
 from circuits.pdk.technology import Technology
-from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.campaign.schema import open_dataset
 from ttfs_analog.cli import commands
 from ttfs_analog.cli.app import FORMS, cli
 from ttfs_analog.data import datasets
@@ -765,12 +765,12 @@ def test_characterize_makes_a_campaign_and_resumes_only_its_own(succeed, refuse)
     arguments = ("characterize", "--samples", 24, "--sigma", 0.04, "--sigma", "slope=0.08")
     found = succeed(*arguments, "--workers", 4, "--out", "c.zarr")
     assert (found["n_samples"], found["n_failed"]) == (24, 0)
-    with open_dataset("c.zarr", CHARACTERIZATION) as dataset:
+    with open_dataset("c.zarr") as dataset:
         law = json.loads(dataset.attrs["plan"])["law"]
         times = dataset["spike_time"].values
     assert (law["slope"], law["threshold"]) == (0.08, 0.04)
     assert succeed(*arguments, "--out", "c.zarr")["n_samples"] == 24
-    with open_dataset("c.zarr", CHARACTERIZATION) as dataset:
+    with open_dataset("c.zarr") as dataset:
         assert np.array_equal(dataset["spike_time"].values, times)
     assert "belongs to another campaign" in refuse(*arguments, "--seed", 1, "--out", "c.zarr")
     assert "/proc/x" in refuse(*arguments, "--out", "/proc/x")

@@ -9,7 +9,7 @@ import pytest
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
+from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import TERMS
 from ttfs_analog.cli.law_items import parse_conditions, parse_law, parse_sigmas
 
@@ -63,7 +63,7 @@ def test_characterize_takes_the_whole_law_and_conditions(succeed, call, tmp_path
     line = ("characterize", "--samples", 20, "--synapses", 2, "--distribution", "slope=student-t:4")
     line += ("--correlation", "slope.capacitance=0.6", "--common", "threshold=0.02", "--design", "latin")
     found = succeed(*line, "--at", "size=4", "--at", "supply=1.5")
-    dataset = open_dataset(found["path"], CHARACTERIZATION)
+    dataset = open_dataset(found["path"])
     plan = json.loads(dataset.attrs["plan"])
     assert plan["law"]["distribution"] == [["slope", "student-t:4"]]
     assert plan["law"]["correlation"] == [["slope", "capacitance", 0.6]]

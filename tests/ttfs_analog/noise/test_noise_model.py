@@ -21,13 +21,13 @@ def test_every_term_is_the_spread_that_was_drawn(noise, dataset):
     pattern = dataset["sample"].values % dataset.sizes["pattern"]
     fitted = dataset.isel(sample=pattern != dataset.sizes["pattern"] - 1)
     weights = fitted["weight"].values[pattern[pattern != dataset.sizes["pattern"] - 1]]
-    synapse = np.log1p(fitted["drawn_synapse"].values)
+    synapse = np.log1p(fitted["deviation_synapse"].values)
     drawn = {
         "synapse_source": synapse[weights > 0],
         "synapse_sink": synapse[weights < 0],
-        "slope": np.log1p(fitted["drawn_slope"].values),
-        "threshold": fitted["drawn_threshold"].values,
-        "capacitance": np.log1p(fitted["drawn_capacitance"].values),
+        "slope": np.log1p(fitted["deviation_slope"].values),
+        "threshold": fitted["deviation_threshold"].values,
+        "capacitance": np.log1p(fitted["deviation_capacitance"].values),
     }
     for name, values in drawn.items():
         # extraction is exact up to float64: the sample's own sigma, not just that of the law

@@ -1,0 +1,115 @@
+"""Plans of every technology: what identifies one, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
+from montecarlo import Campaign, MismatchLaw
+from montecarlo.campaign.plan import IDEAL_ONLY, TRANSISTORS_ONLY, VERSION, Plan
+
+IDEAL = Campaign.characterize(Technology.load("ideal"), 20, 3)
+GENERIC = Campaign.characterize(Technology.load("generic130"), 20, 3)
+COMMON = {
+    "point": OperatingPoint(vdd=1.3),
+    "samples": 21,
+    "synapses": 7,
+    "entropy": 4,
+    "patterns": 4,
+    "random": 7,
+}
+COMMON |= {"batch": 128}
+OTHER_IDEAL = COMMON | {"law": MismatchLaw(slope=0.01), "threshold": 5.0, "design": "sobol"}
+OTHER_GENERIC = COMMON | {"technology": "sky130", "corner": "ss", "temperature": 85.0, "area": 2.0}
+OTHER_GENERIC |= {"comparator": "zero_idle", "nominal": 5, "trials": 6}
+
+
+@pytest.mark.parametrize(("plan", "other"), [(IDEAL, OTHER_IDEAL), (GENERIC, OTHER_GENERIC)])
+def test_each_field_of_a_plan_can_be_told_from_its_hash(plan, other):
+    hashes = [dataclasses.replace(plan, **{k: v}).hash for k, v in other.items()]
+    assert len({plan.hash, *hashes}) == 1 + len(other)
+    assert len(plan.hash) == 16
+    assert plan.hash == dataclasses.replace(plan).hash
+
+
+def test_the_fields_above_are_all_there_are():
+    assert {*OTHER_IDEAL, *OTHER_GENERIC, "version"} == {f.name for f in dataclasses.fields(Plan)}
+
+
+@pytest.mark.parametrize("plan", [IDEAL, GENERIC])
+def test_a_plan_as_json_holds_all_fields_whatever_their_values(plan):
+    content = json.loads(plan.to_json())
+    assert set(content) == {f.name for f in dataclasses.fields(Plan)}
+    assert OperatingPoint(**content["point"]) == plan.point
+    assert content["version"] == VERSION
+    assert (content["law"] is None) == (plan is GENERIC)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_plans_have_one_hash_if_and_only_if_their_sigmas_agree(a, b):
+    one, other = (dataclasses.replace(IDEAL, law=MismatchLaw(slope=s)) for s in (a, b))
+    assert (one.hash == other.hash) == (repr(a) == repr(b))
+
+
+@pytest.mark.parametrize(
+    "item", ["samples", "synapses", "entropy", "patterns", "random", "batch", "nominal", "trials"]
+)
+@pytest.mark.parametrize("value", [-1, 2.5, "3", None, True])
+def test_counts_that_are_no_counts_are_refused(item, value):
+    with pytest.raises(InputError, match=f"campaign: {item} must be a whole number"):
+        dataclasses.replace(GENERIC, **{item: value})
+
+
+@pytest.mark.parametrize("item", ["samples", "synapses", "batch"])
+def test_zero_of_anything_needed_is_refused(item):
+    with pytest.raises(InputError, match=f"{item} must be a whole number >= 1"):
+        dataclasses.replace(IDEAL, **{item: 0})
+
+
+@pytest.mark.parametrize(
+    ("plan", "names", "values", "kind"),
+    [
+        (IDEAL, TRANSISTORS_ONLY, OTHER_GENERIC, "ideal sources"),
+        (GENERIC, IDEAL_ONLY, OTHER_IDEAL, "transistors"),
+    ],
+)
+def test_fields_of_the_other_kind_are_refused_with_value_and_remedy(plan, names, values, kind):
+    for name in names:
+        with pytest.raises(InputError, match=rf"campaign: {name} .*has {kind}.*leave it out") as error:
+            dataclasses.replace(plan, **{name: values[name]})
+        assert repr(values[name])[:20] in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("plan", "change", "said"),
+    [
+        (IDEAL, {"law": None}, "law None.*MismatchLaw"),
+        (IDEAL, {"threshold": 100.0}, r"must lie in \[2, 10\] tau_c, got 100.0"),
+        (IDEAL, {"design": "grid"}, "unknown design 'grid'"),
+        (IDEAL, {"version": 1}, "version 1, 2 is known"),
+        (GENERIC, {"threshold": 2.0}, "threshold 2.0"),
+        (GENERIC, {"corner": "xx"}, "corner 'xx': generic130 has tt"),
+        (GENERIC, {"corner": None}, "corner None"),
+        (GENERIC, {"temperature": 300.0}, "temperature 300.0 is outside"),
+        (GENERIC, {"temperature": None}, "temperature None"),
+        (GENERIC, {"area": 100.0}, "area .*got 100.0"),
+        (GENERIC, {"comparator": "none"}, "comparator is one of .*'none'"),
+        (GENERIC, {"technology": "unknown"}, "unknown technology"),
+    ],
+)
+def test_what_a_technology_cannot_have_is_refused(plan, change, said):
+    with pytest.raises(InputError, match=said):
+        dataclasses.replace(plan, **change)
+
+
+def test_a_plan_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        IDEAL.samples = 3

@@ -25,8 +25,8 @@ from circuits.benches.operating_points import static
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import LayerBias, bias, choose
-from circuits.biasing.layer_demand import activations
-from circuits.biasing.transistor_layer import decks, expected, run
+from circuits.biasing.transistor_layer import TransistorNeuron, expected, read
+from circuits.model.coding import decode, encode
 from circuits.model.layer import Array, Layer
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
@@ -67,7 +67,7 @@ def _input(weights: Array, rng: np.random.Generator) -> Array:
     while True:
         times = GRID * rng.integers(1, round(T_MIN / GRID), len(weights))
         times = np.where(rng.random(len(weights)) < 0.5, times, np.inf)
-        x = activations(times, T_MIN)
+        x = decode(times, T_MIN)
         if -0.7 <= x @ weights <= 0.7:
             return x
 
@@ -99,8 +99,8 @@ def case(k: int, technology: Technology, found: Figures, objective: str, simulat
 
 def simulate(one: Case, simulator: Ngspice, workers: int = 1) -> list[Measured]:
     """Every input of a size, one deck each."""
-    benches = [decks(one.bias, np.where(x > 0, T_MIN - x, np.inf))[0] for x in one.x]
-    return run(benches, simulator, workers)
+    benches = [TransistorNeuron(one.bias).benches(encode(x, T_MIN))[0] for x in one.x]
+    return read(benches, simulator, workers)
 
 
 def judge(one: Case, found: list[Measured]) -> tuple[Array, Array, bool]:

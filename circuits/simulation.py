@@ -30,12 +30,14 @@ LEVELS = ("closed-form", "ngspice")
 
 
 class Neuron(Protocol):
-    """What a kind of neuron can do for one layer. Spike times in tau_c; `mismatch` is one chip's, or several."""
+    """What a kind of neuron does for one layer. Spike times in tau_c; `mismatch` is one chip's or several."""
 
     @property
     def point(self) -> OperatingPoint: ...
     @property
     def constants(self) -> Constants: ...
+    @property
+    def nominal(self) -> bool: ...
     def built(self, layer: Layer) -> Layer: ...
     def simulate(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
@@ -49,7 +51,28 @@ class Neuron(Protocol):
     def waveforms(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
     ) -> tuple[Array, Array, Array]: ...
-    def describe(self) -> dict[str, Any]: ...
+    def electrical(self) -> dict[str, Any]: ...
+
+
+def ideal_point(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:
+    """Operating point of ideal sources in which no trajectory of a layer leaves the swing.
+
+    Parameters
+    ----------
+    x : array, shape (image, n_in)
+        Activations t_min - t [tau_c]; 0 = silent.
+
+    Raises
+    ------
+    InputError
+        If the technology has transistors.
+    """
+    if technology.process:
+        raise InputError(
+            f"{technology.name} has transistors: their operating point is that of a biased layer"
+        )
+    low, high = trajectory_range(layer, x)
+    return technology.operating_point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN)
 
 
 def neurons(
@@ -57,6 +80,8 @@ def neurons(
     x: Array,
     technology: Technology,
     *,
+    points: Sequence[OperatingPoint] | None = None,
+    form: str | None = None,
     objective: str = "spread",
     corner: str | None = None,
     temperature: float | None = None,
@@ -68,6 +93,10 @@ def neurons(
     ----------
     x : array, shape (image, n_in)
         Calibration inputs: activations t_min - t [tau_c]; 0 = silent. No trajectory of them leaves the swing.
+    points : sequence of OperatingPoint, optional
+        Of ideal sources; None: chosen for `x`.
+    form : {"pulse", "table", "pwl"}, optional
+        Of decks with ideal sources.
     objective : {"spread", "energy", "speed"}
         Of transistors, see `circuits.biasing.choose`. They are biased for the typical corner, 27 C and the
         nominal supply.
@@ -77,24 +106,23 @@ def neurons(
     Raises
     ------
     InputError
-        If ideal sources are asked for a corner, temperature or supply; if a layer does not fit the technology.
+        If ideal sources are asked for a corner, temperature or supply, or transistors for a form; if a layer
+        does not fit the technology.
     """
     if technology.process is None:
         conditions = {"corner": corner, "temperature": temperature, "supply": supply}
         for name in (k for k, v in conditions.items() if v is not None):
             raise InputError(
-                f"--{name}: {technology.name} has ideal sources, which know none; choose a --technology with "
+                f"{technology.name} has ideal sources, which know no {name}; choose a technology with "
                 "transistors"
             )
-        ranges = [trajectory_range(*pair) for pair in zip(layers, propagate(layers, x), strict=True)]
-        point = technology.operating_point
-        return [
-            IdealNeuron(point.fit_swing(float(low.min()), float(high.max()), SWING_MARGIN))
-            for low, high in ranges
-        ]
+        inputs = propagate(layers, x)
+        points = points or [ideal_point(*pair, technology) for pair in zip(layers, inputs, strict=True)]
+        return [IdealNeuron(point, form) for point in points]
+    if form is not None:
+        raise InputError(f"form {form!r} is one of ideal sources; transistors have one form")
     biased = choose(layers, x, technology, figures(technology), objective=objective)
-    operated = {} if temperature is None else {"temperature": temperature}
-    return [TransistorNeuron(b, corner, supply=supply, **operated) for b in biased]
+    return [TransistorNeuron(b, corner, temperature, supply) for b in biased]
 
 
 def as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
@@ -122,8 +150,8 @@ def simulate(
     neuron : Neuron, or OperatingPoint of ideal sources
         IdealNeuron, or TransistorNeuron that is biased for this layer.
     mismatch : optional
-        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a sequence
-        of them. None = one perfect copy.
+        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a
+        sequence of them. None = one perfect copy.
     level : {"closed-form", "ngspice"}
     workers : int
         ngspice processes at a time.
@@ -147,8 +175,13 @@ def simulate(
         simulator = simulator or Ngspice()
         return kind.simulate(layer, spike_times, mismatch, simulator=simulator, workers=workers)
     if not isinstance(mismatch, LayerMismatch | None):
-        raise InputError("the closed form takes deviations of currents and thresholds (LayerMismatch), not devices")
-    return response(kind.built(layer), spike_times, kind.point, mismatch, kind.constants)
+        raise InputError("the closed form knows no transistors: it has no chip of theirs; use level ngspice")
+    if not kind.nominal:
+        raise InputError(
+            "the closed form holds at the typical corner, temperature and supply that a layer is biased "
+            "for; use level ngspice"
+        )
+    return expected_response(layer, spike_times, kind, mismatch)
 
 
 def feed_forward(
@@ -201,3 +234,31 @@ def feed_forward(
         yield from parallel((partial(one, image) for image in x), workers, simulator)
     else:
         yield from enumerate(map(one, x))
+
+
+def expected_response(
+    layer: Layer, spike_times: Array, neuron: Neuron, mismatch: LayerMismatch | None = None
+) -> LayerResponse:
+    """What the closed form expects of a layer where it is biased for; arguments as of `simulate`."""
+    return response(neuron.built(layer), spike_times, neuron.point, mismatch, neuron.constants)
+
+
+def expected_inputs(
+    layers: Sequence[Layer], kinds: Sequence[Neuron], x: Array, mismatch: Sequence[LayerMismatch | None]
+) -> list[Array]:
+    """Spike times [tau_c] that arrive at each layer for one input, as the closed form expects them.
+
+    Parameters
+    ----------
+    kinds : sequence of Neuron
+        One per layer.
+    x : array, shape (n_in,)
+        Activations; 0 = silent.
+    mismatch : sequence of LayerMismatch or None
+        One per layer: of one chip.
+    """
+    inputs = []
+    for layer, kind, deviation in zip(layers, kinds, mismatch, strict=True):
+        inputs.append(encode(x, layer.t_min))
+        x = expected_response(layer, inputs[-1], kind, deviation).activation(layer.window)[0]
+    return inputs

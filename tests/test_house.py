@@ -163,9 +163,9 @@ def test_nothing_is_left_unfinished():
         ("ttfs_analog.cli.app", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("circuits", ["torch", "PySpice", "matplotlib", "scipy"]),
         ("montecarlo", ["torch", "matplotlib", "distributed", "dask"]),
-        ("ttfs_analog.cli.layer_commands", ["torch", "matplotlib", "distributed"]),
-        ("ttfs_analog.cli.attribution_commands", ["torch", "matplotlib"]),
-        ("ttfs_analog.cli.description_commands", ["torch", "matplotlib"]),
+        ("ttfs_analog.cli.layers", ["torch", "matplotlib", "distributed"]),
+        ("ttfs_analog.cli.neuron_results", ["torch", "matplotlib"]),
+        ("ttfs_analog.cli.description", ["torch", "matplotlib"]),
         ("ttfs_analog.noise.noise_model", ["torch", "matplotlib"]),
     ],
 )

@@ -65,12 +65,6 @@ class Demand:
         )
 
 
-def activations(spike_times: Array, t_min: float) -> Array:
-    """x = t_min - t of input spikes, 0 where silent (inf or nan)."""
-    times = np.asarray(spike_times, dtype=np.float64)
-    return np.where(np.isfinite(times), np.maximum(t_min - times, 0.0), 0.0)
-
-
 def propagate(layers: Sequence[Layer], x: Array) -> Iterator[Array]:
     """Ideal activations at the input of each layer."""
     for layer in layers:

@@ -52,7 +52,7 @@ class TransistorNeuron:
 
     bias: LayerBias
     corner: str | None = None  #: None: the typical one
-    temperature: float = TYPICAL  #: [degrees C]
+    temperature: float | None = None  #: [degrees C]; None: 27
     supply: float | None = None  #: [V]; None: the one it is biased for
     accuracy: Accuracy = CAMPAIGN
 
@@ -62,8 +62,8 @@ class TransistorNeuron:
             raise InputError(
                 f"{self.bias.technology.name} has no corner {self.corner!r}; it has {', '.join(corners)}"
             )
-        if not low <= self.temperature <= high:
-            raise InputError(f"temperature {self.temperature:g} C is outside {low:g}..{high:g} C")
+        if not low <= self.celsius <= high:
+            raise InputError(f"temperature {self.celsius:g} C is outside {low:g}..{high:g} C")
         self.bias.point.at_supply(self.supply)
 
     @property
@@ -72,9 +72,21 @@ class TransistorNeuron:
         return self.bias.layer
 
     @property
+    def celsius(self) -> float:
+        """Temperature at which the circuit is operated [degrees C]."""
+        return TYPICAL if self.temperature is None else self.temperature
+
+    @property
     def point(self) -> OperatingPoint:
         """Where the circuit is operated."""
         return self.bias.point.at_supply(self.supply)
+
+    @property
+    def nominal(self) -> bool:
+        """Whether the closed form holds: where the layer is biased for."""
+        return self.corner in (None, self.bias.technology.corners[0]) and (
+            (self.celsius, self.point.vdd) == (TYPICAL, self.bias.point.vdd)
+        )
 
     @property
     def constants(self) -> Constants:
@@ -92,7 +104,7 @@ class TransistorNeuron:
             neuron_bench(
                 bias.technology, layer.weights[i], times,
                 point=self.point, input_window=layer.t_min, window=window, theta=float(layer.theta[i]),
-                corner=self.corner or bias.technology.corners[0], temperature=self.temperature,
+                corner=self.corner or bias.technology.corners[0], temperature=self.celsius,
                 deviations=devices.transistors[i] if devices else None,
                 capacitor=float(devices.capacitors[i]) if devices else 0.0,
                 slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, heading=f"neuron {i}",
@@ -110,8 +122,8 @@ class TransistorNeuron:
         """
         if layer.weights.shape != self.layer.weights.shape:
             raise InputError(
-                f"these neurons are biased for weights {self.layer.weights.shape}, not {layer.weights.shape}; "
-                "bias them for this layer"
+                f"these neurons are biased for weights {self.layer.weights.shape}, not "
+                f"{layer.weights.shape}; bias them for this layer"
             )
         return self.layer
 
@@ -122,8 +134,9 @@ class TransistorNeuron:
     def decks(
         self, layer: Layer, spike_times: Array, mismatch: LayerDevices | None = None, *, prefix: str = ""
     ) -> dict[str, Deck]:
-        """Name -> deck, one a neuron."""
-        self.built(layer)
+        """Name -> deck, one a neuron; none for read-out neurons."""
+        if not self.built(layer).spiking:
+            return {}
         return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
 
     def simulate(
@@ -167,8 +180,8 @@ class TransistorNeuron:
         volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
         return time, volts, self.bias.v_th
 
-    def describe(self) -> dict[str, Any]:
-        """Electrical numbers of the layer, for a result."""
+    def electrical(self) -> dict[str, Any]:
+        """Electrical numbers of the layer beside its operating point."""
         bias = self.bias
         return {
             "unit_devices": bias.technology.transistors().units,
@@ -180,13 +193,11 @@ class TransistorNeuron:
             "thresholds_beyond_swing": bias.unreached,
             "capacitors_f": bias.capacitors.tolist(),
             "corner": self.corner or "typical",
-            "temperature": self.temperature,
+            "temperature": self.celsius,
             "supply": self.point.vdd,
         }
 
-    def _response(
-        self, benches: Sequence[NeuronBench], plots: Sequence[Plot], chips: int
-    ) -> LayerResponse:
+    def _response(self, benches: Sequence[NeuronBench], plots: Sequence[Plot], chips: int) -> LayerResponse:
         shape, layer = (chips, self.layer.n_out), self.layer
         measured = [measure(b, p) for b, p in zip(benches, plots, strict=True)]
         times = np.array([m.spike_time for m in measured]).reshape(shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,6 +34,11 @@ class IdealNeuron:
     def constants(self) -> Constants:
         """No systematic terms."""
         return IDEAL
+
+    @property
+    def nominal(self) -> bool:
+        """Whether the closed form holds: always."""
+        return True
 
     def built(self, layer: Layer) -> Layer:
         """The layer as it is built: any weights."""
@@ -88,7 +92,7 @@ class IdealNeuron:
             "pulse": {"vdd": self.point.vdd},
             "pwl": {},
         }
-        return {"layer": build(cell, form, waveform=True, **options[form])}
+        return {"": build(cell, form, waveform=True, **options[form])}
 
     def waveforms(
         self,
@@ -107,8 +111,8 @@ class IdealNeuron:
         volts = plot.columns([f"v({n})" for n in deck.nodes])
         return plot["time"] / self.point.tau_c, volts, cell.threshold
 
-    def describe(self) -> dict[str, Any]:
-        """Electrical numbers of the layer, for a result."""
+    def electrical(self) -> dict[str, Any]:
+        """Electrical numbers of the layer beside its operating point."""
         return {}
 
 

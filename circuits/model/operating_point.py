@@ -77,7 +77,8 @@ class OperatingPoint:
         if not abs(vdd / self.vdd - 1.0) <= SUPPLY_RANGE:
             low, high = (1 - SUPPLY_RANGE) * self.vdd, (1 + SUPPLY_RANGE) * self.vdd
             raise InputError(
-                f"supply {vdd:g} V: this circuit is made for {self.vdd:g} V; stay within {low:g} to {high:g} V"
+                f"supply {vdd:g} V: this circuit is made for {self.vdd:g} V; stay within {low:g} to "
+                f"{high:g} V"
             )
         return dataclasses.replace(self, vdd=vdd, v_high=min(self.v_high, vdd))
 

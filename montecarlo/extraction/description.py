@@ -50,8 +50,8 @@ def _labeled(name: str, values: np.ndarray) -> xr.DataArray:
     return xr.DataArray(values, dims="sample", name=name, attrs=attrs)
 
 
-def describe_campaign(dataset: xr.Dataset, terms: dict[str, xr.DataArray]) -> xr.Dataset:
-    """Statistics as one dataset.
+def statistics(dataset: xr.Dataset, terms: dict[str, xr.DataArray]) -> xr.Dataset:
+    """Moments, quantiles, limits and tests as one dataset.
 
     Parameters
     ----------

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import circuits
-from circuits import simulation as network
 from circuits.errors import InputError
+from circuits.ideal import ideal_layer
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model import closed_form
-from circuits.model.layer import Layer, LayerMismatch
+from circuits.model.layer import Layer, LayerMismatch, join
 from circuits.model.operating_point import OperatingPoint
-from circuits.simulation import LEVELS, feed_forward, join, simulate, waveform
+from circuits.simulation import LEVELS, feed_forward, simulate
+from circuits.spice.ngspice import Ngspice
 
 POINT = OperatingPoint().fit_swing(-4, 6)
 CLOSE = 1e-11
@@ -82,7 +84,7 @@ def test_samples_keep_their_order_over_several_decks(rng, make_layer, monkeypatc
     """Seven samples of two neurons in decks of at most four neurons, by two workers."""
     layer, times = make_layer(rng, 2, 5)
     mismatch = deviations(rng, layer, 7)
-    monkeypatch.setattr(network, "NEURONS_PER_DECK", 4)
+    monkeypatch.setattr(ideal_layer, "NEURONS_PER_DECK", 4)
     found = simulate(layer, times, POINT, mismatch, workers=2)
     assert found.delay.shape == (7, 2)
     assert_close(found, closed_form.response(layer, times, POINT, mismatch), layer.window)
@@ -109,7 +111,8 @@ def test_the_circuit_does_not_depend_on_the_unit_current(rng, make_layer):
 def test_a_waveform_runs_from_reset_through_t_min_to_threshold():
     """At t_min the membrane holds 0.65 units; 1e-11 V of rounding. Time starts at 0, ends behind t_max."""
     layer = Layer([[1.0, -0.2]], [0.5], t_min=1.0, t_max=3.0)
-    time, volts, threshold = waveform(layer, np.array([0.25, 0.5]), POINT)
+    neuron, simulator = IdealNeuron(POINT), Ngspice()
+    time, volts, threshold = neuron.waveforms(layer, np.array([0.25, 0.5]), None, simulator=simulator)
     assert time[0] < 0.02
     assert time[-1] >= 3.0
     assert volts[0, 0] == pytest.approx(POINT.v_reset, abs=1e-3)

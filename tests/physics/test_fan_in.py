@@ -13,10 +13,12 @@ from circuits.benches.neuron import neuron_bench
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import OBJECTIVES, choose
-from circuits.biasing.transistor_layer import activation, decks, expected, run
+from circuits.biasing.transistor_layer import TransistorNeuron, expected, read
 from circuits.errors import InputError
+from circuits.model.coding import encode
 from circuits.model.layer import Layer
 from circuits.pdk.technology import Technology
+from circuits.simulation import simulate
 from circuits.spice.ngspice import Ngspice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +76,7 @@ def test_every_objective_gives_a_circuit_that_keeps_its_promises(simulator, meas
     (bias,) = choose([layer], x, TECHNOLOGY, measured, objective=objective)
     spikes, wanted, energy = [], [], []
     for row in x[:3]:
-        found = run(decks(bias, np.where(row > 0, 1.0 - row, np.inf)), simulator)
+        found = read(TransistorNeuron(bias).benches(encode(row, 1.0)), simulator)
         spikes.append([m.spike_time for m in found])
         energy.append([m.total for m in found])
         wanted.append(expected(bias, row[None, :])[0])
@@ -92,7 +94,8 @@ def test_leakage_is_what_a_silent_input_shows(simulator, measured):
     x = np.zeros((1, 128))
     x[0, 0] = 0.5
     (bias,) = choose([layer], x, TECHNOLOGY, hot, bounds=Bounds(leakage=0.2))
-    (found,) = run(decks(bias, np.full(128, np.inf), temperature=85.0), simulator)
+    neuron = TransistorNeuron(bias, temperature=85.0)
+    (found,) = read(neuron.benches(np.full(128, np.inf)), simulator)
     droop = bias.leakage[0] * (layer.t_min + 0.05) / (layer.t_min + layer.window)
     assert found.v_t_min == pytest.approx(droop, rel=0.15)
     assert found.v_t_min < -0.003
@@ -101,10 +104,12 @@ def test_leakage_is_what_a_silent_input_shows(simulator, measured):
 def test_the_next_layer_gets_activations_with_the_delay_taken_off(simulator, measured):
     layer, x = small()
     (bias,) = choose([layer], x, TECHNOLOGY, measured)
-    found = run(decks(bias, np.where(x[0] > 0, 1.0 - x[0], np.inf)), simulator)
+    found = simulate(layer, encode(x[0], 1.0), TransistorNeuron(bias), simulator=simulator)
     ideal = (layer.theta - layer.weights @ x[0]) / layer.slope
     want = np.where(ideal < layer.window, layer.window - ideal, 0.0)
-    np.testing.assert_allclose(activation(bias, found), want, atol=0.15)  # rounding of weights and charges
+    np.testing.assert_allclose(
+        found.activation(layer.window)[0], want, atol=0.15
+    )  # rounding of weights and charges
 
 
 def test_figures_are_those_of_the_cells(measured):

@@ -19,13 +19,13 @@ from watching import processes_in, run_folders_in, until
 
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
 from circuits.ideal.crossings import fast_form
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.ideal.layer_circuit import layer_cell
 from circuits.ideal.netlist import build
 from circuits.ideal.stimulus import stimulus
 from circuits.model import closed_form
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import feed_forward, simulate
 from circuits.spice.deck import Deck
 from circuits.spice.ngspice import Ngspice, parallel

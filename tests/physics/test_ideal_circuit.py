@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from circuits.ideal.ideal_layer import IdealNeuron, sense_supply
 from circuits.model import closed_form
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from circuits.ideal.ideal_layer import sense_supply
-from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import feed_forward, simulate
 from circuits.spice.ngspice import Ngspice
 

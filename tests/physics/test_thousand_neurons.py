@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model import closed_form
 from circuits.model.layer import LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import simulate
 
 POINT = OperatingPoint().fit_swing(-6.0, 8.0)

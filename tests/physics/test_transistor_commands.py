@@ -65,7 +65,12 @@ def test_corner_temperature_and_supply_move_the_circuit_not_its_operating_point(
     typical = simulate()
     for more in (("--corner", "ss"), ("--temperature", "85"), ("--supply", "1.1")):
         moved = simulate(*more)
-        assert moved["operating_point"] == typical["operating_point"]
+        operated = (
+            typical["operating_point"] | {"vdd": float(more[1])}
+            if "--supply" in more
+            else typical["operating_point"]
+        )
+        assert moved["operating_point"] == operated
         shift = np.abs(np.subtract(moved["spike_times"], typical["spike_times"])).max()
         assert 1e-5 < shift < 0.1, more
     assert simulate("--supply", "1.1")["energy_j"] < typical["energy_j"]
@@ -103,17 +108,17 @@ def test_decks_are_written_one_a_neuron_and_run_in_plain_ngspice(layer, capsys, 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--technology", "ideal", "--corner", "ss"], "--corner: ideal has ideal sources"),
+        (["--technology", "ideal", "--corner", "ss"], "ideal sources, which know no corner"),
         (["--technology", "generic130", "--corner", "xx"], "no corner 'xx'; it has tt, ff"),
-        (["--technology", "generic130", "--temperature", "400"], "temperature must lie in"),
+        (["--technology", "generic130", "--temperature", "400"], "temperature 400 C is outside"),
         (["--technology", "generic130", "--supply", "3.3"], "is made for 1.2 V; stay within 0.9 to 1.5 V"),
         (
             ["--technology", "generic130", "--level", "closed-form", "--temperature", "85"],
-            "--temperature: generic130 has it at --level ngspice only",
+            "the closed form holds at the typical corner",
         ),
         (
             ["--technology", "generic130", "--level", "closed-form", "--chip", "1"],
-            "no closed form of its mismatch",
+            "the closed form knows no transistors",
         ),
     ],
 )

@@ -13,13 +13,13 @@ from circuits.errors import InputError, SimulatorError
 from circuits.ideal import leaky, multiplier, pooling
 from circuits.ideal import whole_network as flat
 from circuits.ideal.crossings import cross
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.ideal.layer_circuit import layer_cell, read
 from circuits.ideal.netlist import FORMS, build
 from circuits.ideal.stimulus import stimulus
 from circuits.model import closed_form
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.simulation import simulate
 from circuits.spice.deck import Deck
 from circuits.spice.ngspice import Ngspice

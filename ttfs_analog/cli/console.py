@@ -182,6 +182,10 @@ workers_option = click.option(
 scheduler_option = click.option(
     "--scheduler", default=None, metavar="ADDRESS", help="Simulate on the workers of this dask scheduler."
 )
+data_option = click.option("--data", default=None, help="Dataset; default: the network's own.")
+extrapolate_option = click.option(
+    "--extrapolate", is_flag=True, help="Allow use outside the noise model's range."
+)
 technology_option = click.option("--technology", default="ideal", show_default=True)
 
 
@@ -190,3 +194,11 @@ def load_network(path: str, data: str | None):
     from ttfs_analog.data.network_data import load_network as load
 
     return load(path, data)
+
+
+def load_noise(path: str, extrapolate: bool = False):
+    """A noise model; `extrapolate`: without the limits of the range in which it was measured."""
+    from ttfs_analog.noise.noise_model import NoiseModel
+
+    noise = NoiseModel.load(path)
+    return noise.extrapolated() if extrapolate else noise

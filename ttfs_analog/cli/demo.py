@@ -12,14 +12,14 @@ import torch
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model.coding import encode
 from circuits.pdk.technology import Technology
-from circuits.simulation import waveform
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import package_version
 from ttfs_analog.cli.console import err, progress
-from ttfs_analog.cli.layer_commands import write_netlists
+from ttfs_analog.cli.layers import write_decks
 from ttfs_analog.conversion.mapping import agreement, convert
 from ttfs_analog.data import datasets
 from ttfs_analog.evaluation import accuracy as evaluation
@@ -82,7 +82,11 @@ def run_demo(
     )
     err.print(f"  TTFS network = ReLU network on {100 * same:.0f} % of the test images")
 
-    write_netlists("net", (net, data), "ideal", 0, "pulse", 0, str(folder / "netlist"), seed)
+    x = data.x_test[:1].double().numpy()
+    write_decks(
+        "net.pt", net.to_circuit(), x, points=net.points, technology="ideal", chip=0,
+        out=str(folder / "netlist"), seed=seed,
+    )  # fmt: skip
     with progress("2 characterize: samples in ngspice") as tick:
         plan = Campaign.characterize(technology, samples, seed)
         dataset = plan.run(folder / "characterization.zarr", workers=workers, progress=tick)
@@ -139,7 +143,8 @@ def _save_waveforms(
     """Membranes of a few hidden neurons of one fresh chip, from ngspice."""
     layer, point = net.to_circuit()[0], net.points[0]
     one = chips[0]
-    t, volts, threshold = waveform(layer, encode(image, layer.t_min), point, one.layers[0], simulator)
+    times = encode(image, layer.t_min)
+    t, volts, threshold = IdealNeuron(point).waveforms(layer, times, one.layers[0], simulator=simulator)
     delay = net.trace(torch.tensor(image)[None], one.deviations(torch.tensor(image)))[0][0, 0].detach()
     spikes = np.where(delay > 0, layer.t_max - delay.numpy(), np.inf)
     pick = np.argsort(spikes, kind="stable")[:: max(len(spikes) // HIDDEN_SHOWN, 1)][:HIDDEN_SHOWN]

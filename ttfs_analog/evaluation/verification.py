@@ -50,9 +50,9 @@ def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chi
 
     Their numbers start at FRESH, so that even with the seed of an evaluation they are other chips.
     """
-    plan = noise.provenance.get("plan", {})
-    sigma = {k: v for k, v in plan.get("law", {}).items() if k != "mean"} or technology.mismatch
-    return Chips.draw(MismatchLaw.of(sigma), net, range(FRESH, FRESH + chips), seed)
+    drawn = noise.provenance.get("plan", {}).get("law")
+    law = MismatchLaw.from_dict(drawn) if drawn else MismatchLaw.of(technology.mismatch)
+    return Chips.draw(law, net, range(FRESH, FRESH + chips), seed)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from circuits.biasing.bounds import BOLTZMANN, CHARGE, Bounds, worth
 from circuits.biasing.cell_figures import COUNTS, UNIT_CURRENTS, Figures
 from circuits.biasing.choose import OBJECTIVES, bias, choose
 from circuits.biasing.layer_demand import Demand, in_units
-from circuits.biasing.transistor_layer import decks, expected
+from circuits.biasing.transistor_layer import TransistorNeuron, expected
 from circuits.errors import InputError
 from circuits.model.layer import Layer
 from circuits.pdk.technology import Technology
@@ -199,7 +199,7 @@ def test_layers_of_a_network_share_tau_c_and_a_read_out_layer_has_no_comparator(
         assert a.point.tau_c == b.point.tau_c
         assert (b.delay, b.offset) == (0.0, 0.0)
         with pytest.raises(InputError, match="read-out"):
-            decks(b, np.zeros(4))
+            TransistorNeuron(b).benches(np.zeros(4))
 
 
 def test_thresholds_that_calibration_never_reaches_lie_at_the_end_of_the_swing():
@@ -212,7 +212,7 @@ def test_thresholds_that_calibration_never_reaches_lie_at_the_end_of_the_swing()
 
 def test_bias_numbers_are_those_of_the_deck():
     found, _ = chosen("spread")
-    bench = decks(found, np.full(16, np.inf))[0]
+    bench = TransistorNeuron(found).benches(np.full(16, np.inf))[0]
     assert bench.phases == found.phases
     assert bench.v_th == pytest.approx(found.v_th[0])
     assert f"cm={float(found.capacitors[0])!r}" in bench.deck.text.lower()

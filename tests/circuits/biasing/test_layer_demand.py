@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.biasing.layer_demand import BEYOND, Demand, activations, choose_units, in_units, propagate
+from circuits.biasing.layer_demand import BEYOND, Demand, choose_units, in_units, propagate
 from circuits.errors import InputError
 from circuits.model.closed_form import response
 from circuits.model.layer import Layer
@@ -71,10 +71,6 @@ def test_finer_weights_take_more_unit_devices():
     assert choose_units(layer([[0.5]]), x, 8, 64, 0.01) == 8
     assert choose_units(layer([[0.5 + 1 / 32]]), x, 8, 64, 0.01) == 32
     assert choose_units(layer([[0.5 + 1 / 96]]), x, 8, 64, 1e-6) == 64  # the most there are
-
-
-def test_activations_of_silent_inputs_are_zero():
-    assert activations([0.25, np.inf, np.nan], 1.0).tolist() == [0.75, 0.0, 0.0]
 
 
 def test_layers_pass_on_what_the_closed_form_gives():

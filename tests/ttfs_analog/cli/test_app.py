@@ -18,8 +18,9 @@ from torch import nn
 
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import open_dataset
-from ttfs_analog.cli import commands
-from ttfs_analog.cli.app import FORMS, cli
+from ttfs_analog.cli import network_files
+from ttfs_analog.cli.app import cli
+from ttfs_analog.cli.networks import FORMS
 from ttfs_analog.data import datasets
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron import layers
@@ -245,7 +246,7 @@ def test_auto_is_form_b1_and_the_same_as_training_the_twin(succeed):
 
 def test_recipes_and_what_is_given_instead(succeed, monkeypatch):
     seen = []
-    monkeypatch.setattr(commands, "train", lambda model, data, recipe, **_: seen.append(recipe) or [])
+    monkeypatch.setattr(network_files, "train", lambda model, data, recipe, **_: seen.append(recipe) or [])
     line = ("train", "--arch", "fc-3", "--seed", 7)
     for more in (
         ("--recipe", "paper"),
@@ -322,13 +323,13 @@ def test_the_checkpoint_of_another_architecture_is_refused(call, refuse, monkeyp
 
 @pytest.mark.parametrize("form", FORMS)
 def test_normalization_is_trained_as_relu(refuse, monkeypatch, form):
-    monkeypatch.setattr(commands, "load", lambda name, dtype=None: small_images(dtype or torch.float64))
+    monkeypatch.setattr(network_files, "load", lambda name, dtype=None: small_images(dtype or torch.float64))
     line = ("train", "--data", "mnist", "--epochs", 1, "--form", form, "--arch", "vgg16-bn")
     assert "vgg16-bn has batch normalization, which is trained as ReLU: use --form relu" in refuse(*line)
 
 
 def test_networks_with_normalization_train_as_relu_by_themselves(succeed, monkeypatch):
-    monkeypatch.setattr(commands, "load", lambda name, dtype=None: small_images(dtype or torch.float64))
+    monkeypatch.setattr(network_files, "load", lambda name, dtype=None: small_images(dtype or torch.float64))
     found = succeed("train", "--data", "mnist", "--epochs", 1, "--arch", "lenet5-bn", "--out", "net.pt")
     assert found["agreement"] == 1.0
     assert found["logits_relative_error"] < 1e-11  # float64 rounding

@@ -11,7 +11,7 @@ from scipy import stats
 
 from circuits.errors import InputError
 from montecarlo.campaign.schema import open_dataset
-from montecarlo.extraction.description import describe_campaign, term_values
+from montecarlo.extraction.description import statistics, term_values
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
 from ttfs_analog.cli.console import Result
@@ -26,7 +26,7 @@ def fit_campaign(dataset: str, out: str, seed: int) -> Result:
     return {"path": out, **figures(model)}, f"{model.summary()}\n{out}"
 
 
-def describe(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Result:
+def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Result:
     """Statistics of a campaign of any technology, and what its noise model says where it is complete."""
     if plot and Path(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
@@ -36,7 +36,7 @@ def describe(dataset: str, against: str | None, plot: str | None, out: str, seed
     if not run.sizes["sample"]:
         raise InputError(f"{dataset} holds no finished sample; give the same characterize command again")
     terms = term_values(run)
-    description = describe_campaign(run, terms)
+    description = statistics(run, terms)
     description.to_netcdf(out)
     result: dict[str, Any] = {
         "path": out,

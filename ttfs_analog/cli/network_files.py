@@ -1,4 +1,4 @@
-"""What the commands about networks do, between the command line and the library."""
+"""What `train`, `convert`, `constrain` and `finetune` do: make a network, save it, say how good it is."""
 
 from __future__ import annotations
 
@@ -14,22 +14,18 @@ from torch import nn
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from ttfs_analog.cli.chip_command import chips_of
 from ttfs_analog.cli.console import Result
 from ttfs_analog.constraints.constraints import Constraint
 from ttfs_analog.conversion.mapping import agreement, as_seen_by, convert, to_relu
 from ttfs_analog.data.datasets import Data, load
-from ttfs_analog.evaluation import accuracy as evaluation
-from ttfs_analog.evaluation import verification
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import check_margin, latency, tighten
-from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.training import Progress, Recipe, accuracy, least_epochs, train
 
 
-def describe(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
+def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
     """Save a network and say how good it is; `same` is its agreement with the ReLU network if known."""
     x = data.x_test
     if net.constraints is not None:
@@ -120,7 +116,7 @@ def train_network(
     net.metadata["history"] = train(net, sets, recipe, **options)
     trained = net.windows
     net = tighten(net.cpu(), sets.x_train, percentile, zeta=zeta)
-    result, text = describe(net, sets, out, technology=technology.name)
+    result, text = save(net, sets, out, technology=technology.name)
     Path(file).unlink(missing_ok=True)
     return {**result, "training_windows": trained, "history": net.metadata["history"]}, text
 
@@ -179,7 +175,7 @@ def _map(
     same, error = agreement(net, model, data.x_test)
     reference = accuracy(as_seen_by(model, net), data.x_test, data.y_test)
     extra = {"technology": technology.name, "reference_accuracy": reference}
-    result, text = describe(net, data, out, same=same, **extra)
+    result, text = save(net, data, out, same=same, **extra)
     result |= {"logits_relative_error": error}
     return result, (
         f"TTFS network = ReLU network on {100 * same:.2f} % of the test images "
@@ -199,7 +195,7 @@ def constrain_network(
     """Put a network under hardware constraints and say what they cost."""
     before = accuracy(net, data.x_test, data.y_test)
     made = constrain(net, data.x_train, parts, seed, progress)
-    result, text = describe(made, data, out)
+    result, text = save(made, data, out)
     return {**result, "accuracy_before": before}, f"accuracy before: {100 * before:.2f} %\n{text}"
 
 
@@ -230,81 +226,3 @@ def _build_from(function: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{function} returned {type(model).__name__}, an nn.Module was expected")
     return model
-
-
-def evaluate_chips(
-    net: TTFSNetwork,
-    data: Data,
-    noise: NoiseModel | None,
-    *,
-    chips: int,
-    chips_from: str | None = None,
-    target: float | None,
-    out: str,
-    seed: int,
-    progress: Progress,
-) -> Result:
-    """Accuracy over chips: from a file, or so many drawn from a noise model."""
-    if chips_from is not None:
-        drawn = chips_of(net, chips_from)
-    elif noise is not None:
-        drawn = noise.sample(net, chips, seed)
-    else:
-        raise InputError("chips come from a noise model or from a file")
-    chips = len(drawn)
-    nominal = accuracy(net, data.x_test, data.y_test)
-    reference = float(net.metadata.get("reference_accuracy", nominal))
-    target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
-    found = evaluation.evaluate(net, data, drawn, progress=progress)
-    found["target"] = ((), target, {"units": "1", "long_name": "yield target"})
-    found.to_netcdf(out)
-    figures = evaluation.summarize(found, target)
-    with torch.no_grad():
-        twin = to_relu(net)
-        relu = torch.cat([twin(x).argmax(-1) for x in data.x_test.split(500)]).cpu().numpy()
-    same = float((found["predicted"].values == relu).mean())
-    result = {"path": out, **figures, "nominal_accuracy": nominal, "agreement_with_relu": same}
-    a, y = figures["accuracy"], figures["yield"]
-    low, high = (100 * v for v in y["ci95"])
-    return result, (
-        f"accuracy {100 * a['mean']:.2f} %, std {100 * a['std']:.2f}, over {chips} chip{'s' * (chips > 1)} "
-        f"(worst {100 * a['min']:.2f}, without mismatch {100 * nominal:.2f})\n"
-        f"yield at {100 * target:.1f} %: {100 * y['value']:.1f} % [{low:.1f}, {high:.1f}]\n{out}"
-    )
-
-
-def verify_chips(
-    net: TTFSNetwork,
-    data: Data,
-    noise: NoiseModel,
-    *,
-    chips: int,
-    chips_from: str | None = None,
-    images: int,
-    technology: str,
-    tolerance: float,
-    workers: int,
-    out: str,
-    seed: int,
-    progress: Progress,
-) -> Result:
-    """The model against ngspice on fresh chips."""
-    if chips_from is None:
-        drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
-    else:
-        drawn = chips_of(net, chips_from)
-    found = verification.verify(
-        net,
-        data,
-        drawn,
-        noise=noise,
-        technology=technology,
-        images=images,
-        workers=workers,
-        seed=seed,
-        progress=progress,
-    )
-    found.to_netcdf(out)
-    figures = verification.summarize(found, tolerance=tolerance)
-    text = "\n".join(f"{k:<24} {v}" for k, v in figures.items())
-    return {"path": out, **figures}, f"{text}\n{out}"

@@ -1,13 +1,9 @@
-"""About circuits: technologies, simulate, netlist, attribute, rare, characterize, describe, sweep, fit."""
+"""Commands about how neurons vary: attribute, rare, characterize, describe, sweep, fit."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
 import resource
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +13,6 @@ from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import (
     Result,
     common,
-    load_network,
     progress,
     scheduler_option,
     technology_option,
@@ -26,86 +21,6 @@ from ttfs_analog.cli.console import (
 
 LEAST_SYNAPSES = 4
 """Of a characterization at transistor level."""
-
-
-@click.command()
-@common(out="")
-def technologies(out: str | None, seed: int) -> Result:
-    """List technologies and what each needs (nothing is drawn: --seed has no effect)."""
-    rows = []
-    for name in Technology.available():
-        t = Technology.load(name)
-        missing = [v for v in t.environment if not os.environ.get(v)]
-        rows.append(
-            {
-                "name": name,
-                "description": t.description,
-                "needs": t.needs,
-                "environment": list(t.environment),
-                "missing": missing,
-                "mismatch": t.mismatch,
-                "operating_point": dataclasses.asdict(t.operating_point),
-            }
-        )
-    text = "\n".join(f"{r['name']:<12} {r['description']} (needs: {r['needs']})" for r in rows)
-    result: dict[str, Any] = {"technologies": rows}
-    if out:
-        Path(out).write_text(json.dumps(result, indent=1) + "\n")
-        result["path"] = out
-    return result, text
-
-
-def condition_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Where transistors are operated, and what their operating point is chosen for."""
-    for name, options in (
-        (
-            "--objective",
-            {
-                "type": click.Choice(["spread", "energy", "speed"]),
-                "default": "spread",
-                "show_default": True,
-                "help": "What the operating point of transistors is chosen for.",
-            },
-        ),
-        ("--supply", {"type": float, "default": None, "help": "[V]; default: nominal."}),
-        ("--temperature", {"type": float, "default": None, "help": "[degrees C]; default: 27."}),
-        ("--corner", {"default": None, "help": "Process corner; default: the typical one."}),
-    ):
-        command = click.option(name, **options)(command)  # type: ignore[arg-type]
-    return command
-
-
-@click.command()
-@click.argument("layer_file", metavar="LAYER.json", type=click.Path())
-@technology_option
-@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
-@click.option("--level", type=click.Choice(["closed-form", "ngspice"]), default="ngspice", show_default=True)
-@condition_options
-@workers_option
-@click.option("--plot", type=click.Path(), default=None, help="Also draw the waveforms (ngspice).")
-@common(out="")
-def simulate(**options: Any) -> Result:
-    """One layer, one input: spike times, potentials, slopes, energy; of transistors: one deck a neuron."""
-    from ttfs_analog.cli.layer_commands import simulate_layer
-
-    return simulate_layer(**options)
-
-
-@click.command()
-@click.argument("source", metavar="LAYER.json|NET.pt", type=click.Path())
-@technology_option
-@click.option("--chip", type=click.IntRange(0), default=None, help="Chip number; default: no mismatch.")
-@click.option("--form", type=click.Choice(["pulse", "table", "pwl"]), default="pulse", show_default=True)
-@click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
-@click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
-@condition_options
-@common(out="", folder=True)
-def netlist(source: str, data: str | None, **options: Any) -> Result:
-    """Write the deck of a layer, or of every layer of a network; of transistors: one a neuron."""
-    from ttfs_analog.cli.layer_commands import write_netlists
-
-    pair = load_network(source, data) if source.endswith(".pt") else None
-    return write_netlists(source, pair, **options)
 
 
 sigma_option = click.option(
@@ -163,7 +78,7 @@ def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @common(out="attribution.nc")
 def attribute(**options: Any) -> Result:
     """Which device of a neuron makes it vary, and what a larger one buys."""
-    from ttfs_analog.cli.attribution_commands import attribute_neuron
+    from ttfs_analog.cli.neuron_results import attribute_neuron
 
     return attribute_neuron(**options)
 
@@ -188,7 +103,7 @@ def attribute(**options: Any) -> Result:
 @common(out="rare.json")
 def rare(**options: Any) -> Result:
     """Probability that a spike comes too late, too early or never, by importance sampling."""
-    from ttfs_analog.cli.rare_command import rare_failure
+    from ttfs_analog.cli.neuron_results import rare_failure
 
     with progress("rare: samples") as tick:
         return rare_failure(progress=tick, **options)
@@ -206,9 +121,9 @@ def rare(**options: Any) -> Result:
 @common(out="description.nc")
 def describe(**options: Any) -> Result:
     """Statistics of a characterization: moments, quantiles, tolerance limits, tests, figures."""
-    from ttfs_analog.cli import description_commands
+    from ttfs_analog.cli.description import describe_campaign
 
-    return description_commands.describe(**options)
+    return describe_campaign(**options)
 
 
 @click.command()
@@ -293,6 +208,6 @@ def sweep(**options: Any) -> Result:
 @common(out="noise_model.json")
 def fit(dataset: str, out: str, seed: int) -> Result:
     """Fit the noise model of a campaign, with intervals and held-out figures."""
-    from ttfs_analog.cli.description_commands import fit_campaign
+    from ttfs_analog.cli.description import fit_campaign
 
     return fit_campaign(dataset, out, seed)

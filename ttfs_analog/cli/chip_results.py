@@ -1,0 +1,160 @@
+"""What `chip`, `evaluate` and `verify` do: chips of a network, on file, in the model and in ngspice."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from circuits.errors import InputError
+from circuits.pdk.technology import Technology
+from montecarlo.mismatch.law import OFFSETS
+from ttfs_analog.cli.console import Result
+from ttfs_analog.conversion.mapping import to_relu
+from ttfs_analog.data.datasets import Data
+from ttfs_analog.evaluation import accuracy as evaluation
+from ttfs_analog.evaluation import verification
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.training.training import Progress, accuracy
+
+
+def draw_chip(net: str, noise: str | None, number: int, extrapolate: bool, out: str, seed: int) -> Result:
+    """Chip `number` of entropy `seed`: every device's deviation, for this network."""
+    if noise is None:
+        raise InputError("--noise names the law that a chip is drawn from; a file .nc is only looked at")
+    model = NoiseModel.load(noise)
+    model = model.extrapolated() if extrapolate else model
+    chips = model.sample(TTFSNetwork.load(net), 1, seed, first=number)
+    chips.save(out)
+    result, text = contents(chips)
+    return {"path": out, **result}, f"{text}\n{out}"
+
+
+def inspect_chip(file: str) -> Result:
+    """Where the chips of a file come from, and the spread of what was really drawn."""
+    result, text = contents(Chips.load(file))
+    return {"path": file, **result}, text
+
+
+def contents(chips: Chips) -> Result:
+    """Entropy, numbers, law, layers, and sigma of every term as drawn (over all layers and chips)."""
+    drawn: dict[str, float] = {}
+    for term in asdict(chips.layers[0]):
+        values = np.concatenate([getattr(layer, term).ravel() for layer in chips.layers])
+        values = values if term in OFFSETS else np.log1p(values)
+        drawn[term] = float(values.std())
+    law: dict[str, Any] = json.loads(chips.law or "{}")
+    shapes = [list(layer.synapse.shape[1:]) for layer in chips.layers]
+    result = {
+        "entropy": chips.entropy,
+        "numbers": list(chips.numbers),
+        "law": law,
+        "layers": shapes,
+        "n_devices": sum(n * (m + 3) for n, m in shapes),
+        "drawn_std": drawn,
+    }
+    rows = [
+        f"chip {', '.join(map(str, chips.numbers))} of entropy {chips.entropy}: "
+        f"{result['n_devices']} devices, layers {' '.join(f'{n}x{m}' for n, m in shapes)}",
+        "law  " + ", ".join(f"{k} {v:.4g}" for k, v in law.items() if isinstance(v, float)),
+        "drawn  " + ", ".join(f"{k} {v:.4g}" for k, v in drawn.items()),
+    ]
+    return result, "\n".join(rows)
+
+
+def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
+    """Chips from a file, if they are chips of a network of this shape."""
+    chips = Chips.load(file)
+    neurons = net.neurons()
+    if len(chips.layers) != len(neurons):
+        raise InputError(f"{file} holds chips of {len(chips.layers)} layers, the network has {len(neurons)}")
+    for n, (layer, mismatch) in enumerate(zip(neurons, chips.layers, strict=True)):
+        try:
+            mismatch.fits(layer)
+        except InputError as error:
+            raise InputError(f"{file}, layer {n}: {error}") from None
+    return chips
+
+
+def evaluate_chips(
+    net: TTFSNetwork,
+    data: Data,
+    noise: NoiseModel | None,
+    *,
+    chips: int,
+    chips_from: str | None = None,
+    target: float | None,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
+    """Accuracy over chips: from a file, or so many drawn from a noise model."""
+    if chips_from is not None:
+        drawn = chips_of(net, chips_from)
+    elif noise is not None:
+        drawn = noise.sample(net, chips, seed)
+    else:
+        raise InputError("chips come from a noise model or from a file")
+    chips = len(drawn)
+    nominal = accuracy(net, data.x_test, data.y_test)
+    reference = float(net.metadata.get("reference_accuracy", nominal))
+    target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
+    found = evaluation.evaluate(net, data, drawn, progress=progress)
+    found["target"] = ((), target, {"units": "1", "long_name": "yield target"})
+    found.to_netcdf(out)
+    figures = evaluation.summarize(found, target)
+    with torch.no_grad():
+        twin = to_relu(net)
+        relu = torch.cat([twin(x).argmax(-1) for x in data.x_test.split(500)]).cpu().numpy()
+    same = float((found["predicted"].values == relu).mean())
+    result = {"path": out, **figures, "nominal_accuracy": nominal, "agreement_with_relu": same}
+    a, y = figures["accuracy"], figures["yield"]
+    low, high = (100 * v for v in y["ci95"])
+    return result, (
+        f"accuracy {100 * a['mean']:.2f} %, std {100 * a['std']:.2f}, over {chips} chip{'s' * (chips > 1)} "
+        f"(worst {100 * a['min']:.2f}, without mismatch {100 * nominal:.2f})\n"
+        f"yield at {100 * target:.1f} %: {100 * y['value']:.1f} % [{low:.1f}, {high:.1f}]\n{out}"
+    )
+
+
+def verify_chips(
+    net: TTFSNetwork,
+    data: Data,
+    noise: NoiseModel,
+    *,
+    chips: int,
+    chips_from: str | None = None,
+    images: int,
+    technology: str,
+    tolerance: float,
+    workers: int,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
+    """The model against ngspice on fresh chips."""
+    if chips_from is None:
+        drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
+    else:
+        drawn = chips_of(net, chips_from)
+    found = verification.verify(
+        net,
+        data,
+        drawn,
+        noise=noise,
+        technology=technology,
+        images=images,
+        workers=workers,
+        seed=seed,
+        progress=progress,
+    )
+    found.to_netcdf(out)
+    figures = verification.summarize(found, tolerance=tolerance)
+    text = "\n".join(f"{k:<24} {v}" for k, v in figures.items())
+    return {"path": out, **figures}, f"{text}\n{out}"

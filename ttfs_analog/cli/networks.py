@@ -1,0 +1,191 @@
+"""Commands that make networks: train, convert, constrain, finetune."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from circuits.errors import InputError
+from circuits.pdk.technology import Technology
+from ttfs_analog.cli.console import (
+    Result,
+    common,
+    data_option,
+    extrapolate_option,
+    load_network,
+    load_noise,
+    progress,
+    technology_option,
+)
+
+FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
+zeta_option = click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
+percentile_option = click.option(
+    "--percentile", type=float, default=None, help="Window percentile instead of --zeta."
+)
+alpha_option = click.option(
+    "--alpha", type=float, default=1.0, show_default=True, help="Current of phase 1 in the alpha forms."
+)
+delta_option = click.option(
+    "--delta", type=float, default=0.1, show_default=True, help="Weights of a neuron sum to <= 1 - delta."
+)
+b_low_option = click.option(
+    "--b-low", type=float, default=10.0, show_default=True, help="... and to >= -b_low (not in form b1)."
+)
+resume_option = click.option("--resume", is_flag=True, help="Go on from OUT.checkpoint.")
+
+
+@click.command()
+@click.option(
+    "--arch",
+    default="fc-32",
+    show_default=True,
+    help="fc-WIDTH, fcDEPTH-WIDTH, lenet5, lenet5-bn, vgg16 or vgg16-bn.",
+)
+@click.option("--data", default="digits", show_default=True)
+@click.option(
+    "--form",
+    type=click.Choice(["auto", "relu", *FORMS]),
+    default="auto",
+    show_default=True,
+    help="Train spike times in this form, or a ReLU network that is mapped afterwards.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["default", "paper"]),
+    default="default",
+    show_default=True,
+    help="paper: Adam, 5e-4 x 0.9^(step / 5000), batches of 8, 50 epochs.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=None, help="Default: 40, more on small data.")
+@click.option("--batch", type=click.IntRange(1), default=None)
+@click.option("--lr", type=float, default=None, help="Learning rate.")
+@click.option("--l1", type=float, default=0.0, show_default=True, help="Strength of sparse activity.")
+@click.option("--dtype", type=click.Choice(["float64", "float32"]), default="float64", show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@alpha_option
+@delta_option
+@b_low_option
+@zeta_option
+@percentile_option
+@resume_option
+@technology_option
+@common(out="net.pt")
+def train(technology: str, recipe: str, dtype: str, **options: Any) -> Result:
+    """Train a TTFS network, or a ReLU network that is mapped exactly."""
+    from ttfs_analog.cli.network_files import make_recipe, train_network
+
+    given = {k: options.pop(k) for k in ("epochs", "batch", "lr", "l1")}
+    made = make_recipe(recipe, options["data"], seed=options["seed"], **given)
+    with progress("train: steps") as tick:
+        return train_network(
+            technology=Technology.load(technology), recipe=made, dtype=dtype, progress=tick, **options
+        )
+
+
+@click.command()
+@click.argument("function", metavar="FILE.py:FUNCTION")
+@click.option("--weights", type=click.Path(), default=None, help="state_dict to load (torch.save).")
+@click.option("--data", default="digits", show_default=True, help="Calibration data.")
+@click.option("--mapping", type=click.Choice(FORMS), default="b1", show_default=True)
+@click.option(
+    "--input-range",
+    type=(float, float),
+    default=(0.0, 1.0),
+    show_default=True,
+    help="What the model sees for data of 0 and 1.",
+)
+@alpha_option
+@delta_option
+@b_low_option
+@zeta_option
+@percentile_option
+@technology_option
+@common(out="net.pt")
+def convert(technology: str, **options: Any) -> Result:
+    """Map a ReLU network of your own: FUNCTION returns an nn.Module, a chain of layers."""
+    from ttfs_analog.cli.network_files import convert_network
+
+    with progress("convert: batches of images") as tick:
+        return convert_network(technology=Technology.load(technology), progress=tick, **options)
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@click.option("--jitter", type=float, default=None, help="Error of spike times, std [tau_c].")
+@click.option("--jitter-scope", type=click.Choice(["neuron", "layer"]), default="neuron", show_default=True)
+@click.option("--jitter-kind", type=click.Choice(["trial", "frozen"]), default="trial", show_default=True)
+@click.option("--time-steps", type=int, default=None, help="Steps of each window.")
+@click.option("--weight-bits", type=int, default=None)
+@click.option("--latency", type=float, default=None, help="Percentile of activations that windows hold.")
+@data_option
+@common(out="net_constrained.pt")
+def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -> Result:
+    """Put a network under hardware constraints, which then stay with it ('finetune' trains for them)."""
+    from ttfs_analog.cli.network_files import constrain_network
+    from ttfs_analog.constraints.constraints import Jitter, Latency, TimeSteps, WeightBits
+
+    model, sets = load_network(net, data)
+    parts: list[Any] = []
+    if options["jitter"] is not None:
+        parts.append(Jitter(options["jitter"], options["jitter_scope"], options["jitter_kind"]))
+    for name, kind in (("time_steps", TimeSteps), ("weight_bits", WeightBits), ("latency", Latency)):
+        if options[name] is not None:
+            parts.append(kind(options[name]))
+    if not parts:
+        raise InputError("give at least one of --jitter, --time-steps, --weight-bits, --latency")
+    with progress("constrain: batches of images") as tick:
+        return constrain_network(model, sets, parts, out=out, seed=seed, progress=tick)
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@click.option("--noise", default=None, type=click.Path(), help="Noise model; not needed under constraints.")
+@click.option("--mode", type=click.Choice(["agnostic"]), default="agnostic", show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--lr", type=float, default=2e-3, show_default=True)
+@click.option(
+    "--percentile",
+    type=float,
+    default=99.5,
+    show_default=True,
+    help="Shorten the windows to this percentile first; 0 keeps them.",
+)
+@data_option
+@extrapolate_option
+@resume_option
+@common(out="net_tuned.pt")
+def finetune(
+    net: str,
+    noise: str | None,
+    percentile: float,
+    data: str | None,
+    extrapolate: bool,
+    out: str,
+    **options: Any,
+) -> Result:
+    """Train a network for chips drawn from a noise model, under its constraints if it has any."""
+    from ttfs_analog.cli.network_files import save
+    from ttfs_analog.training.finetuning import finetune as tune
+
+    model, sets = load_network(net, data)
+    law = load_noise(noise, extrapolate) if noise else None
+    checkpoint = f"{out}.checkpoint"
+    if options["resume"] and not Path(checkpoint).exists():
+        raise InputError(f"{checkpoint} does not exist: nothing to resume; leave out --resume")
+    with progress("finetune: steps") as tick:
+        tuned = tune(
+            model,
+            sets,
+            law,
+            percentile=percentile or None,
+            checkpoint=checkpoint,
+            progress=tick,
+            **options,
+        )
+    result = save(tuned, sets, out, finetuned=options["mode"])
+    Path(checkpoint).unlink(missing_ok=True)
+    return result

@@ -152,6 +152,6 @@ def write(path: Path, region: tuple[slice, ...], values: Mapping[str, Any]) -> N
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    found = group[name]
-    assert isinstance(found, zarr.Array)
-    return found
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array

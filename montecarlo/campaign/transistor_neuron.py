@@ -168,20 +168,14 @@ class TransistorsUnderTest:
                 self.technology, devices, simulator=simulator, **self._conditions
             )
 
-        nominal, nominal_lines = _nominal_points(plan)
         solved = attempt(operating_points)
         if isinstance(solved, SimulatorError):
             values["status"][:], values["reason"][:] = 1, reason(solved)
             return values
         points, lines = solved
-        values["deviation_synapse"][:] = (points.synapse / nominal.synapse[pattern] - 1.0)[:n]
-        values["deviation_slope"][:] = (points.slope / nominal.slope[pattern] - 1.0)[:n]
-        values["deviation_threshold"][:] = ((points.trip - nominal.trip[pattern]) / plan.point.v_unit)[:n]
-        # only the drawn capacitor deviates, not what hangs on the membrane beside it
-        process = self.technology.transistors()
-        share = explicit_capacitance(plan.point, plan.synapses, process) / plan.point.c_mem
-        values["deviation_capacitance"][:] = [share * c for _, c in drawn[:n]]
-        values["deviation_reference"][:] = (lines / nominal_lines - 1.0)[:n]
+        deviations = self._deviations(points, lines, pattern, np.array([c for _, c in drawn]))
+        for name, deviation in deviations.items():
+            values[name][:] = deviation[:n]
         for k in range(n):
             transients = partial(
                 self._transients, stim.weights[pattern[k]], stim.input_time, simulator,
@@ -198,6 +192,22 @@ class TransistorsUnderTest:
                     values[name][k, s] = getattr(one, name)
                 values["energy"][k, s] = [one.energy[d] for d in DOMAINS]
         return values
+
+    def _deviations(
+        self, points: Static, lines: np.ndarray, pattern: np.ndarray, capacitor: np.ndarray
+    ) -> Values:
+        """Deviations of neurons from those without mismatch, in the terms of the equation."""
+        nominal, nominal_lines = _nominal_points(self.plan)
+        # only the drawn capacitor deviates, not what hangs on the membrane beside it
+        point, process = self.plan.point, self.technology.transistors()
+        c = explicit_capacitance(point, self.plan.synapses, process) / point.c_mem * capacitor
+        return {
+            "deviation_synapse": points.synapse / nominal.synapse[pattern] - 1.0,
+            "deviation_slope": points.slope / nominal.slope[pattern] - 1.0,
+            "deviation_threshold": (points.trip - nominal.trip[pattern]) / point.v_unit * (1.0 + c),
+            "deviation_capacitance": c,
+            "deviation_reference": lines / nominal_lines - 1.0,
+        }
 
     def _nominal(self, runs: range, simulator: Ngspice) -> Values:
         stim, values = self.stimuli, unmeasured(self, NOMINAL, len(runs))

@@ -52,8 +52,8 @@ def run(
                 progress(number * of + done, len(campaigns) * of)
 
         where = folder / "points" / f"{number:05d}.zarr"
-        found = campaigns[number].run(where, workers=workers, scheduler=scheduler, progress=tick)
-        return summarize(found.load(), plan.entropy)
+        dataset = campaigns[number].run(where, workers=workers, scheduler=scheduler, progress=tick)
+        return summarize(dataset.load(), plan.entropy)
 
     return sweep.run(plan, folder, VARIABLES, coords, measure)
 
@@ -87,15 +87,15 @@ def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     group = dataset["sample"].values[good] % dataset.sizes["pattern"]
     residual = np.full_like(times, np.nan)
     for k in np.unique(group):
-        own = times[group == k]
-        if len(own) > 1:
-            seen = np.maximum(np.isfinite(own).sum(0), 2)
-            mean = np.nansum(own, 0) / seen
-            residual[group == k] = (own - mean) * np.sqrt(seen / (seen - 1))
-    own_time = np.full(len(good), np.nan)
+        group_times = times[group == k]
+        if len(group_times) > 1:
+            seen = np.maximum(np.isfinite(group_times).sum(0), 2)
+            mean = np.nansum(group_times, 0) / seen
+            residual[group == k] = (group_times - mean) * np.sqrt(seen / (seen - 1))
+    neuron_time = np.full(len(good), np.nan)
     with warnings.catch_warnings():  # of neurons that never fired nothing is known
         warnings.simplefilter("ignore", RuntimeWarning)
-        own_time[good] = np.nanmean(residual, 1) + np.nanmean(times)
+        neuron_time[good] = np.nanmean(residual, 1) + np.nanmean(times)
     energy = dataset["energy"].sum(("supply", "phase"), skipna=False).values[:, random].mean(1)
     blank = (np.nan, np.nan, np.nan)
     enough = np.isfinite(residual).sum() >= 3
@@ -104,7 +104,7 @@ def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     return {
         "spike_time_std": std,
         "spike_time_std_ci95": std_ci,
-        "spike_time": own_time,
+        "spike_time": neuron_time,
         "energy": energy,
         "energy_mean": mean,
         "energy_mean_ci95": mean_ci,

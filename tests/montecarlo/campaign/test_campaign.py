@@ -55,7 +55,7 @@ def test_conditions_reach_the_plan():
 
 
 @pytest.mark.parametrize(
-    ("axis", "value", "said"),
+    ("axis", "value", "message"),
     [
         ("window", 3.0, "no 'window' to set.*Axes: size, "),
         ("corner", "xx", "'xx'"),
@@ -66,8 +66,8 @@ def test_conditions_reach_the_plan():
         ("size", 16.0, "size"),
     ],
 )
-def test_a_condition_that_transistors_do_not_have_is_refused(axis, value, said):
-    with pytest.raises(InputError, match=said):
+def test_a_condition_that_transistors_do_not_have_is_refused(axis, value, message):
+    with pytest.raises(InputError, match=message):
         Campaign.characterize(GENERIC, 10, settings={axis: value})
 
 

@@ -22,7 +22,7 @@ PLAN = Sweep("ideal", (("size", (1.0, 4.0)),), samples=10, synapses=2)
 def test_corners_and_temperatures_are_those_of_the_technology():
     check_axis(GENERIC, "corner", GENERIC.corners)
     check_axis(GENERIC, "temperature", (-40.0, 0.0, 125.0))
-    for technology, name, value, said in (
+    for technology, name, value, message in (
         (IDEAL, "corner", "tt", "the ideal technology has no corner"),
         (IDEAL, "temperature", 27.0, "the ideal technology has no temperature"),
         (GENERIC, "corner", "xx", "has no corner 'xx'; it has tt, "),
@@ -30,7 +30,7 @@ def test_corners_and_temperatures_are_those_of_the_technology():
         (GENERIC, "temperature", 300.0, "temperature 300.0 is outside -40 to 125 degC"),
         (GENERIC, "temperature", "hot", "temperature 'hot' is outside"),
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             check_axis(technology, name, (value,))
 
 
@@ -90,7 +90,7 @@ def test_what_is_asked_for_is_in_the_hash():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("design = 'grid'\n[axes]\nsize = [1]", "unknown design 'grid'"),
         ("[axes]\nsize = [1]\n[distribution]\nslope = 3", r"\[distribution\] must hold lines such as slope"),
@@ -104,6 +104,6 @@ def test_what_is_asked_for_is_in_the_hash():
         ("technology = 'generic130'\n[axes]\ncorner = ['tt', 'tt']", "list of different names"),
     ],
 )
-def test_a_mistake_is_named(tmp_path, text, said):
-    with pytest.raises(InputError, match=said):
+def test_a_mistake_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, text)

@@ -125,9 +125,9 @@ def test_a_result_that_dies_with_its_worker_is_computed_again(scheduler):
     assert sorted([*seen, *found]) == [(k, 2**k) for k in range(4)]
 
 
-@pytest.mark.parametrize(("item", "said"), [(3, "no room"), (4, r"a task failed .*KeyError")])
-def test_an_error_on_a_worker_is_raised_here(scheduler, item, said):
-    with pytest.raises(SimulatorError, match=said):
+@pytest.mark.parametrize(("item", "message"), [(3, "no room"), (4, r"a task failed .*KeyError")])
+def test_an_error_on_a_worker_is_raised_here(scheduler, item, message):
+    with pytest.raises(SimulatorError, match=message):
         list(cluster.remote(scheduler.scheduler_address, fails, [1, item]))
 
 

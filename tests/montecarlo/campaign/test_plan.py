@@ -89,7 +89,7 @@ def test_fields_of_the_other_kind_are_refused_with_value_and_remedy(plan, names,
 
 
 @pytest.mark.parametrize(
-    ("plan", "change", "said"),
+    ("plan", "change", "message"),
     [
         (IDEAL, {"law": None}, "law None.*MismatchLaw"),
         (IDEAL, {"threshold": 100.0}, r"must lie in \[2, 10\] tau_c, got 100.0"),
@@ -105,8 +105,8 @@ def test_fields_of_the_other_kind_are_refused_with_value_and_remedy(plan, names,
         (GENERIC, {"technology": "unknown"}, "unknown technology"),
     ],
 )
-def test_what_a_technology_cannot_have_is_refused(plan, change, said):
-    with pytest.raises(InputError, match=said):
+def test_what_a_technology_cannot_have_is_refused(plan, change, message):
+    with pytest.raises(InputError, match=message):
         dataclasses.replace(plan, **change)
 
 

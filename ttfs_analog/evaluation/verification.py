@@ -19,11 +19,11 @@ import torch
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.ideal.ideal_layer import sense_supply
 from circuits.model.closed_form import trajectory_range
 from circuits.model.coding import encode
 from circuits.model.layer import Layer, LayerMismatch, LayerResponse
 from circuits.pdk.technology import Technology
-from circuits.ideal.ideal_layer import sense_supply
 from circuits.simulation import feed_forward
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.schema import package_version, with_units

@@ -77,7 +77,8 @@ def test_units_agree_across_schema_model_and_report(transistor_noise):
 
 
 def test_terms_that_differ_are_told_apart_even_if_large(make_dataset):
-    sigma = {"synapse_source": 0.02, "synapse_sink": 0.3, "slope": 0.06, "threshold": 0.58, "capacitance": 0.2}
+    sigma = {"synapse_source": 0.02, "synapse_sink": 0.3, "slope": 0.06, "threshold": 0.58}
+    sigma["capacitance"] = 0.2
     model = NoiseModel.fit(make_dataset(200, sigma, entropy=3))
     assert model.n_incomplete <= 2
     for name, value in sigma.items():

@@ -139,9 +139,9 @@ def energy(
     drawn = noise.sample(net, chips, seed)
     per_chip, per_image = [], x.new_zeros(len(x))
     for chip in drawn:
-        found = layer_energies(net, x, noise, chip.deviations(x))[0]
-        per_chip.append(found.mean(0))
-        per_image += found.sum((-1, -2)) / len(drawn)
+        joules = layer_energies(net, x, noise, chip.deviations(x))[0]
+        per_chip.append(joules.mean(0))
+        per_image += joules.sum((-1, -2)) / len(drawn)
         if progress:
             progress(len(per_chip), chips)
     hidden = net.trace(x)[:-1]

@@ -142,7 +142,7 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
             ]
             for k, t in model.terms.items()
         ]
-        lost = {"all terms": held["rms_tau_c"]}
+        lost = {"delay known too": held["rms_known_delay_tau_c"], "all terms": held["rms_tau_c"]}
         lost |= {f"without {k}": v for k, v in held["rms_without_term_tau_c"].items()}
         lost["no model"] = held["rms_without_model_tau_c"]
         figures.append(plotting.data_uri(plotting.log_bars(lost, "held-out spike-time rms [tau_c]")))

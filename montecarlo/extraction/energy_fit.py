@@ -12,17 +12,19 @@ latch, switching       C V_DD^2 a spike                                         
 =====================  ==========================================================  =====================
 
 with s the spike time after t_min, the delay included. Sinks take nothing from the supply: they discharge the
-membrane. Ideal sources have the first two parts only. Coefficients come from least squares over all neurons
-and stimuli; their intervals count neurons, not transients, as independent (sandwich estimator).
+membrane. Ideal sources have the first two parts only. A comparator's bias current differs from one neuron to
+the next (by 14 % on generic130): each neuron has a factor of its own with mean 1, so that coefficients are
+those of the mean neuron. Least squares over all neurons and stimuli; intervals by the grouped jackknife over
+neurons.
 
-Not modeled: the spread of a comparator's bias current from one neuron to the next, which averages out over a
-layer.
+Not modeled: that factor in predictions; it averages out over a layer.
 
-Source of the intervals: Liang & Zeger, Biometrika 73(1), 13-22 (1986).
+Source of the intervals: Tukey, Ann. Math. Stat. 29, 614 (1958).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -47,6 +49,12 @@ PARTS = (
 )
 INPUT = (("source", "synapse"),)
 """Parts of the input window; all others are of the firing window."""
+ROUNDS = 20
+"""Of alternating least squares: currents that differ by 20 % converge to 1e-4 within ten."""
+GROUPS = 50
+"""Of the jackknife."""
+Part = tuple[str, str]
+"""Supply and part."""
 
 
 class Coefficient(NamedTuple):
@@ -69,8 +77,8 @@ def scale(part: str, point: OperatingPoint) -> float:
     return per_unit[UNITS[part]]
 
 
-def fit(dataset: xr.Dataset, devices: Devices) -> dict[tuple[str, str], Coefficient]:
-    """Coefficients by (supply, part).
+def fit(dataset: xr.Dataset, devices: Devices) -> dict[Part, Coefficient]:
+    """Coefficients by (supply, part), with jackknife intervals over neurons.
 
     Parameters
     ----------
@@ -79,20 +87,43 @@ def fit(dataset: xr.Dataset, devices: Devices) -> dict[tuple[str, str], Coeffici
     devices : Devices
         Theirs.
     """
-    dataset = _supplied(dataset)
-    regressors = _regressors(dataset, devices)
-    result: dict[tuple[str, str], Coefficient] = {}
-    for group in _groups(list(regressors)):
-        supply, phase = group[0][0], "input" if group[0] in INPUT else "firing"
-        energy = dataset["energy"].sel(supply=supply, phase=phase).values
-        result |= dict(zip(group, _least_squares(energy, [regressors[p] for p in group]), strict=True))
+    whole = estimates(dataset, devices)
+    samples = dataset.sizes["sample"]
+    groups = np.array_split(np.arange(samples), min(GROUPS, samples))
+    rest = [np.setdiff1d(np.arange(samples), group) for group in groups]
+    without = [estimates(dataset.isel(sample=keep), devices.isel(keep)) for keep in rest]
+    result = {}
+    for part, value in whole.items():
+        others = np.array([w[part] for w in without])
+        error = np.sqrt((len(groups) - 1) * others.var())
+        half = float(stats.t.ppf(0.975, len(groups) - 1) * error)
+        result[part] = Coefficient(value, value - half, value + half)
     return result
 
 
-def predict(dataset: xr.Dataset, devices: Devices, coefficients: dict[tuple[str, str], Coefficient]) -> Array:
-    """Supply energy of every neuron and stimulus [J], shape (sample, stimulus)."""
+def estimates(dataset: xr.Dataset, devices: Devices) -> dict[Part, float]:
+    """The coefficients alone."""
+    dataset = _supplied(dataset)
+    regressors = _regressors(dataset, devices)
+    result: dict[Part, float] = {}
+    for group in _groups(list(regressors)):
+        supply, phase = group[0][0], "input" if group[0] in INPUT else "firing"
+        energy = dataset["energy"].sel(supply=supply, phase=phase).values
+        design = np.stack([regressors[part] for part in group], axis=-1)
+        result |= dict(zip(group, _least_squares(energy, design).tolist(), strict=True))
+    return result
+
+
+def predict(dataset: xr.Dataset, devices: Devices, coefficients: Mapping[Part, float]) -> Array:
+    """Supply energy of every neuron and stimulus, shape (sample, stimulus) [J].
+
+    Parameters
+    ----------
+    coefficients : mapping
+        From `estimates`.
+    """
     regressors = _regressors(_supplied(dataset), devices)
-    return sum((coefficients[p].value * r for p, r in regressors.items()), np.zeros(()))
+    return sum((coefficients[part] * r for part, r in regressors.items()), np.zeros(()))
 
 
 def measured(dataset: xr.Dataset) -> Array:
@@ -105,15 +136,15 @@ def _supplied(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.isel(stimulus=dataset["stimulus"].values != "reference")
 
 
-def _groups(parts: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+def _groups(parts: list[Part]) -> list[list[Part]]:
     """Parts that one measured energy is made of: those of one supply and window."""
-    groups: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, bool], list[Part]] = {}
     for part in parts:
         groups.setdefault((part[0], part in INPUT), []).append(part)
     return list(groups.values())
 
 
-def _regressors(dataset: xr.Dataset, devices: Devices) -> dict[tuple[str, str], Array]:
+def _regressors(dataset: xr.Dataset, devices: Devices) -> dict[Part, Array]:
     """Joules per unit coefficient of every part, shape (sample, stimulus)."""
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
     weights, mismatch, time = weights_of(dataset), devices.mismatch, dataset["spike_time"].values
@@ -134,18 +165,25 @@ def _regressors(dataset: xr.Dataset, devices: Devices) -> dict[tuple[str, str], 
     return regressors
 
 
-def _least_squares(energy: Array, regressors: list[Array]) -> list[Coefficient]:
-    """Coefficients of one measured energy (neuron, stimulus), with intervals over neurons."""
-    design = np.stack(regressors, axis=-1)
-    flat = design.reshape(-1, design.shape[-1])
-    size = np.sqrt((flat**2).sum(0))  # so that amperes and farads do not look like rounding
+def _least_squares(energy: Array, design: Array) -> Array:
+    """Coefficients common to all neurons, each of which has a factor of its own with mean 1: alternating.
+
+    Parameters
+    ----------
+    energy : array, shape (neuron, stimulus)
+    design : array, shape (neuron, stimulus, part)
+    """
+    size = np.sqrt((design**2).sum((0, 1)))  # so that amperes and farads do not look like rounding
     size = np.where(size > 0, size, 1.0)
-    value, *_ = np.linalg.lstsq(flat / size, energy.ravel(), rcond=None)
-    residual = energy - (design / size) @ value
-    bread = np.linalg.pinv((flat / size).T @ (flat / size))
-    score = np.einsum("nsp,ns->np", design / size, residual)
-    neurons = len(energy)
-    covariance = bread @ (score.T @ score) @ bread * neurons / max(neurons - 1, 1)
-    half = stats.t.ppf(0.975, max(neurons - 1, 1)) * np.sqrt(np.diag(covariance))
-    rows = zip(value.tolist(), half.tolist(), size.tolist(), strict=True)
-    return [Coefficient(v / n, (v - h) / n, (v + h) / n) for v, h, n in rows]
+    factor = np.ones(len(energy))
+    value: Array = np.zeros(len(size))
+    for _ in range(ROUNDS):
+        scaled = (design / size * factor[:, None, None]).reshape(-1, len(size))
+        before, value = value, np.linalg.lstsq(scaled, energy.ravel(), rcond=None)[0]
+        if np.allclose(value, before, rtol=1e-9, atol=0.0):
+            break
+        model = design / size @ value
+        weight = (model**2).sum(1)
+        factor = np.where(weight > 0, (energy * model).sum(1) / np.where(weight > 0, weight, 1.0), 1.0)
+        factor = factor / factor.mean()
+    return value / size

@@ -69,12 +69,12 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     folds = [judge(dataset, devices, k, rng) for k in sorted(set(patterns.tolist()))]
     measured, predicted = (np.concatenate([getattr(f, n) for f in folds]) for n in ("measured", "predicted"))
     without = {name: np.concatenate([f.without[name] for f in folds]) for name in folds[0].without}
-    fired = np.isfinite(measured)
+    residual, fired = _residual(measured, predicted), np.isfinite(measured)
     figures: dict[str, Any] = {
-        "rms_tau_c": _rms(measured - predicted),
-        "rms_known_delay_tau_c": _rms(_beyond_first(measured - predicted)),
-        "rms_without_model_tau_c": _rms(measured - without.pop("all")),
-        "rms_without_term_tau_c": {name: _rms(measured - times) for name, times in without.items()},
+        "rms_tau_c": _rms(residual),
+        "rms_known_delay_tau_c": _rms(residual[:, 1:] - residual[:, :1]),
+        "rms_without_model_tau_c": _rms(_residual(measured, without.pop("all"))),
+        "rms_without_term_tau_c": {name: _rms(_residual(measured, times)) for name, times in without.items()},
         "wrongly_silent_or_firing": int(np.sum(np.isfinite(predicted) != fired)),
         "silent": int(np.sum(~fired)),
         "early": int(np.sum(measured <= 0)),
@@ -122,7 +122,7 @@ def judge(dataset: xr.Dataset, devices: Devices, pattern: int, rng: np.random.Ge
     known = dataclasses.replace(mismatch, delay=none["delay"])
     without = {name: dataclasses.replace(known, **{name: none[name]}) for name in REQUIRED}
     population = _population(law, weights[0], rng)
-    energies = energy_fit.predict(judged, neurons, energy_fit.fit(train, fitted))
+    energies = energy_fit.predict(judged, neurons, energy_fit.estimates(train, fitted))
     return Judged(
         judged["spike_time"].values,
         times(known),
@@ -138,13 +138,13 @@ def _population(law: MismatchLaw, weights: Array, rng: np.random.Generator) -> L
     return LayerMismatch(**{name: values[None] for name, values in drawn.items()})
 
 
-def _beyond_first(residual: Array) -> Array:
-    """What is left under the other stimuli when that of the first is each neuron's delay."""
-    return residual[:, 1:] - residual[:, :1]
+def _residual(measured: Array, predicted: Array) -> Array:
+    """NaN where a spike is not in both: those are counted apart."""
+    both = np.isfinite(measured) & np.isfinite(predicted)
+    return np.where(both, measured, np.nan) - np.where(both, predicted, np.nan)
 
 
 def _rms(residual: Array) -> float:
-    """Over spikes that are both measured and predicted; those in one only are counted apart."""
     finite = residual[np.isfinite(residual)]
     return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
 

@@ -112,6 +112,17 @@ def test_one_changed_spike_time_shows_in_the_residual(ideal):
     assert figures_of(wrong)["rms_tau_c"] == pytest.approx(0.1 / np.sqrt(8), rel=1e-9)
 
 
+def test_silent_and_early_spikes_are_counted_and_left_out_of_the_residual(ideal, figures):
+    wrong = ideal.copy(deep=True)
+    wrong["spike_time"].loc[{"stimulus": "random_0", "sample": [3, 4, 5]}] = np.inf
+    wrong["spike_time"].loc[{"stimulus": "random_1", "sample": 7}] = 0.0
+    changed = figures_of(wrong)
+    assert (changed["silent"], changed["early"]) == (3, 1)
+    assert changed["wrongly_silent_or_firing"] == 3
+    # the early one is off by its own time, 2 to 5, of 3,997 spikes
+    assert 2.0 / np.sqrt(3997) < changed["rms_tau_c"] < 5.0 / np.sqrt(3997)
+
+
 def test_one_weight_pattern_cannot_be_held_out(ideal):
     with pytest.raises(InputError, match="at least two weight patterns"):
         figures_of(ideal.isel(sample=slice(0, None, 5)))

@@ -179,7 +179,7 @@ def _least_squares(energy: Array, design: Array) -> Array:
     value: Array = np.zeros(len(size))
     for _ in range(ROUNDS):
         scaled = (design / size * factor[:, None, None]).reshape(-1, len(size))
-        before, value = value, np.linalg.lstsq(scaled, energy.ravel(), rcond=None)[0]
+        before, value = value, np.linalg.lstsq(scaled, energy.ravel(), rcond=None)[0].astype(float)
         if np.allclose(value, before, rtol=1e-9, atol=0.0):
             break
         model = design / size @ value

@@ -29,7 +29,7 @@ from circuits.model.layer import Layer
 from montecarlo.analysis.importance_sampling import importance
 from montecarlo.analysis.spike_failure import bad_spike
 from montecarlo.campaign.schema import open_dataset
-from montecarlo.extraction.from_spike_times import extract
+from montecarlo.extraction.description import term_values
 from montecarlo.mismatch.law import TERMS, MismatchLaw
 from montecarlo.statistics.goodness_of_fit import kolmogorov_smirnov
 from montecarlo.statistics.intervals import correlation_interval
@@ -57,12 +57,7 @@ def hold(name: str, text: str, good: bool) -> None:
 def deviations(store: str) -> dict[str, np.ndarray]:
     """u of every device by term, extracted from what ngspice gave."""
     dataset = open_dataset(store).load()
-    found, positive = extract(dataset), (dataset["weight"].values > 0).all(0)
-    synapse = np.log1p(found["synapse"].values)
-    rest = {"slope": np.log1p(found["slope"].values), "threshold": found["threshold"].values}
-    rest["capacitance"] = np.log1p(found["capacitance"].values)
-    columns = {"synapse_source": synapse[:, positive].ravel(), "synapse_sink": synapse[:, ~positive].ravel()}
-    return columns | rest
+    return {name: values.values for name, values in term_values(dataset).items()}
 
 
 def area_law(folder: Path, samples: int) -> None:

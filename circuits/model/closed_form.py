@@ -75,7 +75,7 @@ class Constants:
 IDEAL = Constants()
 
 
-def fire(delay: Array, window: float) -> Array:
+def fire(delay: Array, window: float | Array) -> Array:
     """Delay of an unbounded ramp -> delay inside the window: 0 if early, inf if too late."""
     return np.where(delay < window * (1.0 - TIE), np.maximum(delay, 0.0), np.inf)
 

@@ -1,13 +1,16 @@
 r"""Spike times of a campaign -> the deviation of every device, neuron by neuron.
 
-With the slope under the test current, r = 1/(1+c), and the spike times t_low, t_high of the two
-thresholds,
+With the slope under the test current, r = 1/(1+c), the spike times t_low, t_high of the two thresholds and
+t_j of the input j alone, `circuits.model.closed_form` gives
 
-.. math:: 1+c = 1/r, \quad k = \frac{\theta_h - \theta_l}{t_h - t_l}, \quad 1+\beta = k (1+c),
-          \quad o = (k\,t_h - \theta_h)(1+c), \quad
-          1+e_j = \frac{k (t_h - t_j)(1+c)}{W_j x_j}
+.. math:: 1+c = 1/r, \quad K = \frac{\theta_h - \theta_l}{t_h - t_l}, \quad 1+\beta = K (1+c),
+          \quad o = (1+c)(K t_h - \theta_h)
 
-Nothing is assumed about the size of any deviation; the injected ones are not looked at.
+.. math:: W_j (1+e_j)\, x_j = \theta_h (1+c) + o - (1+\beta)\, t_j
+
+K is the potential per time of the ramp on the real capacitor. Nothing is assumed about the size of any
+deviation; the injected ones are not looked at. A delay that is the same under all stimuli acts as an offset
+and is counted as one.
 """
 
 from __future__ import annotations
@@ -15,28 +18,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from circuits.errors import InputError
-from circuits.model.layer import LayerMismatch
-from montecarlo.campaign.protocol import T_MIN
-
-LARGEST_LOSS = 0.01
-"""Share of neurons that may be left out of a fit."""
-DIMS = {
-    "synapse": ("sample", "synapse"),
-    "slope": ("sample",),
-    "threshold": ("sample",),
-    "capacitance": ("sample",),
-}
+from montecarlo.extraction.prediction import Devices, activations, weights_of
 
 
-def weights_of(dataset: xr.Dataset) -> np.ndarray:
-    """Nominal weights of every sample, shape (sample, synapse)."""
-    pattern = dataset["sample"].values % dataset.sizes["pattern"]
-    return dataset["weight"].values[pattern]
-
-
-def extract(dataset: xr.Dataset) -> xr.Dataset:
-    """Device deviations of every sample.
+def extract(dataset: xr.Dataset) -> Devices:
+    """Device deviations of every sample of an ideal circuit.
 
     Parameters
     ----------
@@ -45,51 +31,28 @@ def extract(dataset: xr.Dataset) -> xr.Dataset:
 
     Returns
     -------
-    xarray.Dataset
-        `synapse` (sample, synapse), `slope`, `threshold`, `capacitance` (sample): relative
-        deviations, the threshold offset in units of potential. NaN where a stimulus that is
-        needed did not fire inside the window.
+    Devices
+        NaN where a stimulus that is needed did not fire inside the window.
     """
     time, theta = dataset["spike_time"], dataset["theta"]
     inside = time.where((time > 0) & np.isfinite(time))
-    c = 1.0 / dataset["slope"].sel(stimulus="reference", drop=True) - 1.0
-    low, high = inside.sel(stimulus="ramp_low", drop=True), inside.sel(stimulus="ramp_high", drop=True)
+    capacitance = 1.0 / dataset["slope"].sel(stimulus="reference", drop=True)
+    low, high = (inside.sel(stimulus=s, drop=True) for s in ("ramp_low", "ramp_high"))
     theta_low, theta_high = (float(theta.sel(stimulus=s)) for s in ("ramp_low", "ramp_high"))
-    k = (theta_high - theta_low) / (high - low)
+    rate = (theta_high - theta_low) / (high - low)
+    slope = rate * capacitance
+    offset = capacitance * (rate * high - theta_high)
     single = [s for s in dataset["stimulus"].values if str(s).startswith("synapse_")]
-    t = inside.sel(stimulus=single).rename(stimulus="synapse").assign_coords(synapse=dataset["synapse"])
-    x = T_MIN - np.diagonal(dataset["input_time"].sel(stimulus=single).values)
-    charge = k * (high - t) * (1.0 + c)
-    weight = xr.DataArray(weights_of(dataset), dims=("sample", "synapse"))
-    found = xr.Dataset(
+    alone = inside.sel(stimulus=single).rename(stimulus="synapse").assign_coords(synapse=dataset["synapse"])
+    charge = theta_high * capacitance + offset - slope * alone
+    x = np.diagonal(activations(dataset.sel(stimulus=single)))
+    nominal = xr.DataArray(weights_of(dataset) * x, dims=("sample", "synapse"))
+    deviations = xr.Dataset(
         {
-            "synapse": charge / (weight * xr.DataArray(x, dims="synapse")) - 1.0,
-            "slope": k * (1.0 + c) - 1.0,
-            "threshold": (k * high - theta_high) * (1.0 + c),
-            "capacitance": c,
+            "synapse": charge / nominal - 1.0,
+            "slope": slope - 1.0,
+            "threshold": offset,
+            "capacitance": capacitance - 1.0,
         }
     )
-    return found.transpose("sample", "synapse").compute()
-
-
-def as_mismatch(found: xr.Dataset) -> LayerMismatch:
-    """Extracted samples as the neurons of one layer: arrays (1, sample[, synapse])."""
-    return LayerMismatch(**{name: found[name].transpose(*dims).values[None] for name, dims in DIMS.items()})
-
-
-def complete(good: xr.Dataset) -> tuple[xr.Dataset, int]:
-    """Neurons all of whose devices could be extracted, and how many could not.
-
-    Those that could not are the extreme ones: leaving out many would bias every sigma.
-    """
-    found = extract(good)
-    whole = np.isfinite(found["synapse"].values).all(1)
-    for name in ("slope", "threshold", "capacitance"):
-        whole &= np.isfinite(found[name].values)
-    lost = int(np.sum(~whole))
-    if lost > LARGEST_LOSS * len(whole):
-        raise InputError(
-            f"{lost} of {len(whole)} neurons spiked too early or not at all where the protocol needs them; "
-            "sigmas from the rest would be biased: the mismatch is too large for this protocol"
-        )
-    return good.isel(sample=whole), lost
+    return Devices(deviations.transpose("sample", "synapse").compute())

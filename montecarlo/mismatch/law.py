@@ -32,8 +32,14 @@ from montecarlo.mismatch.seeds import CHIP, COMMON, DELAY, REFERENCE, generator
 
 NEURON = ("slope", "threshold", "capacitance")
 TERMS = ("synapse_source", "synapse_sink", *NEURON)
-UNIT = {"threshold": "1", "delay": "tau_c", "jitter": "tau_c"}
-"""Units of the terms that are no relative errors; the threshold offset is a potential."""
+UNIT = {
+    "threshold": "1",
+    "delay": "tau_c",
+    "jitter": "tau_c",
+    "turn_on_source": "tau_c",
+    "turn_on_sink": "tau_c",
+}
+"""Units of terms and constants where they are not plainly "1"; the threshold offset is a potential."""
 OFFSETS = ("threshold", "delay")
 """Terms that add; all others multiply and are lognormal."""
 SHARED = ("common", "reference")

@@ -7,7 +7,7 @@ import numpy as np
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import MEASURED, open_dataset
-from montecarlo.extraction.from_spike_times import extract
+from montecarlo.extraction.devices import extract
 from montecarlo.mismatch.law import TERMS
 from ttfs_analog.noise.noise_model import NoiseModel
 
@@ -54,7 +54,7 @@ def test_zero_mismatch_has_zero_spread(tmp_path):
 def test_extraction_finds_what_was_injected(tmp_path):
     """Every single deviation, not only the sigmas, from spike times alone: 1e-9."""
     dataset = Campaign.characterize(IDEAL, 50, 9).run(tmp_path / "run").load()
-    found = extract(dataset)
+    found = extract(dataset).deviations
     for name in found:
         np.testing.assert_allclose(found[name], dataset[f"deviation_{name}"], rtol=0, atol=1e-9)
 

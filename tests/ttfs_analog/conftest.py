@@ -8,6 +8,7 @@ import json
 
 import pytest
 import torch
+from synthetic_transistors import campaign
 from torch import nn
 
 from ttfs_analog.cli.app import main
@@ -39,6 +40,12 @@ def make_relu():
 @pytest.fixture(scope="session")
 def noise(dataset):
     return NoiseModel.fit(dataset)
+
+
+@pytest.fixture(scope="session")
+def transistor_noise():
+    """Fitted on 200 neurons of transistors that obey the one equation."""
+    return NoiseModel.fit(campaign(200))
 
 
 @pytest.fixture(scope="session")

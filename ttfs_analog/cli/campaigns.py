@@ -187,12 +187,6 @@ def characterize(
     if failed:
         result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
     text = f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
-    if tech.process:
-        from montecarlo.extraction.from_operating_points import summary
-        from ttfs_analog.cli.transistor_report import table
-
-        result |= (found := summary(dataset, seed))
-        text = f"{table(found)}\n{text}"
     return result, text
 
 
@@ -214,28 +208,6 @@ def sweep(**options: Any) -> Result:
 @common(out="noise_model.json")
 def fit(dataset: str, out: str, seed: int) -> Result:
     """Fit the noise model of a campaign, with intervals and held-out figures."""
-    from montecarlo.campaign.schema import open_dataset
-    from ttfs_analog.noise.noise_model import NoiseModel
+    from ttfs_analog.cli.description import fit_campaign
 
-    model = NoiseModel.fit(open_dataset(dataset), seed)
-    model.save(out)
-    held = model.holdout
-    text = (
-        f"{model.summary()}\n\nheld-out chips, stimuli and weight pattern ({held['n_neurons']} neurons x "
-        f"{held['n_stimuli']} stimuli):\n"
-        f"  spike times from each neuron's own extracted deviations: {held['rms_tau_c']:.3g} tau_c rms "
-        f"(without model {held['rms_without_model_tau_c']:.3g})\n"
-        f"  coverage of the fitted law's 50/90/95 % intervals: {held['coverage_50']:.3f} "
-        f"{held['coverage_90']:.3f} "
-        f"{held['coverage_95']:.3f}\n  silent {held['silent']}, early {held['early']}\n{out}"
-    )
-    if model.n_samples < model.advice["samples_for_sigma_to_10_percent"]:
-        text += "\nfew samples: these sigmas are not known to 10 %; about 190 are needed for that"
-    terms = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.terms.items()}
-    result = {"path": out, "terms": terms, "holdout": held, "energy": model.energy}
-    return {
-        **result,
-        "n_samples": model.n_samples,
-        "n_failed": model.n_failed,
-        "n_incomplete": model.n_incomplete,
-    }, text
+    return fit_campaign(dataset, out, seed)

@@ -1,14 +1,15 @@
-r"""Joules per inference, by part and layer, and how sure they are.
+r"""Joules per inference, by supply and part and layer, and how sure they are.
 
-Supply energy of one neuron: synapse sources while they are on, and the slope source from t_min to the
-spike (or t_max):
+The account of `montecarlo.extraction.energy_fit` with the coefficients that were measured on the circuit
+(noise model). Ideal sources have two parts: synapses while they are on, and the slope source from t_min
+to the spike (or t_max),
 
-.. math:: E = V_{DD} I_u \tau_c \Big[ k_{syn} \sum_{W_{ij}>0} W_{ij}(1+e_{ij}) x_j
+.. math:: E = V_{DD} I_u \tau_c \Big[ k_{syn} \sum_{W_{ij}>0} W_{ij}(1+e_{ij}) (g x_j + \delta)
               + k_{ramp}\, B (1+\beta) \min(s, T) \Big]
 
-with k measured on the circuit (noise model). Sinks take nothing from the supply: they discharge the
-membrane. In the account: synapse and slope sources, read-out drive. Not in it: comparators, latches,
-references, wires and clocks, which the ideal technology does not have.
+Transistors add what their nodes, comparators and latches take: a current while a comparator waits for the
+ramp, and C V_DD^2 a neuron or a spike. Sinks take nothing from the supply: they discharge the membrane. What
+is not in the account is listed with it (`not_included`).
 
 For comparison, the capacitor estimate of Stanojevic et al., Nat. Commun. 2024, Methods:
 0.5 C theta^2 per spike and 0.5 C V(t_max)^2 per silent neuron, without the cost of transmission.
@@ -22,7 +23,9 @@ import numpy as np
 import torch
 import xarray as xr
 
+from circuits.model.closed_form import IDEAL
 from montecarlo.campaign.schema import package_version, with_units
+from montecarlo.extraction.energy_fit import IDEAL_PARTS, scale
 from montecarlo.statistics.intervals import mean_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.network.network import TTFSNetwork
@@ -30,33 +33,75 @@ from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.training.training import Progress
 
-SCHEMA = "ttfs-analog/energy/1"
-PARTS = ("synapse", "slope")
+SCHEMA = "ttfs-analog/energy/2"
+OUTSIDE = ("comparator", "latch", "reset", "references", "drivers", "wires", "clock")
+"""Supplies that a circuit needs; those that a noise model has no coefficient of are not in the account."""
+Part = tuple[str, str]
+
+
+def coefficients(noise: NoiseModel | None) -> dict[Part, dict[str, Any]]:
+    """Energy coefficients by (supply, part); without a noise model, those of ideal sources."""
+    if noise is None:
+        return {part: {"value": 1.0, "ci95": [1.0, 1.0]} for part in IDEAL_PARTS}
+    return {(s, p): entry for s, parts in noise.energy.items() for p, entry in parts.items()}
+
+
+def labels(noise: NoiseModel | None) -> list[str]:
+    """Names of the parts, as "source.synapse"."""
+    return [".".join(part) for part in coefficients(noise)]
 
 
 @torch.no_grad()
 def layer_energies(
     net: TTFSNetwork, x: torch.Tensor, noise: NoiseModel | None, deviations: list[Deviations]
 ) -> torch.Tensor:
-    """Energy [J], shape (chip, image, layer, part); without a noise model, of ideal sources."""
-    k_synapse, k_slope = (noise.energy[p]["value"] if noise else 1.0 for p in PARTS)
+    """Supply energy of every layer.
+
+    Parameters
+    ----------
+    x : Tensor, shape (image, in)
+        Activations [tau_c].
+    noise : NoiseModel, optional
+        None: ideal sources.
+    deviations : list of Deviations
+        One a layer, with a leading chip dimension.
+
+    Returns
+    -------
+    Tensor, shape (chip, image, layer, part) [J]
+        Parts in the order of `labels`.
+    """
+    table, constants = coefficients(noise), noise.constants if noise else IDEAL
     net.require_points()
     total = []
-    flow = net.signals(x, deviations)
     for layer, point, deviation, (before, after), weight in zip(
-        net.layers, net.points, deviations, flow, net.weights(), strict=True
+        net.layers, net.points, deviations, net.signals(x, deviations), net.weights(), strict=True
     ):
-        q = layer.charge(before, weight.clamp(min=0), deviation.synapse).sum(-1)
-        if not layer.spiking:
-            q = q + layer.shift().clamp(min=0).sum()
-        unit = point.unit_energy
-        synapse = q * unit * k_synapse
+        sources, devices = weight.clamp(min=0), deviation._replace(constants=IDEAL)
+        charge = layer.charge(before, sources, devices).sum(-1) * float(constants.gain_source)
+        if constants.turn_on_source:
+            active = layer.charge((before > 0).to(before), sources, devices).sum(-1)
+            charge = charge + float(constants.turn_on_source) * active
+        nothing = torch.zeros_like(charge)
+        amounts = {"synapse": charge, "slope": nothing, "bias": nothing, "switching": nothing}
+        spikes = nothing
         if layer.spiking:
             ramp = (layer.per_neuron(layer.slopes()) * (1.0 + deviation.slope)).unsqueeze(-2)
-            on = (ramp * (layer.window - after)).sum(-1)
+            on = layer.window - after + float(constants.delay)
+            amounts |= {"slope": (ramp * on).sum(-1), "bias": on.sum(-1)}
+            amounts["switching"] = nothing + after.shape[-1]
+            spikes = (after > 0).to(charge).sum(-1)
         else:
-            on = torch.zeros_like(after[..., 0])
-        total.append(torch.stack([synapse, on * unit * k_slope], -1))
+            amounts["synapse"] = charge + layer.shift().clamp(min=0).sum()
+        total.append(
+            torch.stack(
+                [
+                    entry["value"] * scale(part, point) * (spikes if supply == "latch" else amounts[part])
+                    for (supply, part), entry in table.items()
+                ],
+                -1,
+            )
+        )
     return torch.stack(total, -2)
 
 
@@ -72,6 +117,17 @@ def energy(
 ) -> xr.Dataset:
     """Energy ledger over chips and images.
 
+    Parameters
+    ----------
+    data
+        Images, or (images, labels).
+    noise : NoiseModel
+        Draws the chips and holds the energy coefficients.
+    chips, seed : int
+        How many chips, and their entropy.
+    progress : callable, optional
+        Told the number of chips done and of all.
+
     Returns
     -------
     xarray.Dataset
@@ -83,9 +139,9 @@ def energy(
     drawn = noise.sample(net, chips, seed)
     per_chip, per_image = [], x.new_zeros(len(x))
     for chip in drawn:
-        found = layer_energies(net, x, noise, chip.deviations(x))[0]
-        per_chip.append(found.mean(0))
-        per_image += found.sum((-1, -2)) / len(drawn)
+        joules = layer_energies(net, x, noise, chip.deviations(x))[0]
+        per_chip.append(joules.mean(0))
+        per_image += joules.sum((-1, -2)) / len(drawn)
         if progress:
             progress(len(per_chip), chips)
     hidden = net.trace(x)[:-1]
@@ -117,9 +173,10 @@ def energy(
                 {"units": "1", "long_name": "spikes per hidden neuron"},
             ),
         },
-        {"chip": list(drawn.numbers), "layer": range(len(net.layers)), "part": list(PARTS)},
+        {"chip": list(drawn.numbers), "layer": range(len(net.layers)), "part": labels(noise)},
         {
             "schema": SCHEMA,
+            "not_included": ", ".join(s for s in OUTSIDE if s not in noise.energy),
             "entropy": seed,
             "law": drawn.law,
             **net.provenance(),
@@ -132,13 +189,12 @@ def energy(
 def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, float]:
     """Mean over chips, and its 95 % interval widened by that of the measured coefficients."""
     mean, _, high = mean_interval(per_chip.sum((1, 2)))
-    share = per_chip.mean(0).sum(0) / mean if mean else np.zeros(len(PARTS))
     doubt = 0.0
-    for part, weight in zip(PARTS, share, strict=True):
-        coefficient = noise.energy[part]
-        ends = np.abs(np.array(coefficient["ci95"]) / coefficient["value"] - 1.0)
-        doubt += (weight * float(ends.max())) ** 2
-    half = float(np.hypot(high - mean, mean * np.sqrt(doubt)))
+    for joules, entry in zip(per_chip.mean(0).sum(0), coefficients(noise).values(), strict=True):
+        if entry["value"]:
+            end = np.abs(np.array(entry["ci95"]) / entry["value"] - 1.0).max()
+            doubt += float(joules * end) ** 2
+    half = float(np.hypot(high - mean, np.sqrt(doubt)))
     return mean, mean - half, mean + half
 
 
@@ -168,5 +224,5 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         },
         "spikes_per_neuron": float(result["spikes_per_neuron"].mean()),
         "capacitor_estimate_j": float(result["capacitor_estimate"].mean()),
-        "not_included": ["comparator", "latch", "references", "wires", "clock"],
+        "not_included": result.attrs["not_included"].split(", "),
     }

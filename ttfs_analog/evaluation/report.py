@@ -13,8 +13,9 @@ import xarray as xr
 
 from circuits.errors import InputError
 from montecarlo.campaign.schema import CHARACTERIZATION, package_version
-from montecarlo.extraction.from_spike_times import extract
-from montecarlo.mismatch.law import OFFSETS
+from montecarlo.extraction.devices import extract
+from montecarlo.extraction.terms import columns as deviation_columns
+from montecarlo.mismatch.law import OFFSETS, UNIT
 from montecarlo.plots import plotting
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import energy as ledger
@@ -101,35 +102,28 @@ def _waveforms(found: dict[str, dict[str, Any]]) -> Section | None:
 
 
 def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
-    campaigns = found.get(CHARACTERIZATION, {})
-    by_spikes = {k: ds for k, ds in campaigns.items() if ds.attrs["extraction"] == "spike_times"}
-    if not by_spikes:
+    if CHARACTERIZATION not in found:
         return None
-    name, ds = next(iter(by_spikes.items()))
-    held = ds["sample"].values % ds.sizes["pattern"] == ds.sizes["pattern"] - 1
-    good = ds.isel(sample=np.flatnonzero((ds["status"].values == 0) & ~held))
+    name, ds = next(iter(found[CHARACTERIZATION].items()))
+    good = ds.isel(sample=np.flatnonzero(ds["status"].values == 0))
     if not good.sizes["sample"]:
         return None
-    measured = extract(good)
     columns = {}
-    for term in ("slope", "threshold", "capacitance", "synapse"):
-        values = measured[term].values
-        values = values if term in OFFSETS else np.log1p(values)
+    for term, values in deviation_columns(good, extract(good)).items():
         finite = values[np.isfinite(values)]
-        label = "offset [tau_c]" if term in OFFSETS else f"ln(1 + {term} deviation)"
-        columns[term] = (values, float(finite.mean()), float(finite.std(ddof=1)), label)
+        label = f"offset [{UNIT[term]}]" if term in OFFSETS else f"ln(1 + {term} deviation)"
+        columns[term] = (finite, float(finite.mean()), float(finite.std(ddof=1)), label)
     figures = [plotting.data_uri(plotting.histograms(columns))]
     files = [name]
     rows: list[list[str]] = []
-    text = f"Deviations extracted from the spike times of {good.sizes['sample']} neurons in ngspice; those "
-    text += "of the held-out weight pattern are not among them."
+    text = f"Deviations of the devices of {good.sizes['sample']} neurons, measured in ngspice."
     if NOISE in found:
         file, model = next(iter(found[NOISE].items()))
         files.append(file)
         held = model.holdout
         text += (
-            f" On {held['n_neurons']} held-out neurons, {held['n_stimuli']} stimuli and a weight pattern "
-            f"that the fit has not seen, spike times are predicted from each neuron's own deviations to "
+            f" On {held['n_neurons']} neurons and {held['n_stimuli']} stimuli, of weight patterns "
+            f"that their fit has not seen, spike times are predicted from each neuron's own deviations to "
             f"{held['rms_tau_c']:.2g} tau_c rms "
             f"(without the model {held['rms_without_model_tau_c']:.3g}); the 50, 90 and 95 % prediction "
             f"intervals of the fitted law cover {100 * held['coverage_50']:.1f}, "
@@ -148,7 +142,7 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
             ]
             for k, t in model.terms.items()
         ]
-        lost = {"all terms": held["rms_tau_c"]}
+        lost = {"delay known too": held["rms_known_delay_tau_c"], "all terms": held["rms_tau_c"]}
         lost |= {f"without {k}": v for k, v in held["rms_without_term_tau_c"].items()}
         lost["no model"] = held["rms_without_model_tau_c"]
         figures.append(plotting.data_uri(plotting.log_bars(lost, "held-out spike-time rms [tau_c]")))
@@ -260,7 +254,7 @@ def _energy(found: dict[str, dict[str, Any]]) -> Section | None:
         "title": "Energy per inference",
         "text": f"{1e12 * f['energy_per_inference_j']['mean']:.4g} pJ, 95 % interval over chips "
         f"{1e12 * low:.4g} .. {1e12 * high:.4g} pJ; {f['spikes_per_neuron']:.3f} spikes per hidden "
-        "neuron. In the account: synapse and slope sources. Not in it (the ideal technology has none): "
+        "neuron. Not in the account: "
         f"{', '.join(f['not_included'])}. For comparison, charging the capacitors alone: "
         f"{1e12 * f['capacitor_estimate_j']:.3g} pJ.",
         "figures": [plotting.data_uri(plotting.bars(groups, "energy [fJ]", 1e15))],

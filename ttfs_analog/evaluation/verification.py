@@ -30,7 +30,7 @@ from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import proportion_interval
 from ttfs_analog.data.datasets import pair_of
-from ttfs_analog.evaluation.energy import PARTS, layer_energies
+from ttfs_analog.evaluation.energy import labels, layer_energies
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import NoiseModel
@@ -50,9 +50,9 @@ def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chi
 
     Their numbers start at FRESH, so that even with the seed of an evaluation they are other chips.
     """
-    plan = noise.provenance.get("plan", {})
-    sigma = {k: v for k, v in plan.get("law", {}).items() if k != "mean"} or technology.mismatch
-    return Chips.draw(MismatchLaw.of(sigma), net, range(FRESH, FRESH + chips), seed)
+    drawn = noise.provenance.get("plan", {}).get("law")
+    law = MismatchLaw.from_dict(drawn) if drawn else MismatchLaw.of(technology.mismatch)
+    return Chips.draw(law, net, range(FRESH, FRESH + chips), seed)
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def verify(
     shape = (len(chips), len(x))
     times = np.full((*shape, hidden), np.nan)
     logits = np.full((*shape, circuit[-1].n_out), np.nan)
-    joules = np.full((*shape, len(circuit), len(PARTS)), np.nan)
+    joules = np.full((*shape, len(circuit), len(labels(noise))), np.nan)
     if progress:
         progress(0, len(x))
     simulator = Ngspice()
@@ -148,7 +148,7 @@ def verify(
     return with_units(
         xr.Dataset(
             {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
-            {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": list(PARTS)},
+            {"chip": list(chips.numbers), "layer": range(len(circuit)), "part": labels(noise)},
             {
                 "schema": SCHEMA,
                 "entropy": chips.entropy,

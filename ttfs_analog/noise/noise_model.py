@@ -1,7 +1,9 @@
 """The behavioral noise model: what was measured on the circuit, with its intervals, as one file.
 
-Every term has a scope (synapse or neuron), a kind (frozen: one draw per chip), a law and a 95 %
-interval. Fitted on some chips and weight patterns, judged on others (`montecarlo.extraction.holdout`).
+The same file for every technology: systematic constants of the one equation (`circuits.model.closed_form`),
+terms with a scope, a kind (frozen: one draw a chip; trial: one draw an inference), a law and a 95 % interval,
+energy coefficients by supply and part, the range in which all that holds, and how well it predicted what it
+had not seen (`montecarlo.extraction.holdout`).
 """
 
 from __future__ import annotations
@@ -16,44 +18,19 @@ import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.model.closed_form import IDEAL, Constants
-from circuits.model.operating_point import OperatingPoint
-from montecarlo.campaign.protocol import T_MIN, WINDOW
-from montecarlo.campaign.schema import package_version
-from montecarlo.extraction.from_spike_times import complete, extract, weights_of
-from montecarlo.extraction.holdout import validate
-from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
-from montecarlo.mismatch.seeds import PLAN, generator
-from montecarlo.statistics.intervals import (
-    correlation_interval,
-    mean_interval,
-    normality,
-    samples_for_std,
-    std_interval,
-)
+from circuits.model.closed_form import Constants
+from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, UNITS
+from montecarlo.extraction.terms import FROZEN, LINES, Spread, law_of
+from montecarlo.mismatch.law import MismatchLaw
+from ttfs_analog.noise import fitting
+from ttfs_analog.noise.terms import JITTER, REFERENCE, Constant, Term, check_constant, check_term
 
 if TYPE_CHECKING:
     from ttfs_analog.network.network import TTFSNetwork
     from ttfs_analog.noise.chips import Chips
 
-SCHEMA = "ttfs-analog/noise-model/1"
-LEAST_SAMPLES = 20
-
-
-@dataclass(frozen=True)
-class Term:
-    """One non-ideality and how it is distributed over chips."""
-
-    scope: str  #: synapse | neuron | layer | chip
-    kind: str  #: frozen | trial
-    distribution: str  #: lognormal: ln(1 + deviation) is normal; normal: the deviation is
-    unit: str  #: "1" or "tau_c"
-    std: float
-    std_ci: tuple[float, float]  #: 95 %
-    mean: float
-    mean_ci: tuple[float, float]  #: 95 %
-    n: int  #: independent neurons behind the estimate
-    normality_p: float | None  #: D'Agostino-Pearson; None where nothing varies
+SCHEMA = "ttfs-analog/noise-model/2"
+RANGES = ("weight", "window")
 
 
 @dataclass(frozen=True)
@@ -61,11 +38,16 @@ class NoiseModel:
     """Fitted terms, energy coefficients, where they hold, and how well they predicted."""
 
     technology: str
-    terms: dict[str, Term]
-    energy: dict[str, dict[str, Any]]  #: coefficient in units of vdd * i_unit * tau_c, with ci95
+    units: int | None  #: unit devices of a synapse with W = 1; None: sigma does not depend on W
+    systematic: dict[str, Constant]  #: `constants` in the file; those left out are those of the ideal neuron
+    terms: dict[str, Term]  #: by the names of `ttfs_analog.noise.terms.NAMES`, those there are
+    reference: dict[str, Term]  #: by bias line: source, sink, slope
+    energy: dict[
+        str, dict[str, dict[str, Any]]
+    ]  #: by supply and part, see `montecarlo.extraction.energy_fit`
     correlations: dict[str, dict[str, Any]]  #: between neuron terms, with ci95
-    validity: dict[str, Any]  #: null bounds: no limit, the circuit is linear
-    holdout: dict[str, Any]  #: figures on chips, stimuli and weight patterns not used in the fit
+    validity: dict[str, Any]  #: range and condition; max None: no limit
+    holdout: dict[str, Any]  #: figures on chips, stimuli and weight patterns not used in their fits
     n_samples: int
     n_failed: int
     n_incomplete: int  #: neurons left out because a stimulus they needed was early or silent
@@ -74,7 +56,7 @@ class NoiseModel:
 
     @classmethod
     def fit(cls, dataset: xr.Dataset, seed: int = 0) -> NoiseModel:
-        """Fit a characterization.
+        """Fit a characterization of any technology.
 
         Parameters
         ----------
@@ -88,70 +70,31 @@ class NoiseModel:
         InputError
             If the campaign is not complete or too small.
         """
-        dataset = dataset.load()
-        status = dataset["status"].values
-        if np.any(status == -1):
-            raise InputError(
-                f"the campaign is not complete: {int(np.sum(status == -1))} of {len(status)} samples "
-                "are missing; give the same characterize command again to resume it"
-            )
-        drawn = MismatchLaw.from_dict(json.loads(dataset.attrs["plan"])["law"])
-        if drawn.special:
-            raise InputError(
-                f"the campaign was drawn with {', '.join(drawn.special)}; a noise model draws independent "
-                "terms of their usual distributions and would lose that: draw chips from the law itself"
-            )
-        good = dataset.isel(sample=status == 0)
-        if good.sizes["sample"] < LEAST_SAMPLES:
-            raise InputError(
-                f"{good.sizes['sample']} good samples are too few for a noise model; "
-                f"at least {LEAST_SAMPLES}, and about {samples_for_std(0.1)} for sigmas to +-10 %"
-            )
-        good, incomplete = complete(good)
-        held_pattern = good["sample"].values % good.sizes["pattern"] == good.sizes["pattern"] - 1
-        fit_set, held = good.isel(sample=~held_pattern), good.isel(sample=held_pattern)
-        rng = generator(seed, PLAN, 1)
-        found = extract(fit_set)
-        terms = _terms(found, weights_of(fit_set), rng)
-        point = OperatingPoint.from_json(dataset.attrs["operating_point"])
-        law = _law(terms)
-        return cls(
-            technology=dataset.attrs["technology"],
-            terms=terms,
-            energy=_energy(fit_set, found, point),
-            correlations=_correlations(found),
-            validity=_validity(dataset, point),
-            holdout=validate(held, law, rng),
-            n_samples=int(good.sizes["sample"]),
-            n_failed=int(np.sum(status != 0)),
-            n_incomplete=incomplete,
-            advice={"samples_for_sigma_to_10_percent": samples_for_std(0.1)},
-            provenance={
-                "plan": json.loads(dataset.attrs["plan"]),
-                "plan_hash": dataset.attrs["plan_hash"],
-                "ngspice_version": dataset.attrs["ngspice_version"],
-                "package_version": package_version(),
-                "fit_seed": seed,
-            },
-        )
+        return cls(**fitting.fit(dataset, seed))
 
     @property
     def law(self) -> MismatchLaw:
         """The frozen terms, ready to draw from."""
-        return _law(self.terms)
+        spreads = {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in self.terms.items() if k in FROZEN}
+        return law_of(spreads, self.units, {line: t.std for line, t in self.reference.items()})
 
     @property
     def constants(self) -> Constants:
-        """Systematic terms."""
-        return IDEAL
+        """Systematic terms of the circuit."""
+        return Constants(**{name: c.value for name, c in self.systematic.items()})
 
     @property
     def jitter(self) -> float:
-        """Of spike times, from trial to trial [tau_c]."""
-        return 0.0
+        """Standard deviation of a spike time from one inference to the next [tau_c]."""
+        return self.terms[JITTER].std if JITTER in self.terms else 0.0
 
     def sample(self, net: TTFSNetwork, chips: int, seed: int = 0, first: int = 0) -> Chips:
         """Frozen deviations of `chips` copies of a network.
+
+        Parameters
+        ----------
+        seed, first : int
+            Entropy, and number of the first chip.
 
         Raises
         ------
@@ -189,21 +132,20 @@ class NoiseModel:
     def silent(self) -> NoiseModel:
         """The same model without any spread: the control of a training with it."""
         quiet: dict[str, Any] = {"std": 0.0, "std_ci": (0.0, 0.0), "mean": 0.0, "mean_ci": (0.0, 0.0)}
-        return replace(self, terms={k: replace(t, **quiet) for k, t in self.terms.items()})
+        terms, reference = (
+            {k: replace(t, **quiet) for k, t in part.items()} for part in (self.terms, self.reference)
+        )
+        return replace(self, terms=terms, reference=reference)
 
     def extrapolated(self) -> NoiseModel:
         """The same model without range limits."""
-        validity = {**self.validity, "weight": {"max": None}, "window": {"max": None}}
-        return replace(self, validity=validity)
+        return replace(self, validity={**self.validity, **{what: {"max": None} for what in RANGES}})
 
     def summary(self) -> str:
-        """A table of the terms, one line each."""
-        rows = [f"{'term':<15} {'std':>10} {'95 % interval':>24}  unit   law"]
-        for name, t in self.terms.items():
-            low, high = t.std_ci
-            interval = f"[{low:.4g}, {high:.4g}]"
-            rows.append(f"{name:<15} {t.std:>10.4g} {interval:>24}  {t.unit:<6} {t.distribution}")
-        return "\n".join(rows)
+        """Constants, terms, held-out figures and energies as text."""
+        from ttfs_analog.noise.summary import text
+
+        return text(self)
 
     def plot(self):
         """Terms with their intervals; a matplotlib Figure."""
@@ -215,7 +157,9 @@ class NoiseModel:
         """Write the JSON file."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1, allow_nan=False) + "\n")
+        content = asdict(self)
+        content = {"constants" if k == "systematic" else k: v for k, v in content.items()}
+        path.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False) + "\n")
         return path
 
     @classmethod
@@ -225,7 +169,7 @@ class NoiseModel:
         Raises
         ------
         InputError
-            If the file is missing, is not JSON, or has another schema.
+            If the file is missing, is not JSON, has another schema, or is not complete.
         """
         try:
             content = json.loads(Path(path).read_text())
@@ -235,113 +179,44 @@ class NoiseModel:
             raise InputError(f"{path} is not a noise model: {error}") from None
         schema = content.pop("schema", None) if isinstance(content, dict) else None
         if schema != SCHEMA:
-            raise InputError(f"{path} has schema {schema!r}, {SCHEMA!r} was expected")
+            old = "; fit again" if str(schema).startswith("ttfs-analog/noise-model/") else ""
+            raise InputError(f"{path} has schema {schema!r}, {SCHEMA!r} was expected{old}")
         try:
-            terms = {
-                k: Term(**{**t, "std_ci": tuple(t["std_ci"]), "mean_ci": tuple(t["mean_ci"])})
-                for k, t in content.pop("terms").items()
-            }
-            model = cls(terms=terms, **content)
-            model.law  # noqa: B018 - refuses sigmas that cannot be drawn
-            limits = [model.validity[k]["max"] for k in ("weight", "window")]
-            coefficients = [model.energy[k]["value"] for k in ("synapse", "slope")]
-            if not all(0 < v < math.inf for v in (*coefficients, *filter(None, limits))):
-                raise TypeError("a limit or an energy coefficient is not a number > 0")
-            if unknown := sorted(set(terms) - set(TERMS)):
-                raise TypeError(f"unknown terms {unknown}")
-            for name, t in terms.items():
-                if (t.kind, t.distribution) != ("frozen", _usual(name)):
-                    raise TypeError(f"{name} is {t.kind} {t.distribution}, which cannot be drawn")
+            terms, reference = (
+                {k: _term(t) for k, t in content.pop(part).items()} for part in ("terms", "reference")
+            )
+            systematic = {k: Constant(**c) for k, c in content.pop("constants").items()}
+            model = cls(terms=terms, reference=reference, systematic=systematic, **content)
+            model._check()
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            what = str(error).replace("Term.__init__() missing 1 required positional argument:", "no")
+            what = str(error)
+            for name in ("Term", "Constant", "NoiseModel"):
+                what = what.replace(f"{name}.__init__() missing 1 required positional argument:", "no")
             raise InputError(f"{path} is not a complete noise model: {what}") from None
         return model
 
-
-def _usual(name: str) -> str:
-    return "normal" if name in OFFSETS else "lognormal"
-
-
-def _law(terms: dict[str, Term]) -> MismatchLaw:
-    mean = tuple((k, t.mean) for k, t in terms.items() if not t.mean_ci[0] <= 0 <= t.mean_ci[1])
-    law = MismatchLaw.of({k: t.std for k, t in terms.items() if k in TERMS})
-    return replace(law, mean=mean)
-
-
-def _terms(found: xr.Dataset, weights: np.ndarray, rng: np.random.Generator) -> dict[str, Term]:
-    synapse = found["synapse"].values
-    columns = {
-        "synapse_source": np.where(weights > 0, synapse, np.nan),
-        "synapse_sink": np.where(weights < 0, synapse, np.nan),
-        **{k: found[k].values for k in ("slope", "threshold", "capacitance")},
-    }
-    terms = {}
-    for name, values in columns.items():
-        if not np.isfinite(values).any():
-            continue  # a neuron with one synapse has no sinks
-        value = values if name in OFFSETS else np.log1p(values)
-        std, low, high = std_interval(value, rng)
-        mean, mean_low, mean_high = mean_interval(value)
-        p = normality(value)
-        terms[name] = Term(
-            scope="synapse" if name.startswith("synapse") else "neuron",
-            kind="frozen",
-            distribution=_usual(name),
-            unit="tau_c" if name in OFFSETS else "1",
-            std=std,
-            std_ci=(low, high),
-            mean=mean,
-            mean_ci=(mean_low, mean_high),
-            n=int(np.isfinite(value.reshape(len(value), -1)).any(1).sum()),
-            normality_p=None if math.isnan(p) else p,
-        )
-    return terms
+    def _check(self) -> None:
+        """Refuse what cannot be drawn or counted."""
+        for name, term in self.terms.items():
+            check_term(name, term)
+        for line, term in self.reference.items():
+            if line not in LINES:
+                raise ValueError(f"unknown bias line {line!r}; known: {', '.join(LINES)}")
+            check_term(REFERENCE, term)
+        for name, constant in self.systematic.items():
+            check_constant(name, constant)
+        for supply, parts in self.energy.items():
+            for part, entry in parts.items():
+                if (supply, part) not in PARTS or entry["unit"] != UNITS[part]:
+                    raise ValueError(f"energy of {supply} {part} in {entry['unit']!r} is not known")
+                if not math.isfinite(entry["value"]) or not all(map(math.isfinite, entry["ci95"])):
+                    raise ValueError(f"energy coefficient of {supply} {part} is not a number")
+        if not all(self.energy[supply][part]["value"] > 0 for supply, part in IDEAL_PARTS):
+            raise ValueError("an energy coefficient of the sources is not a number > 0")
+        if not all(0 < v < math.inf for what in RANGES if (v := self.validity[what]["max"]) is not None):
+            raise ValueError("a limit is not a number > 0")
+        self.law  # noqa: B018 - refuses sigmas that cannot be drawn
 
 
-def _correlations(found: xr.Dataset) -> dict[str, dict[str, Any]]:
-    pairs = [("slope", "threshold"), ("slope", "capacitance"), ("threshold", "capacitance")]
-    result = {}
-    for a, b in pairs:
-        r, low, high = correlation_interval(found[a].values, found[b].values)
-        varies = not math.isnan(r)
-        result[f"{a}-{b}"] = {"value": r if varies else 0.0, "ci95": [low, high] if varies else None}
-    return result
-
-
-def _energy(dataset: xr.Dataset, found: xr.Dataset, point: OperatingPoint) -> dict[str, dict[str, Any]]:
-    """Joules per unit charge of the synapses and of the slope source.
-
-    Regression through the origin of each neuron's measured energy on the charge that its own currents
-    (extracted deviations included) moved; the spread over neurons gives the interval.
-    """
-    weights = weights_of(dataset)
-    times = dataset["input_time"].values
-    x = np.where(np.isfinite(times), T_MIN - times, 0.0)
-    events = np.maximum(weights * (1.0 + found["synapse"].values), 0.0) @ x.T
-    on = np.minimum(dataset["spike_time"].values, WINDOW) * (1.0 + found["slope"].values[:, None])
-    keep = dataset["stimulus"].values != "reference"  # the test current has its own supply
-    result = {}
-    for name, phase, charge in (("synapse", "input", events), ("slope", "firing", on)):
-        joules = dataset["energy"].sel(phase=phase).sum("supply").values
-        energy, charge = joules[:, keep], charge[:, keep]
-        square = (charge**2).sum(1)
-        per_neuron = (energy * charge).sum(1)[square > 0] / square[square > 0]
-        mean, low, high = mean_interval(per_neuron / point.unit_energy)
-        result[name] = {
-            "value": mean,
-            "ci95": [low, high],
-            "unit": "vdd * i_unit * tau_c per unit charge",
-            "joule_at_characterized_point": mean * point.unit_energy,
-        }
-    return result
-
-
-def _validity(dataset: xr.Dataset, point: OperatingPoint) -> dict[str, Any]:
-    """Ideal sources are linear at any weight and window: no limit, and the file says why."""
-    return {
-        "weight": {"max": None, "characterized_max": float(np.abs(dataset["weight"].values).max())},
-        "window": {"max": None, "characterized_max": WINDOW},
-        "operating_point": asdict(point),
-        "why": "ideal sources and capacitors are linear; their relative errors hold at any weight, "
-        "window and current",
-    }
+def _term(entry: dict[str, Any]) -> Term:
+    return Term(**{**entry, "std_ci": tuple(entry["std_ci"]), "mean_ci": tuple(entry["mean_ci"])})

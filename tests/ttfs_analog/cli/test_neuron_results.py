@@ -11,9 +11,9 @@ import xarray as xr
 
 from montecarlo.analysis.attribution import ATTRIBUTION
 from montecarlo.campaign.schema import open_dataset
-from montecarlo.extraction.from_spike_times import extract
+from montecarlo.extraction.description import DESCRIPTION
+from montecarlo.extraction.devices import extract
 from montecarlo.statistics.moments import moments
-from ttfs_analog.cli.description import DESCRIPTION
 
 LAYER = {
     "weights": [[1.0, -0.5], [-3.0, -3.0]],
@@ -124,13 +124,14 @@ def test_mistakes_are_told_in_one_line(call, files, line, message):
 def test_describe_says_what_the_campaign_holds(succeed, files, dataset, tmp_path):
     found = succeed("describe", files / "characterization.zarr", "--plot", "plots")
     assert (found["n_samples"], found["n_failed"], found["n_not_run"]) == (300, 0, 0)
-    slope = moments(np.log1p(extract(dataset)["slope"].values))
+    slope = moments(np.log1p(extract(dataset).deviations["slope"].values))
     assert found["terms"]["slope"]["std"] == pytest.approx(slope.std, rel=1e-12)
     assert found["terms"]["slope"]["std_se"] == pytest.approx(slope.std_se, rel=1e-12)
     assert found["terms"]["synapse_source"]["n"] == 300 * 4
     value, low, high = found["terms"]["slope"]["quantiles"]["0.5"]
     assert low < value < high
-    names = {"synapse_source", "synapse_sink", "slope", "threshold", "capacitance", "spike_time_by_pattern"}
+    names = {"synapse_source", "synapse_sink", "slope", "threshold", "capacitance"}
+    names |= {"spike_time_by_pattern", "overview"}
     assert {p.name for p in (tmp_path / "plots").iterdir()} == {
         f"{n}.{s}" for n in names for s in ("png", "svg")
     }

@@ -13,7 +13,7 @@ from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.simulation import feed_forward
 from montecarlo.mismatch.law import MismatchLaw
-from ttfs_analog.evaluation.energy import energy, layer_energies, summarize
+from ttfs_analog.evaluation.energy import energy, labels, layer_energies, summarize
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import TTFSLinear
 from ttfs_analog.noise.chips import Chips
@@ -40,11 +40,12 @@ def test_the_ledger_adds_up(result):
 
 
 def test_every_part_of_every_layer_is_listed(result, net):
-    names = {f"layer{n}.{part}" for n in range(len(net.layers)) for part in ("synapse", "slope")}
+    parts = ("source.synapse", "source.slope")
+    names = {f"layer{n}.{part}" for n in range(len(net.layers)) for part in parts}
     ledger = summarize(result)["ledger"]
     assert set(ledger) == names
-    assert ledger["layer1.slope"] == 0.0  # read-out neurons do not ramp
-    assert all(v > 0 for k, v in ledger.items() if k != "layer1.slope")
+    assert ledger["layer1.source.slope"] == 0.0  # read-out neurons do not ramp
+    assert all(v > 0 for k, v in ledger.items() if k != "layer1.source.slope")
 
 
 def test_without_a_noise_model_it_is_the_circuits_closed_form(net, images):
@@ -66,11 +67,43 @@ def test_without_a_noise_model_it_is_the_circuits_closed_form(net, images):
 def test_measured_coefficients_multiply_their_own_part(net, images, noise):
     x, _ = images
     deviations = identity(net).deviations(x)
-    twice = {"synapse": {"value": 2.0}, "slope": {"value": 3.0}}
+    twice = {"source": {"synapse": {"value": 2.0}, "slope": {"value": 3.0}}}
     found = layer_energies(net, x, dataclasses.replace(noise, energy=twice), deviations)
     ideal = layer_energies(net, x, None, deviations)
     # one multiplication
     torch.testing.assert_close(found, ideal * torch.tensor([2.0, 3.0]).double(), rtol=1e-14, atol=0)
+
+
+def test_the_ledger_of_transistors_has_comparators_and_latches(net, images, transistor_noise):
+    """Each part by its own rule: counts of neurons and spikes, and how long comparators wait."""
+    x, _ = images
+    deviations, point = identity(net).deviations(x), net.points[0]
+    found = layer_energies(net, x, transistor_noise, deviations)[0]
+    part = dict(zip(labels(transistor_noise), found.unbind(-1), strict=True))
+    _, after = net.signals(x, deviations)[0]
+    fired, coefficient = (after > 0).double().sum(-1)[0], transistor_noise.energy
+    # rounding only
+    latch = coefficient["latch"]["switching"]["value"] * point.vdd**2
+    assert part["latch.switching"][:, 0].tolist() == pytest.approx((latch * fired).tolist(), rel=1e-12)
+    neuron = coefficient["comparator"]["switching"]["value"] * point.vdd**2 * after.shape[-1]
+    assert part["comparator.switching"][:, 0].tolist() == pytest.approx([neuron] * len(x), rel=1e-12)
+    waiting = (net.windows[0] - after + transistor_noise.constants.delay).sum(-1)[0]
+    bias = coefficient["comparator"]["bias"]["value"] * point.vdd * point.tau_c
+    assert part["comparator.bias"][:, 0].tolist() == pytest.approx((bias * waiting).tolist(), rel=1e-12)
+    # read-out neurons have none of these
+    assert all(float(v[:, -1].abs().max()) == 0.0 for k, v in part.items() if k != "source.synapse")
+
+
+def test_sources_act_longer_than_their_pulse(net, images, transistor_noise):
+    """g x + delta for every active input, against the ideal charge."""
+    x, _ = images
+    deviations, c = identity(net).deviations(x), transistor_noise.constants
+    k = transistor_noise.energy["source"]["synapse"]["value"]
+    found = layer_energies(net, x, transistor_noise, deviations)[..., 0, 0]
+    sources = net.layers[0].weight.detach().clamp(min=0).sum(0)
+    ideal = (x @ sources, (x > 0).double() @ sources)
+    expected = k * net.points[0].unit_energy * (c.gain_source * ideal[0] + c.turn_on_source * ideal[1])
+    torch.testing.assert_close(found[0], expected, rtol=1e-12, atol=0)
 
 
 def neuron(weight, bias, window=2.0):
@@ -143,5 +176,8 @@ def test_a_network_without_operating_points_is_refused(net, images, noise):
         energy(bare, images, noise, chips=2)
 
 
-def test_what_is_not_in_the_account_is_said(result):
-    assert "comparator" in summarize(result)["not_included"]
+def test_what_is_not_in_the_account_is_listed_by_technology(result, net, images, transistor_noise):
+    assert {"comparator", "latch", "references"} <= set(summarize(result)["not_included"])
+    other = summarize(energy(net, images, transistor_noise.extrapolated(), chips=2))["not_included"]
+    assert "references" in other
+    assert not {"comparator", "latch"} & set(other)

@@ -1,0 +1,139 @@
+"""The devices of every neuron of a campaign, and the spike times that they predict.
+
+The equation is `circuits.model.closed_form`'s: the samples of a campaign are the neurons of one layer.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.model.closed_form import IDEAL, Constants, charges, fire, ramp_times
+from circuits.model.layer import Array, Layer, LayerMismatch
+
+REQUIRED = ("synapse", "slope", "threshold", "capacitance")
+"""Deviations without which a neuron cannot be predicted."""
+LARGEST_LOSS = 0.01
+"""Share of neurons that may be left out of a fit."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What an extraction shows of the neurons of a campaign."""
+
+    deviations: xr.Dataset
+    """`synapse` (sample, synapse), `slope`, `threshold`, `capacitance`, `delay` (sample); NaN = not known.
+    `delay` is left out where it cannot be told from the threshold."""
+    constants: Constants = IDEAL
+    errors: dict[str, float] = field(
+        default_factory=dict
+    )  #: standard errors of the constants that were fitted
+
+    @property
+    def complete(self) -> np.ndarray:
+        """Which neurons are known whole, shape (sample,)."""
+        whole = np.isfinite(self.deviations["synapse"].values).all(1)
+        for name in REQUIRED[1:]:
+            whole = whole & np.isfinite(self.deviations[name].values)
+        return whole
+
+    @property
+    def mismatch(self) -> LayerMismatch:
+        """The samples as the neurons of one layer, arrays (1, sample[, synapse]); unknown delays are zero."""
+        arrays = {name: self.deviations[name].values[None] for name in REQUIRED}
+        if "delay" in self.deviations:
+            arrays["delay"] = np.nan_to_num(self.deviations["delay"].values)[None]
+        return LayerMismatch(**arrays)
+
+    def isel(self, sample: np.ndarray) -> Devices:
+        """Those of some samples, by place."""
+        return dataclasses.replace(self, deviations=self.deviations.isel(sample=sample))
+
+
+def only_complete(dataset: xr.Dataset, devices: Devices) -> tuple[xr.Dataset, Devices, int]:
+    """Neurons all of whose devices are known, with their devices, and how many are not.
+
+    Those that are not are the extreme ones: leaving out many would bias every sigma.
+
+    Raises
+    ------
+    InputError
+        If more than LARGEST_LOSS of them are not known.
+    """
+    whole = devices.complete
+    lost = int(np.sum(~whole))
+    if lost > LARGEST_LOSS * len(whole):
+        raise InputError(
+            f"{lost} of {len(whole)} neurons spiked too early or not at all where the protocol needs them; "
+            "sigmas from the rest would be biased: the mismatch is too large for this protocol"
+        )
+    keep = np.flatnonzero(whole)
+    return dataset.isel(sample=keep), devices.isel(keep), lost
+
+
+def weights_of(dataset: xr.Dataset) -> Array:
+    """Nominal weights of every sample, shape (sample, synapse)."""
+    return dataset["weight"].values[patterns_of(dataset)]
+
+
+def patterns_of(dataset: xr.Dataset) -> np.ndarray:
+    """The weight pattern that every sample carries, shape (sample,)."""
+    return dataset["sample"].values % dataset.sizes["pattern"]
+
+
+def stimulus_layer(dataset: xr.Dataset, weights: Array, theta: Array | float) -> Layer:
+    """Neurons of a campaign as one layer.
+
+    Parameters
+    ----------
+    weights : array, shape (neuron, synapse)
+    theta : float or array, shape (neuron,)
+        Thresholds [1].
+    """
+    t_min, window = float(dataset.attrs["t_min"]), float(dataset.attrs["window"])
+    bias = np.full(len(weights), window) - theta
+    return Layer(weights, bias, t_min=t_min, t_max=t_min + window)
+
+
+def activations(dataset: xr.Dataset, name: str = "input_time") -> Array:
+    """x = t_min - t of the inputs, 0 = silent, shape (stimulus, synapse) [tau_c]."""
+    times = dataset[name].values
+    return np.where(np.isfinite(times), dataset.attrs["t_min"] - times, 0.0)
+
+
+def spike_times(
+    dataset: xr.Dataset,
+    weights: Array,
+    mismatch: LayerMismatch | None = None,
+    constants: Constants = IDEAL,
+    *,
+    bounded: bool = True,
+) -> Array:
+    """Predicted spike times under every stimulus of a campaign, after t_min, the delay included.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization, for its stimuli.
+    weights : array, shape (neuron, synapse)
+    mismatch : LayerMismatch, shape (1, neuron), optional
+        None: no neuron deviates.
+    bounded : bool
+        0 + d where a neuron is above threshold at t_min, inf where it is silent; else the bare ramp.
+
+    Returns
+    -------
+    array, shape (neuron, stimulus) [tau_c]
+    """
+    times = []
+    for x, theta in zip(activations(dataset), dataset["theta"].values, strict=True):
+        layer = stimulus_layer(dataset, weights, theta)
+        ramp = ramp_times(layer, charges(layer, x, mismatch, constants), mismatch, constants)
+        ramp = ramp if mismatch is None else ramp[0]
+        delay = constants.delays(layer.slope)
+        times.append((fire(ramp, layer.window - delay) if bounded else ramp) + delay)
+    return np.stack(times, axis=1)

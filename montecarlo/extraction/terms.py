@@ -1,0 +1,121 @@
+r"""How the devices of a campaign are spread: one column of numbers a term, and the law that they make.
+
+Terms that multiply are columns of ln(1 + deviation), those that add (threshold, delay, jitter) of the
+deviation itself. Where a synapse is made of unit devices in parallel, sigma(W) = sigma / sqrt(|W|): its
+column is scaled to W = 1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from circuits.model.layer import Array
+from circuits.pdk.technology import Technology
+from montecarlo.extraction.prediction import Devices, weights_of
+from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
+from montecarlo.statistics.intervals import mean_interval
+
+FROZEN = (*TERMS, "delay")
+LINES = {"source": "synapse_source", "sink": "synapse_sink", "slope": "slope"}
+"""Bias line -> the term whose currents it carries."""
+
+
+class Spread(NamedTuple):
+    """Standard deviation and mean of a term."""
+
+    std: float
+    mean: float
+    mean_low: float  #: 95 % interval of the mean
+    mean_high: float
+
+
+def unit_devices(dataset: xr.Dataset) -> int | None:
+    """Unit devices of a synapse with W = 1; None: ideal sources, whose sigma does not depend on W."""
+    process = Technology.load(dataset.attrs["technology"]).process
+    return None if process is None else process.units
+
+
+def columns(dataset: xr.Dataset, devices: Devices) -> dict[str, Array]:
+    """Values by term, shape (sample,) or (sample, synapse); NaN = not known, or of another term.
+
+    Terms of which there is nothing are left out: sinks of a neuron with one synapse, delays of ideal
+    comparators.
+    """
+    weights, deviations = weights_of(dataset), devices.deviations
+    synapse = np.log1p(deviations["synapse"].values)
+    values = {
+        "synapse_source": np.where(weights > 0, synapse, np.nan),
+        "synapse_sink": np.where(weights < 0, synapse, np.nan),
+    }
+    for name in ("slope", "threshold", "capacitance", "delay"):
+        if name in deviations:
+            column = deviations[name].values
+            values[name] = column if name in OFFSETS else np.log1p(column)
+    return {name: column for name, column in values.items() if np.isfinite(column).any()}
+
+
+def per_unit(values: Array, weights: Array, units: int | None) -> Array:
+    """A column of synapses as it would be at W = 1; others, and ideal sources, as they are.
+
+    Parameters
+    ----------
+    values, weights : array, shape (sample, synapse)
+    units : int, optional
+        Unit devices of W = 1.
+    """
+    if units is None or values.ndim == 1:
+        return values
+    return values * np.sqrt(np.maximum(np.abs(weights), 1.0 / units))
+
+
+def reference_columns(dataset: xr.Dataset) -> dict[str, Array]:
+    """ln(1 + deviation) of all currents of each bias line, shape (sample,); nothing without bias lines."""
+    if "deviation_reference" not in dataset:
+        return {}
+    values = np.log1p(dataset["deviation_reference"].values)
+    return {str(line): values[:, k] for k, line in enumerate(dataset["line"].values)}
+
+
+def jitter_column(dataset: xr.Dataset) -> Array:
+    """Spike times of one neuron and input with new noise each time, shape (trial,) [tau_c]."""
+    if "trial_spike_time" not in dataset:
+        return np.empty(0)
+    times = dataset["trial_spike_time"].values
+    return times[np.isfinite(times)]
+
+
+def spreads(dataset: xr.Dataset, devices: Devices) -> dict[str, Spread]:
+    """Estimates of every frozen term, without the intervals of their standard deviations."""
+    weights, units = weights_of(dataset), unit_devices(dataset)
+    return {
+        name: Spread(float(np.nanstd(per_unit(values, weights, units), ddof=1)), *mean_interval(values))
+        for name, values in columns(dataset, devices).items()
+    }
+
+
+def law_of(
+    terms: Mapping[str, Spread], units: int | None = None, reference: Mapping[str, float] | None = None
+) -> MismatchLaw:
+    """The law of fitted terms; a mean enters only where its interval excludes zero.
+
+    Parameters
+    ----------
+    units : int, optional
+        Unit devices of W = 1.
+    reference : mapping, optional
+        Sigma by bias line, see LINES.
+    """
+    mean = tuple((name, t.mean) for name, t in terms.items() if not t.mean_low <= 0 <= t.mean_high)
+    shared = tuple((LINES[line], sigma) for line, sigma in (reference or {}).items())
+    law = MismatchLaw(units=units, mean=mean, reference=shared)
+    return law.replace(**{name: t.std for name, t in terms.items()})
+
+
+def plan_of(dataset: xr.Dataset) -> dict[str, Any]:
+    """The fields of the plan that a campaign carried out."""
+    return json.loads(dataset.attrs["plan"])

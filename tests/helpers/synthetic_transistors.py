@@ -1,0 +1,107 @@
+"""A campaign of transistors that obeys the one equation exactly: no simulator is needed, and all is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from circuits.benches.bias_line_errors import LINES
+from circuits.benches.neuron_waveforms import SUPPLIES
+from circuits.model.closed_form import Constants, charges, ramp_times
+from circuits.model.layer import Layer, LayerMismatch
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.neuron_under_test import coordinates
+from montecarlo.campaign.schema import PHASES, empty
+from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
+from montecarlo.campaign.transistor_protocol import INPUT_WINDOW, WINDOW
+from montecarlo.mismatch.law import MismatchLaw
+
+CONSTANTS = Constants(
+    theta_scale=1.02,
+    gain_source=0.99,
+    gain_sink=1.01,
+    turn_on_source=0.04,
+    turn_on_sink=0.05,
+    feed_through_source=0.004,
+    feed_through_sink=-0.003,
+    kick=-0.04,
+    delay=0.15,
+)
+LAW = MismatchLaw(0.03, 0.025, 0.03, 0.05, 0.001, delay=0.012, units=8)
+REFERENCES = (0.08, 0.07, 0.09)
+JITTER = 0.005
+ENERGY = {
+    ("source", "synapse"): 0.98,
+    ("source", "slope"): 0.96,
+    ("source", "switching"): 1.6e-15,
+    ("comparator", "bias"): 4e-7,
+    ("comparator", "switching"): 4e-15,
+    ("latch", "switching"): 1e-14,
+}
+
+
+def campaign(samples: int, entropy: int = 0) -> xr.Dataset:
+    """A dataset of generic130 with the constants, law and energies above."""
+    plan = Campaign.characterize(Technology.load("generic130"), samples, entropy)
+    neuron, rng = TransistorsUnderTest(plan), np.random.default_rng(entropy)
+    stim, point = neuron.stimuli, plan.point
+    pattern = np.arange(samples) % plan.patterns
+    weights = stim.weights[pattern]
+    drawn = LAW.draw(weights, rng)
+    mismatch = LayerMismatch(**{k: v[None] for k, v in drawn.items()})
+
+    def times(weights, x, theta, mismatch=None):
+        layer = Layer(weights, WINDOW - theta, t_min=INPUT_WINDOW, t_max=INPUT_WINDOW + WINDOW)
+        charge = charges(layer, x, mismatch, CONSTANTS)
+        charge = np.diagonal(charge) if mismatch is None else charge
+        return ramp_times(layer, charge, mismatch, CONSTANTS) + CONSTANTS.delay
+
+    x = np.where(np.isfinite(stim.input_time), INPUT_WINDOW - stim.input_time, 0.0)
+    nominal_x = np.where(np.isfinite(stim.nominal_input_time), INPUT_WINDOW - stim.nominal_input_time, 0.0)
+    spike = np.stack([times(weights, row, np.ones(samples), mismatch)[0] for row in x], axis=1)
+    attrs = {
+        "technology": plan.technology,
+        "operating_point": point.to_json(),
+        "entropy": entropy,
+        "plan": plan.to_json(),
+        "plan_hash": plan.hash,
+        "ngspice_version": "none",
+        "package_version": "none",
+        "extraction": "operating_points",
+        "t_min": INPUT_WINDOW,
+        "window": WINDOW,
+        "level": "closed-form",
+    }
+    lengths = {"sample": samples, "nominal": plan.nominal, "trial": plan.trials}
+
+    dataset = empty(lengths, coordinates(neuron), stim.inputs, attrs)
+    values = {
+        "spike_time": spike,
+        "delay": CONSTANTS.delay + np.repeat(drawn["delay"][:, None], len(x), axis=1),
+        "nominal_spike_time": times(stim.nominal_weight, nominal_x, stim.nominal_theta),
+        "trial_spike_time": 1.0 + JITTER * rng.standard_normal(plan.trials),
+        "deviation_reference": np.expm1(np.array(REFERENCES) * rng.standard_normal((samples, 3))),
+        "energy": energies(weights * (1.0 + drawn["synapse"]), x, 1.0 + drawn["slope"], spike, point),
+    }
+    values |= {f"deviation_{k}": v for k, v in drawn.items() if k != "delay"}
+    for name, value in values.items():
+        dataset[name].values[...] = value
+    for name in ("status", "nominal_status", "trial_status"):
+        dataset[name].values[:] = 0
+    assert tuple(dataset["line"].values) == LINES
+    return dataset
+
+
+def energies(current, x, slope, spike, point):
+    """Supply energies of the coefficients above, shape (sample, stimulus, supply, phase) [J]."""
+    result = np.zeros((*spike.shape, len(SUPPLIES), len(PHASES)))
+    lasting = np.where(x > 0, CONSTANTS.gain_source * x + CONSTANTS.turn_on_source, 0.0)
+    charge = np.maximum(current, 0.0) @ lasting.T
+    result[:, :, 0, 0] = ENERGY["source", "synapse"] * point.unit_energy * charge
+    ramp = ENERGY["source", "slope"] * point.unit_energy * slope[:, None] * spike
+    result[:, :, 0, 1] = ramp + ENERGY["source", "switching"] * point.vdd**2
+    bias = ENERGY["comparator", "bias"] * point.vdd * point.tau_c * spike
+    result[:, :, 1, 1] = bias + ENERGY["comparator", "switching"] * point.vdd**2
+    result[:, :, 2, 1] = ENERGY["latch", "switching"] * point.vdd**2
+    return result

@@ -1,0 +1,85 @@
+"""The numbers of a noise model, each with its unit and its uncertainty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from circuits.model.closed_form import Constants
+from montecarlo.extraction.terms import FROZEN
+from montecarlo.mismatch.law import OFFSETS, UNIT
+
+REFERENCE, JITTER = "reference", "jitter"
+NAMES = (*FROZEN, REFERENCE, JITTER)
+CONSTANTS = tuple(f.name for f in fields(Constants))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One non-ideality and how it is distributed over chips, or over trials."""
+
+    scope: str  #: synapse | neuron | layer
+    kind: str  #: frozen: one draw a chip | trial: one draw an inference
+    distribution: str  #: lognormal: ln(1 + deviation) is normal; normal: the deviation is
+    unit: str  #: "1" or "tau_c"
+    std: float  #: of a synapse made of unit devices: at W = 1
+    std_ci: tuple[float, float]  #: 95 %
+    mean: float
+    mean_ci: tuple[float, float]  #: 95 %
+    n: int  #: independent neurons, or trials, behind the estimate
+    normality_p: float | None  #: D'Agostino-Pearson; None where nothing varies
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One systematic constant of the circuit, see `circuits.model.closed_form.Constants`."""
+
+    value: float
+    se: float  #: standard error
+    unit: str
+
+
+def nature(name: str) -> dict[str, str]:
+    """Scope, kind, distribution and unit of a term."""
+    scope = "synapse" if name.startswith("synapse") else "layer" if name == REFERENCE else "neuron"
+    normal = name in OFFSETS or name == JITTER
+    return {
+        "scope": scope,
+        "kind": "trial" if name == JITTER else "frozen",
+        "distribution": "normal" if normal else "lognormal",
+        "unit": UNIT.get(name, "1"),
+    }
+
+
+def check_term(name: str, term: Term) -> None:
+    """Refuse what cannot be drawn.
+
+    Raises
+    ------
+    ValueError
+        Naming the term.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown term {name!r}; known: {', '.join(NAMES)}")
+    if (term.kind, term.distribution) != (nature(name)["kind"], nature(name)["distribution"]):
+        raise ValueError(f"{name} is {term.kind} {term.distribution}, which cannot be drawn")
+    if term.unit != nature(name)["unit"]:
+        raise ValueError(f"{name} has unit {term.unit!r}, {nature(name)['unit']!r} was expected")
+    if not (math.isfinite(term.std) and term.std >= 0):
+        raise ValueError(f"sigma of {name} must be finite and >= 0, got {term.std!r}")
+
+
+def check_constant(name: str, constant: Constant) -> None:
+    """Refuse what is no constant of the circuit, or has another unit.
+
+    Raises
+    ------
+    ValueError
+        Naming the constant.
+    """
+    if name not in CONSTANTS:
+        raise ValueError(f"unknown constant {name!r}; known: {', '.join(CONSTANTS)}")
+    if constant.unit != UNIT.get(name, "1"):
+        raise ValueError(f"{name} has unit {constant.unit!r}, {UNIT.get(name, '1')!r} was expected")
+    if not math.isfinite(constant.value):
+        raise ValueError(f"{name} is {constant.value!r}")

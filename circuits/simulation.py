@@ -125,7 +125,7 @@ def neurons(
     return [TransistorNeuron(b, corner, temperature, supply) for b in biased]
 
 
-def as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
+def _as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
     """An operating point alone stands for ideal sources."""
     return IdealNeuron(neuron) if isinstance(neuron, OperatingPoint) else neuron
 
@@ -150,7 +150,7 @@ def simulate(
     neuron : Neuron, or OperatingPoint of ideal sources
         IdealNeuron, or TransistorNeuron that is biased for this layer.
     mismatch : optional
-        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a
+        LayerMismatch of `sample` copies; in ngspice transistors take the TransistorMismatch of a chip, or a
         sequence of them. None = one perfect copy.
     level : {"closed-form", "ngspice"}
     workers : int
@@ -168,7 +168,7 @@ def simulate(
     SimulatorError
         If ngspice is missing, fails, or gives a result that cannot be trusted.
     """
-    kind = as_neuron(neuron)
+    kind = _as_neuron(neuron)
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
     if level == "ngspice":
@@ -216,7 +216,7 @@ def feed_forward(
     def one(image: Array) -> list[LayerResponse]:
         responses: list[LayerResponse] = []
         active: Array = image[None, :]
-        for layer, kind, deviation in zip(layers, map(as_neuron, kinds), mismatch, strict=True):
+        for layer, kind, deviation in zip(layers, map(_as_neuron, kinds), mismatch, strict=True):
             times = encode(active, layer.t_min)
             if len(times) == 1:  # all chips see the same input
                 step = simulate(layer, times[0], kind, deviation, level=level, simulator=simulator)

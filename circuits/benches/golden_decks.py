@@ -116,8 +116,8 @@ def slope_source(technology: Technology) -> Deck:
     bench.signal("rstb", 0.0, *_changes(bench, (0.2, point.vdd)))
     bench.signal("gateb", point.vdd, *_changes(bench, (ON, source_level(bench.process, point.vdd))))
     bench.signal("s", 0.0, *_changes(bench, (OFF, point.vdd)))
-    own = explicit_capacitance(point, 0, bench.process)
-    bench.place("mem", MEMBRANE, "vm", "v0", "rst", "rstb", "vds", cm=own)
+    drawn = explicit_capacitance(point, 0, bench.process)
+    bench.place("mem", MEMBRANE, "vm", "v0", "rst", "rstb", "vds", cm=drawn)
     bench.place("slope", SLOPE_SOURCE, "vm", "s", "gateb", "pbb", "vds", count=bench.process.units)
     return _end(bench, "vm", "s", currents=("vds",))
 

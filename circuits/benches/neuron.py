@@ -148,12 +148,7 @@ def neuron_bench(
     units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
     phases = Phases.of(input_window, window, point.tau_c)
     bench = Bench(
-        technology,
-        heading,
-        corner=corner,
-        temperature=temperature,
-        tau_c=point.tau_c,
-        deviations=deviations,
+        technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
     )
     unit = point.i_unit / process.units
     supplies(bench, point, noise.reset if noise else 0.0)
@@ -193,13 +188,13 @@ def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
 
 def references(bench: Bench, unit: float, decoupling: float | None = None) -> None:
     """The bias lines of a layer."""
-    own = bench.process.currents
-    given = {"iunit": unit, "itail": own["tail"], "istarve": own["starve"]}
+    currents = bench.process.currents
+    amps = {"iunit": unit, "itail": currents["tail"], "istarve": currents["starve"]}
     lines = ("pb", "nb", "pbb", "nbt", "nbs", "pbc", "vr")
     if decoupling is None:
-        bench.place("ref", BUFFERED, *lines, **given)
+        bench.place("ref", BUFFERED, *lines, **amps)
     else:
-        bench.place("ref", DECOUPLED, *lines, **given, decap=decoupling)
+        bench.place("ref", DECOUPLED, *lines, **amps, decap=decoupling)
 
 
 def weight_line(bench: Bench, synapse: int, weight: float, amps: float) -> str:

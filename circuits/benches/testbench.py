@@ -115,23 +115,23 @@ class Bench:
         self._currents: list[str] = []
         self._used: set[str] = set()
 
-    def place(self, label: str, block: Block, *nodes: str, **given: float) -> None:
-        """An instance of a block; `given` sets its parameters."""
+    def place(self, label: str, block: Block, *nodes: str, **parameters: float) -> None:
+        """An instance of a block; `parameters` sets its parameters."""
         if len(nodes) != len(block.ports):
             raise InputError(f"{label}: block {block.name!r} has {len(block.ports)} ports, got {len(nodes)}")
-        if unknown := set(given) - set(block.parameters):
+        if unknown := set(parameters) - set(block.parameters):
             raise InputError(f"{label}: block {block.name!r} has no parameter {', '.join(sorted(unknown))}")
         for inner in block.blocks():
             self._define(inner)
-        values = {**block.parameters, **given}
-        text = {k: number(v) for k, v in given.items()}
+        values = {**block.parameters, **parameters}
+        text = {k: number(v) for k, v in parameters.items()}
         for path, mos, count in block.transistors():
             size, full = self.process.size(mos.role), f"{name(label)}_{path}"
             units = float(values[count]) if count in values else float(count)
-            found = self._card(mos.role)
+            model_card = self._card(mos.role)
             root = units**0.5
             self.devices.append(
-                Device(full, mos.role, size, units, found.sigma_vth / root, found.sigma_beta / root)
+                Device(full, mos.role, size, units, model_card.sigma_vth / root, model_card.sigma_beta / root)
             )
             if full in self.deviations:
                 self._used.add(full)
@@ -169,11 +169,12 @@ class Bench:
             elif isinstance(part, Buffer):
                 sub.VCVS(part.name, part.output, "0", part.input, "0", voltage_gain="1")
             else:
-                given = {k: _value(v) for k, v in part.given.items()}
+                arguments = {k: _value(v) for k, v in part.parameters.items()}
                 if self.deviations:
                     for path, _, _ in part.block.transistors():
-                        given |= {f"{what}_{path}": f"{{{what}_{part.name}_{path}}}" for what in ("dv", "mu")}
-                sub.X(part.name, part.block.name, *part.nodes, **given)
+                        inner = f"{part.name}_{path}"
+                        arguments |= {f"dv_{path}": f"{{dv_{inner}}}", f"mu_{path}": f"{{mu_{inner}}}"}
+                sub.X(part.name, part.block.name, *part.nodes, **arguments)
         self.circuit.subcircuit(sub)
 
     def _geometry(self, role: str, path: str, count: str) -> str:

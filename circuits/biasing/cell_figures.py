@@ -124,7 +124,7 @@ class Figures:
         return self.unit * float(COUNTS[k - 1] * (COUNTS[k] / COUNTS[k - 1]) ** share)
 
 
-def at_supply(point: OperatingPoint, supply: float | None) -> OperatingPoint:
+def _at_supply(point: OperatingPoint, supply: float | None) -> OperatingPoint:
     """The operating point to design with at another supply: sources lose their headroom, sinks do not."""
     if supply is None:
         return point
@@ -148,7 +148,7 @@ def figures(
     """
     process, simulator = technology.transistors(), simulator or Ngspice()
     corner = corner or process.corners[0]
-    point = at_supply(technology.operating_point, supply)
+    point = _at_supply(technology.operating_point, supply)
     bench = Bench(technology, "figures of merit of the cells", corner=corner, temperature=temperature)
     unit, tail, middle = (
         point.i_unit / process.units,

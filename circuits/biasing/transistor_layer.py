@@ -38,8 +38,8 @@ POINTS = 600
 
 
 @dataclass(frozen=True)
-class LayerDevices:
-    """The devices of one layer of one chip: what ngspice is given."""
+class TransistorMismatch:
+    """Frozen deviations of the transistors and capacitors of one layer of one chip."""
 
     transistors: tuple[Mapping[str, tuple[float, float]], ...]
     """By neuron: path -> (threshold shift [V], current factor)."""
@@ -93,7 +93,7 @@ class TransistorNeuron:
         """Systematic terms at the point that the layer is biased for."""
         return constants(self.bias)
 
-    def benches(self, spike_times: Array, devices: LayerDevices | None = None) -> list[NeuronBench]:
+    def benches(self, spike_times: Array, devices: TransistorMismatch | None = None) -> list[NeuronBench]:
         """One bench a neuron, for one input [tau_c] and the devices of one chip."""
         bias, layer = self.bias, self.layer
         if not layer.spiking:
@@ -132,7 +132,12 @@ class TransistorNeuron:
         return [tuple(b.bench.devices) for b in self.benches(np.full(self.layer.n_in, np.inf))]
 
     def decks(
-        self, layer: Layer, spike_times: Array, mismatch: LayerDevices | None = None, *, prefix: str = ""
+        self,
+        layer: Layer,
+        spike_times: Array,
+        mismatch: TransistorMismatch | None = None,
+        *,
+        prefix: str = "",
     ) -> dict[str, Deck]:
         """Name -> deck, one a neuron; none for read-out neurons."""
         if not self.built(layer).spiking:
@@ -143,20 +148,20 @@ class TransistorNeuron:
         self,
         layer: Layer,
         spike_times: Array,
-        mismatch: LayerDevices | Sequence[LayerDevices] | None = None,
+        mismatch: TransistorMismatch | Sequence[TransistorMismatch] | None = None,
         *,
         simulator: Ngspice,
         workers: int = 1,
     ) -> LayerResponse:
         """Response of the layer on one chip or several, dimension `sample`, to one input."""
         self.built(layer)
-        chips = [mismatch] if mismatch is None or isinstance(mismatch, LayerDevices) else list(mismatch)
+        chips = [mismatch] if mismatch is None or isinstance(mismatch, TransistorMismatch) else list(mismatch)
         benches = [b for chip in chips for b in self.benches(spike_times, chip)]
-        plots = record(benches, simulator, workers)
+        plots = _record(benches, simulator, workers)
         return self._response(benches, plots, len(chips))
 
     def simulate_each(
-        self, layer: Layer, spike_times: Array, mismatch: Sequence[LayerDevices], *, simulator: Ngspice
+        self, layer: Layer, spike_times: Array, mismatch: Sequence[TransistorMismatch], *, simulator: Ngspice
     ) -> LayerResponse:
         """Each chip with its own input, shape (sample, n_in)."""
         rows = zip(spike_times, mismatch, strict=True)
@@ -166,7 +171,7 @@ class TransistorNeuron:
         self,
         layer: Layer,
         spike_times: Array,
-        mismatch: LayerDevices | None,
+        mismatch: TransistorMismatch | None,
         *,
         simulator: Ngspice,
         workers: int = 1,
@@ -174,7 +179,7 @@ class TransistorNeuron:
         """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V]."""
         self.built(layer)
         benches, phases = self.benches(spike_times, mismatch), self.bias.phases
-        plots = record(benches, simulator, workers)
+        plots = _record(benches, simulator, workers)
         time = np.linspace(0.0, self.layer.t_max + self.bias.delay, POINTS)
         seconds = phases.start + time * phases.tau_c
         volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
@@ -226,7 +231,7 @@ def constants(bias: LayerBias) -> Constants:
     )
 
 
-def record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
+def _record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
     """Simulate benches, several at a time, in their order."""
     plots = dict(parallel((partial(simulator.run, b.deck) for b in benches), workers, simulator))
     return [plots[k] for k in range(len(benches))]
@@ -234,7 +239,7 @@ def record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1)
 
 def read(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
     """Simulate benches and measure them."""
-    return [measure(b, p) for b, p in zip(benches, record(benches, simulator, workers), strict=True)]
+    return [measure(b, p) for b, p in zip(benches, _record(benches, simulator, workers), strict=True)]
 
 
 def expected(bias: LayerBias, x: Array) -> Array:

@@ -39,7 +39,7 @@ class AlphaLayer:
     alpha: Array  #: (n_out,), > 0
     t_min: float
     t_max: float
-    held: bool = True  #: threshold held high until t_min
+    blocked: bool = True  #: threshold held high until t_min
 
     def __post_init__(self) -> None:
         if np.any(self.alpha <= 0) or np.any(self.slope <= 0):
@@ -52,7 +52,14 @@ class AlphaLayer:
 
     @classmethod
     def from_relu(
-        cls, w: Array, b: Array, t_min: float, t_max: float, *, alpha: Array | float = 1.0, held: bool = True
+        cls,
+        w: Array,
+        b: Array,
+        t_min: float,
+        t_max: float,
+        *,
+        alpha: Array | float = 1.0,
+        blocked: bool = True,
     ) -> AlphaLayer:
         """Weights of eq. 2.28 from ReLU weights whose sum is below 1 in every neuron."""
         w, b = np.asarray(w, float), np.asarray(b, float)
@@ -63,7 +70,7 @@ class AlphaLayer:
                 f"alpha form: the ReLU weights of neuron {int(np.argmin(room))} sum to "
                 f"{1 - float(room.min()):.3g}, the sum must be below 1; rescale the network"
             )
-        return cls(alpha[:, None] * w / room[:, None], b, alpha, t_min, t_max, held)
+        return cls(alpha[:, None] * w / room[:, None], b, alpha, t_min, t_max, blocked)
 
     @classmethod
     def equal_weights(cls, w: Array, b: Array, t_min: float, t_max: float) -> AlphaLayer:
@@ -91,7 +98,7 @@ class AlphaLayer:
         return np.minimum(spike_times, self.t_min)
 
 
-def respond(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> Array:
+def response(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> Array:
     """Closed form: spike times after t_min [tau_c], (sample, n_out); forced at t_max - t_min.
 
     Exact while the threshold is held until t_min. With a constant threshold it is exact too as long as
@@ -108,7 +115,7 @@ def respond(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> A
     with np.errstate(divide="ignore", invalid="ignore"):
         # deviations can turn a small slope negative: such a neuron fires at once or is forced
         late = np.where(slope > 0, missing / slope, np.where(missing > 0, window, 0.0))
-    return np.clip(late, 0.0 if layer.held else -np.inf, window)
+    return np.clip(late, 0.0 if layer.blocked else -np.inf, window)
 
 
 def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch: LayerMismatch) -> Cell:
@@ -139,11 +146,11 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
         threshold=point.volts((layer.theta + mismatch.threshold).reshape(neuron)),
         grid=grid,
         v_reset=point.v_reset,
-        armed=n_min if layer.held else 0,
+        armed=n_min if layer.blocked else 0,
     )
 
 
 def read(layer: AlphaLayer, point: OperatingPoint, time: Array, samples: int) -> Array:
-    """Measured crossings [s after the comparators are armed] -> the same as `respond`."""
-    delay = time / point.tau_c - (0.0 if layer.held else layer.t_min)
+    """Measured crossings [s after the comparators are armed] -> the same as `response`."""
+    delay = time / point.tau_c - (0.0 if layer.blocked else layer.t_min)
     return np.minimum(delay, layer.t_max - layer.t_min).reshape(samples, len(layer.bias))

@@ -52,13 +52,6 @@ def response(synapse: LeakySynapse, t: Array) -> Array:
     return np.where(t > 0, -np.expm1(-late / synapse.tau_1) * np.exp(-late / synapse.tau_2), 0.0)
 
 
-def linear_error(synapse: LeakySynapse, t: Array) -> Array:
-    """Relative error of the ramp t / tau_1, eq. 3.16: about t (1/2 + tau_1/tau_2) / tau_1."""
-    t = np.asarray(t, float)
-    ramp = t / synapse.tau_1
-    return (ramp - response(synapse, t)) / ramp
-
-
 def potential(synapse: LeakySynapse, weights: Array, spike_times: Array, t: Array) -> Array:
     """V(t) = sum_j W_j a(t - t_j) with packets of finite width; t [s] outside the packets.
 

@@ -56,7 +56,7 @@ class Multiplier:
         if not (self.phase_1 > 0 and self.phase_2 > 0 and self.slope > 0):
             raise InputError("phases and slope must be > 0")
 
-    def check(self, x: Array, start: Array) -> tuple[Array, Array]:
+    def _check(self, x: Array, start: Array) -> tuple[Array, Array]:
         """Validated inputs and the starts of their pulses."""
         x, start = np.asarray(x, float), np.asarray(start, float)
         if x.shape != (self.weights.shape[1],) or start.shape != x.shape:
@@ -69,7 +69,7 @@ class Multiplier:
         return x, start
 
 
-def respond(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
+def response(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
     """Closed form: y (n_out,) and the crossings s [tau_c after phase 1], (P and M, n_out) or (1, n_out).
 
     A crossing outside phase 2 is clipped: the pulse is then too long or missing.
@@ -88,7 +88,7 @@ def respond(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
 
 def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) -> Cell:
     """Columns: x+ and x- line of every input, then the ramp. Neurons: outputs, or all P then all M."""
-    x, start = multiplier.check(x, start)
+    x, start = multiplier._check(x, start)
     w, tau = multiplier.weights, point.tau_c
     grid = Grid.spanning((multiplier.phase_1 + multiplier.phase_2) * tau)
     end = start + np.abs(x)
@@ -120,7 +120,7 @@ def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) 
 
 
 def read(multiplier: Multiplier, point: OperatingPoint, time: Array) -> tuple[Array, Array]:
-    """Measured crossings [s after phase 1] -> y and s, as `respond`."""
+    """Measured crossings [s after phase 1] -> y and s, as `response`."""
     s = np.minimum(time / point.tau_c, multiplier.phase_2)
     if multiplier.quadrants < 4:
         return multiplier.phase_2 - s, s[None]
@@ -154,13 +154,3 @@ def gated(cell: Cell, vdd: float, *, steps: int = 400) -> Deck:
     longest = number(stop / steps)
     text = f"{circuit}{saved}.tran {longest} {cell.grid.text(cell.grid.stop)} 0 {longest} uic\n.end\n"
     return Deck(text, outputs, stop, n_devices=8 * len(nodes))
-
-
-def pulse_length(time: Array, level: Array) -> float:
-    """Length of a 0-to-1 V pulse [s]: the integral of its level."""
-    return float(np.trapezoid(level, time))
-
-
-def relu_pulse(s: Array) -> Array:
-    """Length of the gated pulse "P has fired and M has not", max(0, y) [tau_c]; s is (2, n_out)."""
-    return np.maximum(s[1] - s[0], 0.0)

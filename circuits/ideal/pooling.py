@@ -6,7 +6,7 @@ By an integrate-and-fire neuron without leak that takes a short charge K per inp
           \text{max: } K > \theta, \qquad \text{min: } \theta/Q < K < \theta/(Q-1)
 
 so that the first, or only the last of Q spikes crosses theta. A real pulse has a width, and the
-crossing lies at a fixed point inside it (`latency`), which is a constant to be taken off the windows.
+crossing lies at a fixed point inside it, which is a constant to be taken off the windows.
 
 By logic on latched spikes (steps that stay up until t_max): first arrival is their OR, last arrival
 their AND; see `logic`.
@@ -34,23 +34,23 @@ EXCESS = 1.05
 """K / theta of max pooling."""
 
 
-def packet(kind: str, inputs: int) -> float:
+def _packet(kind: str, inputs: int) -> float:
     """K in units of theta; for min pooling the middle of the allowed range."""
     if kind not in KINDS:
         raise InputError(f"pooling is one of {KINDS}, got {kind!r}")
     return EXCESS if kind == "max" else 1.0 / (inputs - 0.5)
 
 
-def latency(kind: str, inputs: int) -> float:
+def _latency(kind: str, inputs: int) -> float:
     """Crossing after the deciding spike [tau_c], if no other pulse overlaps it."""
-    k = packet(kind, inputs)
+    k = _packet(kind, inputs)
     return WIDTH * ((1.0 / k) if kind == "max" else (1.0 / k - (inputs - 1)))
 
 
-def respond(kind: str, spike_times: Array) -> Array:
+def response(kind: str, spike_times: Array) -> Array:
     """Closed form: time of the pooled spike [tau_c] for groups (group, input); inf = silent."""
     edge = spike_times.min(1) if kind == "max" else spike_times.max(1)
-    return edge + latency(kind, spike_times.shape[1])
+    return edge + _latency(kind, spike_times.shape[1])
 
 
 def cell(kind: str, spike_times: Array, t_max: float, point: OperatingPoint) -> Cell:
@@ -60,11 +60,11 @@ def cell(kind: str, spike_times: Array, t_max: float, point: OperatingPoint) -> 
     width = WIDTH * point.tau_c
     grid = Grid.spanning((t_max + 2 * WIDTH) * point.tau_c)
     pulses = place(flat, flat + width, grid)
-    own = np.repeat(np.eye(groups), inputs, axis=1)
-    height = packet(kind, inputs) / WIDTH * point.i_unit
+    membership = np.repeat(np.eye(groups), inputs, axis=1)
+    height = _packet(kind, inputs) / WIDTH * point.i_unit
     return Cell(
         Sources(
-            amps=own * height * pulses.gain,
+            amps=membership * height * pulses.gain,
             on=pulses.on,
             off=pulses.off,
             labels=tuple(f"k{s}" for s in range(flat.size)),
@@ -85,7 +85,7 @@ def logic(kind: str, spike_times: Array, t_max: float, tau_c: float) -> tuple[De
     grid = Grid.spanning(t_max * tau_c)
     circuit = Circuit(f"{kind} pooling by {'or' if kind == 'max' else 'and'} of latched spikes")
     ticks = [round(grid.ticks(t * tau_c)) for t in spike_times if np.isfinite(t)]
-    word = "max" if packet(kind, len(spike_times)) == EXCESS else "min"
+    word = "max" if _packet(kind, len(spike_times)) == EXCESS else "min"
     level = "v(p0)"
     for j, t in enumerate(spike_times):
         if np.isfinite(t):

@@ -61,7 +61,7 @@ class Constants:
         rest = (f for f in fields(self) if f.name not in ("delay", "delay_exponent"))
         return all(np.all(getattr(self, f.name) == f.default) for f in rest)
 
-    def signed(self, name: str, weights: Array) -> Array:
+    def _signed(self, name: str, weights: Array) -> Array:
         """A term of synapses, such as "gain" or "turn_on", by the sign of each weight."""
         return np.where(weights > 0, getattr(self, f"{name}_source"), getattr(self, f"{name}_sink"))
 
@@ -97,11 +97,11 @@ def charges(
     array, shape ([sample,] [image,] n_out)
     """
     current = layer.weights if mismatch is None else layer.weights * (1.0 + mismatch.synapse)
-    gained = current if constants.ideal else current * constants.signed("gain", layer.weights)
+    gained = current if constants.ideal else current * constants._signed("gain", layer.weights)
     charge = _sums(gained, x) + layer.drive * layer.t_min
     if not constants.ideal:
-        extra = current * constants.signed("turn_on", layer.weights)
-        extra = extra + np.where(layer.weights != 0, constants.signed("feed_through", layer.weights), 0.0)
+        extra = current * constants._signed("turn_on", layer.weights)
+        extra = extra + np.where(layer.weights != 0, constants._signed("feed_through", layer.weights), 0.0)
         charge = charge + _sums(extra, (np.asarray(x) > 0).astype(float))
     return charge
 

@@ -53,7 +53,7 @@ class Bin:
     label: str  #: name in the file, such as "nmos_3p3.7"
     fields: dict[str, str]
 
-    def value(self, field: str, lookup: Callable[[str], float], z: float) -> float:
+    def _value(self, field: str, lookup: Callable[[str], float], z: float) -> float:
         """Value of a parameter.
 
         Raises
@@ -123,13 +123,13 @@ def _um(value: float) -> str:
     return f"{value * 1e6:.6g} um"
 
 
-def numbers(found: Bin, lookup: Callable[[str], float], z: float = 0.0) -> dict[str, float]:
+def numbers(model_bin: Bin, lookup: Callable[[str], float], z: float = 0.0) -> dict[str, float]:
     """The parameters of a bin as numbers: all but its limits, and its level and version, see `statement`."""
     apart = (*LIMITS, "level", "version")
-    return {key: found.value(key, lookup, z) for key in found.fields if key not in apart}
+    return {key: model_bin._value(key, lookup, z) for key in model_bin.fields if key not in apart}
 
 
-def statement(model: str, kind: str, found: Bin, fields: dict[str, float]) -> str:
+def statement(model: str, kind: str, model_bin: Bin, fields: dict[str, float]) -> str:
     """A `.model` statement of plain numbers, of the level and version of a bin.
 
     Raises
@@ -137,8 +137,8 @@ def statement(model: str, kind: str, found: Bin, fields: dict[str, float]) -> st
     InputError
         If the bin is of no BSIM4 model.
     """
-    level, version = found.fields.get("level", ""), found.fields.get("version", "")
-    where = f"{found.file.where(found.statement)}, bin {found.label}"
+    level, version = model_bin.fields.get("level", ""), model_bin.fields.get("version", "")
+    where = f"{model_bin.file.where(model_bin.statement)}, bin {model_bin.label}"
     if not VERSION.match(version) or not re.match(r"(14|54)(\.0*)?\Z", level):
         raise InputError(f"{where}: level {level!r}, version {version!r}; BSIM4, level 14 or 54, is read")
     try:

@@ -67,10 +67,10 @@ def evaluate(text: str, lookup: Callable[[str], float], z: float = 0.0) -> float
     return value
 
 
-def _scaled(found: re.Match[str]) -> str:
-    digits, letters = found.groups()
+def _scaled(match: re.Match[str]) -> str:
+    digits, letters = match.groups()
     if letters not in SCALES:
-        raise InputError(f"{found.group()!r} is not a number")
+        raise InputError(f"{match.group()!r} is not a number")
     return repr(float(digits) * SCALES[letters]) if letters else digits
 
 

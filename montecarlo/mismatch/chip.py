@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from circuits.biasing.transistor_layer import LayerDevices, TransistorNeuron
+from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.pdk.technology import Technology
 from circuits.simulation import Neuron
@@ -14,7 +14,7 @@ from montecarlo.mismatch.transistors import draw_chip
 
 def draw(
     layers: Sequence[Layer], kinds: Sequence[Neuron], technology: Technology, chip: int, entropy: int
-) -> list[LayerMismatch] | list[LayerDevices | None]:
+) -> list[LayerMismatch] | list[TransistorMismatch | None]:
     """Devices of chip number `chip`, one entry per layer.
 
     Parameters
@@ -27,16 +27,18 @@ def draw(
     Returns
     -------
     list
-        LayerMismatch (one sample) of ideal sources; LayerDevices of transistors, None for a read-out layer.
+        LayerMismatch (one sample) of ideal sources; TransistorMismatch of transistors, None for a read-out layer.
     """
     if technology.process is None:
         return draw_chips(MismatchLaw.of(technology.mismatch), layers, [chip], entropy)
     return [_devices(kind, technology, chip, entropy) for kind in kinds]  # type: ignore[arg-type]
 
 
-def _devices(kind: TransistorNeuron, technology: Technology, chip: int, entropy: int) -> LayerDevices | None:
+def _devices(
+    kind: TransistorNeuron, technology: Technology, chip: int, entropy: int
+) -> TransistorMismatch | None:
     if not kind.layer.spiking:
         return None
     capacitors = kind.bias.capacitors.tolist()
     devices, plates = draw_chip(kind.devices(), capacitors, technology.transistors(), entropy, chip)
-    return LayerDevices(tuple(devices), plates)
+    return TransistorMismatch(tuple(devices), plates)

@@ -44,9 +44,9 @@ def early() -> Cell:
     return layer_cell(NEURON, stimulus(NEURON, times, POINT), POINT, LayerMismatch.none(NEURON))
 
 
-def alpha_cell(held: bool) -> Cell:
+def alpha_cell(blocked: bool) -> Cell:
     w = np.array([[0.3, -0.25, 0.4]])
-    layer = alpha.AlphaLayer.from_relu(w, np.array([0.2]), 1.0, 3.0, held=held)
+    layer = alpha.AlphaLayer.from_relu(w, np.array([0.2]), 1.0, 3.0, blocked=blocked)
     return alpha.cell(layer, np.array([0.2, 0.5, np.inf]), POINT, no_mismatch(1, 3))
 
 
@@ -65,8 +65,8 @@ CELLS: dict[str, tuple[str, Callable[[], Cell]]] = {
     "readout_pulse": ("pulse", lambda: of_layer(READOUT)),
     "layer_table": ("table", lambda: of_layer(LAYER)),
     "layer_pwl": ("pwl", lambda: of_layer(LAYER)),
-    "alpha_pulse": ("pulse", lambda: alpha_cell(held=True)),
-    "alpha_positive_pulse": ("pulse", lambda: alpha_cell(held=False)),
+    "alpha_pulse": ("pulse", lambda: alpha_cell(blocked=True)),
+    "alpha_positive_pulse": ("pulse", lambda: alpha_cell(blocked=False)),
     "multiplier_1_pulse": ("pulse", lambda: multiplier_cell(1)),
     "multiplier_2_pulse": ("pulse", lambda: multiplier_cell(2)),
     "multiplier_4_pulse": ("pulse", lambda: multiplier_cell(4)),

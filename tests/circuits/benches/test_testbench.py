@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from circuits.benches.multiplier import multiplier_bench
-from circuits.benches.multiplier_point import MARK, MultiplierPoint
+from circuits.benches.multiplier import MARK, MultiplierPoint, multiplier_bench
 from circuits.benches.neuron import neuron_bench
 from circuits.benches.pooling import pooling_bench
 from circuits.benches.readout import readout_bench

@@ -239,7 +239,15 @@ def feed_forward(
 def expected_response(
     layer: Layer, spike_times: Array, neuron: Neuron, mismatch: LayerMismatch | None = None
 ) -> LayerResponse:
-    """What the closed form expects of a layer where it is biased for; arguments as of `simulate`."""
+    """What the closed form expects of a layer where it is biased for.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,)
+        Input spike times [tau_c]; inf = silent.
+    mismatch : LayerMismatch, optional
+        None = one perfect copy.
+    """
     return response(neuron.built(layer), spike_times, neuron.point, mismatch, neuron.constants)
 
 

@@ -61,7 +61,24 @@ class AlphaLayer:
         alpha: Array | float = 1.0,
         blocked: bool = True,
     ) -> AlphaLayer:
-        """Weights of eq. 2.28 from ReLU weights whose sum is below 1 in every neuron."""
+        """Weights of eq. 2.28 from those of a ReLU layer.
+
+        Parameters
+        ----------
+        w, b : array, shape (n_out, n_in), (n_out,)
+            ReLU weights, whose sum is below 1 in every neuron, and biases [tau_c].
+        t_min, t_max : float
+            Start and end of the firing window [tau_c].
+        alpha : float or array, shape (n_out,)
+            Constant current.
+        blocked : bool
+            Whether the threshold is held high until t_min.
+
+        Raises
+        ------
+        InputError
+            If the weights of a neuron sum to 1 or more.
+        """
         w, b = np.asarray(w, float), np.asarray(b, float)
         alpha = np.broadcast_to(np.asarray(alpha, float), b.shape)
         room = 1.0 - w.sum(1)
@@ -74,7 +91,13 @@ class AlphaLayer:
 
     @classmethod
     def equal_weights(cls, w: Array, b: Array, t_min: float, t_max: float) -> AlphaLayer:
-        """J = w with alpha_i = 1 - sum w, eq. 2.6: every neuron has slope 1 in its firing window."""
+        """J = w with alpha_i = 1 - sum w, eq. 2.6: every neuron has slope 1 in its firing window.
+
+        Parameters
+        ----------
+        w, b, t_min, t_max
+            As of `from_relu`.
+        """
         return cls.from_relu(w, b, t_min, t_max, alpha=1.0 - np.asarray(w, float).sum(1))
 
     @property
@@ -119,7 +142,15 @@ def response(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> 
 
 
 def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch: LayerMismatch) -> Cell:
-    """Columns: each synapse until t_min (charge exact) and after it, then alpha in both phases."""
+    """Columns: each synapse until t_min (charge exact) and after it, then alpha in both phases.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,)
+        [tau_c]; inf = silent: forced at t_min.
+    mismatch : LayerMismatch
+        `slope` deviates alpha.
+    """
     samples, n_out = mismatch.slope.shape
     neuron, tau = samples * n_out, point.tau_c
     grid = Grid.spanning(layer.t_max * tau)
@@ -151,6 +182,14 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
 
 
 def read(layer: AlphaLayer, point: OperatingPoint, time: Array, samples: int) -> Array:
-    """Measured crossings [s after the comparators are armed] -> the same as `response`."""
+    """Measured crossings [s after the comparators are armed] -> the same as `response`.
+
+    Parameters
+    ----------
+    time : array, shape (sample x n_out,)
+        Crossings [s].
+    samples : int
+        Copies of the layer in the cell.
+    """
     delay = time / point.tau_c - (0.0 if layer.blocked else layer.t_min)
     return np.minimum(delay, layer.t_max - layer.t_min).reshape(samples, len(layer.bias))

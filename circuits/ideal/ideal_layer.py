@@ -53,7 +53,17 @@ class IdealNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> LayerResponse:
-        """Response of all samples to one input, shape (n_in,)."""
+        """Response of all samples to one input.
+
+        Parameters
+        ----------
+        spike_times : array, shape (n_in,)
+            [tau_c]; inf = silent.
+        mismatch : LayerMismatch or None
+            None = one perfect sample.
+        workers : int
+            ngspice processes at a time.
+        """
         mismatch = mismatch or LayerMismatch.none(layer)
         stim = stimulus(layer, spike_times, self.point)
         per_deck = max(NEURONS_PER_DECK // layer.n_out, 1)
@@ -71,7 +81,13 @@ class IdealNeuron:
     def simulate_each(
         self, layer: Layer, spike_times: Array, mismatch: LayerMismatch, *, simulator: Ngspice
     ) -> LayerResponse:
-        """Every sample with its own input, shape (sample, n_in): one deck a sample, many a process."""
+        """Every sample with its own input: one deck a sample, many a process.
+
+        Parameters
+        ----------
+        spike_times : array, shape (sample, n_in)
+            [tau_c]; inf = silent.
+        """
         samples = range(mismatch.samples)
         cells = [
             layer_cell(layer, stimulus(layer, spike_times[k], self.point), self.point, mismatch[k])
@@ -83,7 +99,15 @@ class IdealNeuron:
     def decks(
         self, layer: Layer, spike_times: Array, mismatch: LayerMismatch | None = None, *, prefix: str = "t"
     ) -> dict[str, Deck]:
-        """The readable deck of one sample; its tables, if it has any, start with `prefix`."""
+        """The readable deck of one sample, under the name "".
+
+        Parameters
+        ----------
+        spike_times : array, shape (n_in,)
+            [tau_c]; inf = silent.
+        prefix : str
+            Start of the names of the deck's tables, if it has any.
+        """
         mismatch = mismatch or LayerMismatch.none(layer)
         cell = layer_cell(layer, stimulus(layer, spike_times, self.point), self.point, mismatch)
         form = self.form or "pulse"
@@ -103,7 +127,15 @@ class IdealNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> tuple[Array, Array, Array]:
-        """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V] of one deck."""
+        """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V] of one deck.
+
+        Parameters
+        ----------
+        spike_times : array, shape (n_in,)
+            [tau_c]; inf = silent.
+        mismatch : LayerMismatch or None
+            None = one perfect sample.
+        """
         mismatch = mismatch or LayerMismatch.none(layer)
         cell = layer_cell(layer, stimulus(layer, spike_times, self.point), self.point, mismatch)
         deck = build(cell, fast_form(simulator.program), waveform=True)

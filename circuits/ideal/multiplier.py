@@ -73,6 +73,11 @@ def response(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
     """Closed form: y (n_out,) and the crossings s [tau_c after phase 1], (P and M, n_out) or (1, n_out).
 
     A crossing outside phase 2 is clipped: the pulse is then too long or missing.
+
+    Parameters
+    ----------
+    x : array, shape (n_in,)
+        Signed pulse lengths [tau_c].
     """
     w, window = multiplier.weights, multiplier.phase_2
     if multiplier.quadrants < 4:
@@ -87,7 +92,20 @@ def response(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
 
 
 def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) -> Cell:
-    """Columns: x+ and x- line of every input, then the ramp. Neurons: outputs, or all P then all M."""
+    """Columns: x+ and x- line of every input, then the ramp. Neurons: outputs, or all P then all M.
+
+    Parameters
+    ----------
+    x : array, shape (n_in,)
+        Pulse lengths [tau_c]; the sign chooses the line.
+    start : array, shape (n_in,)
+        When each pulse starts in phase 1 [tau_c].
+
+    Raises
+    ------
+    InputError
+        For pulses outside phase 1, or signs that the multiplier does not take.
+    """
     x, start = multiplier._check(x, start)
     w, tau = multiplier.weights, point.tau_c
     grid = Grid.spanning((multiplier.phase_1 + multiplier.phase_2) * tau)
@@ -120,7 +138,13 @@ def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) 
 
 
 def read(multiplier: Multiplier, point: OperatingPoint, time: Array) -> tuple[Array, Array]:
-    """Measured crossings [s after phase 1] -> y and s, as `response`."""
+    """Measured crossings [s after phase 1] -> y and s, as `response`.
+
+    Parameters
+    ----------
+    time : array, shape (n_out,), or (2 n_out,) of four quadrants
+        Crossings [s].
+    """
     s = np.minimum(time / point.tau_c, multiplier.phase_2)
     if multiplier.quadrants < 4:
         return multiplier.phase_2 - s, s[None]
@@ -132,6 +156,15 @@ def gated(cell: Cell, vdd: float, *, steps: int = 400) -> Deck:
     """Deck of a four-quadrant multiplier with comparators and the gate "P has fired, M has not".
 
     Node r<i> is the output pulse (0 or 1 V) of output i: its length is max(0, y).
+
+    Parameters
+    ----------
+    cell : Cell
+        Of a four-quadrant multiplier: all P, then all M.
+    vdd : float
+        Supply [V].
+    steps : int
+        Fewest time steps.
     """
     circuit, nodes = membranes(cell, "four quadrant multiplier with relu gate")
     pulses(circuit, cell, nodes, vdd)

@@ -48,13 +48,29 @@ def _latency(kind: str, inputs: int) -> float:
 
 
 def response(kind: str, spike_times: Array) -> Array:
-    """Closed form: time of the pooled spike [tau_c] for groups (group, input); inf = silent."""
+    """Closed form: time of the pooled spike [tau_c], shape (group,); inf = silent.
+
+    Parameters
+    ----------
+    kind : {"max", "min"}
+    spike_times : array, shape (group, input)
+        [tau_c]; inf = silent.
+    """
     edge = spike_times.min(1) if kind == "max" else spike_times.max(1)
     return edge + _latency(kind, spike_times.shape[1])
 
 
 def cell(kind: str, spike_times: Array, t_max: float, point: OperatingPoint) -> Cell:
-    """One neuron a group; theta is one unit of potential. spike_times: (group, input) [tau_c]."""
+    """One neuron a group; theta is one unit of potential.
+
+    Parameters
+    ----------
+    kind : {"max", "min"}
+    spike_times : array, shape (group, input)
+        [tau_c]; inf = silent.
+    t_max : float
+        End of the window [tau_c].
+    """
     groups, inputs = spike_times.shape
     flat = spike_times.ravel() * point.tau_c
     width = WIDTH * point.tau_c
@@ -81,6 +97,14 @@ def logic(kind: str, spike_times: Array, t_max: float, tau_c: float) -> tuple[De
     """Deck of OR (first arrival) or AND (last arrival) of latched spikes, one group.
 
     Nodes p<j> are the latched inputs (0 to 1 V), q is the pooled step: max or min of their voltages.
+
+    Parameters
+    ----------
+    kind : {"max", "min"}
+    spike_times : array, shape (input,)
+        [tau_c]; inf = silent.
+    t_max, tau_c : float
+        End of the window [tau_c], and the conversion time [s].
     """
     grid = Grid.spanning(t_max * tau_c)
     circuit = Circuit(f"{kind} pooling by {'or' if kind == 'max' else 'and'} of latched spikes")
@@ -109,7 +133,13 @@ EDGE_TICKS = 100
 
 
 def arrival(time: Array, level: Array, grid: Grid) -> float:
-    """Time at which the pooled step passes one half [s], less half its rise; inf = never."""
+    """Time at which the pooled step passes one half [s], less half its rise; inf = never.
+
+    Parameters
+    ----------
+    time, level : array, shape (point,)
+        [s], and v(q) of the deck of `logic` [V].
+    """
     above = np.flatnonzero(level >= 0.5)
     if len(above) == 0:
         return np.inf

@@ -138,7 +138,15 @@ def switch_model(circuit: Circuit) -> None:
 
 
 def comparator(circuit: Circuit, label: str, m: str, threshold: str) -> str:
-    """Node p<label>: 1 V once v(m) is above the threshold."""
+    """Node p<label>: 1 V once v(m) is above the threshold.
+
+    Parameters
+    ----------
+    label : str
+        Of the comparator's elements and output.
+    m, threshold : str
+        Nodes of the membrane and of its threshold.
+    """
     circuit.VCVS(label, f"c{label}", circuit.gnd, m, threshold, voltage_gain=number(GAIN))
     circuit.S(label, "one", f"p{label}", f"c{label}", circuit.gnd, model="swc")
     circuit.R(label, f"p{label}", circuit.gnd, 1e6)
@@ -154,7 +162,20 @@ def simulate(
     steps: int = 400,
     simulator: Ngspice | None = None,
 ) -> tuple[list[Array], Array]:
-    """Spike times after t_min of every spiking layer [tau_c] (inf = silent), and the logits."""
+    """Spike times after t_min of every spiking layer [tau_c] (inf = silent), and the logits.
+
+    Parameters
+    ----------
+    x, mismatch, steps
+        As of `build`: one image, one chip, fewest time steps.
+
+    Raises
+    ------
+    InputError
+        If the layers' windows or conversion times do not fit together.
+    SimulatorError
+        If ngspice fails, or its record has no point at the read-out time.
+    """
     flat = build(layers, points, x, mismatch, steps=steps)
     plot = (simulator or Ngspice()).run(flat.deck)
     time, tau = plot["time"], points[0].tau_c

@@ -76,7 +76,15 @@ IDEAL = Constants()
 
 
 def fire(delay: Array, window: float) -> Array:
-    """Delay of an unbounded ramp -> delay inside the window: 0 if early, inf if too late."""
+    """Delay of an unbounded ramp -> delay inside the window: 0 if early, inf if too late.
+
+    Parameters
+    ----------
+    delay : array
+        When the ramp meets the threshold [tau_c], such as from `ramp_times`.
+    window : float
+        Length of the firing window [tau_c].
+    """
     return np.where(delay < window * (1.0 - TIE), np.maximum(delay, 0.0), np.inf)
 
 

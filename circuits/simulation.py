@@ -30,28 +30,58 @@ LEVELS = ("closed-form", "ngspice")
 
 
 class Neuron(Protocol):
-    """What a kind of neuron does for one layer. Spike times in tau_c; `mismatch` is one chip's or several."""
+    """What a kind of neuron does for one layer.
+
+    Its methods share these parameters, and raise a SimulatorError if ngspice is missing, fails, or gives a
+    result that cannot be trusted, an InputError for a layer or deviations that do not fit the neurons.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,), of `simulate_each` (sample, n_in)
+        Input spike times [tau_c] in [0, t_min]; inf = silent.
+    mismatch : LayerMismatch of ideal sources; TransistorMismatch of a chip, or a sequence, of transistors
+        None = one perfect copy.
+    workers : ngspice processes at a time
+    prefix : start of the names of a deck's tables, if it has any
+    """
 
     @property
-    def point(self) -> OperatingPoint: ...
+    def point(self) -> OperatingPoint:
+        """Where the neurons are operated."""
+
     @property
-    def constants(self) -> Constants: ...
+    def constants(self) -> Constants:
+        """Systematic terms of the equation."""
+
     @property
-    def nominal(self) -> bool: ...
-    def built(self, layer: Layer) -> Layer: ...
+    def nominal(self) -> bool:
+        """Whether the closed form holds."""
+
+    def built(self, layer: Layer) -> Layer:
+        """The layer as it is built."""
+
     def simulate(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
-    ) -> LayerResponse: ...
+    ) -> LayerResponse:
+        """Response of all samples to one input. Parameters: see the class."""
+
     def simulate_each(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice
-    ) -> LayerResponse: ...
+    ) -> LayerResponse:
+        """Response of every sample to an input of its own. Parameters: see the class."""
+
     def decks(
         self, layer: Layer, spike_times: Array, mismatch: Any = None, *, prefix: str = "t"
-    ) -> dict[str, Deck]: ...
+    ) -> dict[str, Deck]:
+        """Name -> readable deck, of one sample. Parameters: see the class."""
+
     def waveforms(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
-    ) -> tuple[Array, Array, Array]: ...
-    def electrical(self) -> dict[str, Any]: ...
+    ) -> tuple[Array, Array, Array]:
+        """Time [tau_c], membranes (time, neuron) and thresholds (neuron,) [V]. Parameters: see the class."""
+
+    def electrical(self) -> dict[str, Any]:
+        """Electrical numbers of the layer beside its operating point."""
 
 
 def ideal_point(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:
@@ -243,10 +273,8 @@ def expected_response(
 
     Parameters
     ----------
-    spike_times : array, shape (n_in,)
-        Input spike times [tau_c]; inf = silent.
-    mismatch : LayerMismatch, optional
-        None = one perfect copy.
+    spike_times : array, shape (n_in,), input spike times [tau_c]; inf = silent
+    mismatch : None = one perfect copy
     """
     return response(neuron.built(layer), spike_times, neuron.point, mismatch, neuron.constants)
 

@@ -169,7 +169,12 @@ def gate_driver(technology: Technology) -> Deck:
 
 
 def line_gate(technology: Technology, gap: float = 0.3) -> Deck:
-    """M fires `gap` [tau_c] after P, the first at ON: both lines end a shortest pulse after the second."""
+    """P and M fire: both lines end a shortest pulse after the second.
+
+    Parameters
+    ----------
+    gap : M fires so much after P, the first at ON [tau_c]
+    """
     bench, vdd = _start(technology, "line gate of a multiplier"), technology.operating_point.vdd
     bench.signal("sp", 0.0, *_changes(bench, (ON + max(-gap, 0.0), vdd)))
     bench.signal("sm", 0.0, *_changes(bench, (ON + max(gap, 0.0), vdd)))

@@ -1,7 +1,6 @@
 r"""A four-quadrant multiplier on a bench: one input vector, one transient, the pulses that come out.
 
-Its scale follows from the technology's operating point for neurons: a lower reset, since nothing pulls
-down, and a larger unit of potential that fills the distance to the threshold,
+Its scale is that of a neuron with a lower reset, since nothing pulls down, and a larger unit of potential,
 
 .. math:: V_0 = V_{0,neuron} - 0.6\,s_V, \qquad s_V' = 1.6\,s_V, \qquad I_B' = 1.6\,I_B
 
@@ -54,11 +53,15 @@ class MultiplierPoint:
 
     @classmethod
     def of(cls, technology: Technology, inputs: int) -> MultiplierPoint:
-        """For a number of inputs."""
+        """For a number of inputs.
+
+        Parameters
+        ----------
+        inputs : N
+        """
         neuron, process = technology.operating_point, technology.transistors()
-        factor = max(inputs / INPUTS, 1.0)
         base = 2 * process.units
-        units = round(base * factor)
+        units = round(base * max(inputs / INPUTS, 1.0))
         factor = units / base
         point = dataclasses.replace(
             neuron,
@@ -138,13 +141,10 @@ def multiplier_bench(
     references(bench, point.i_unit / scale.units)
     clocks(bench, phases, point.vdd)
     bench.level("vth", point.volts(theta))
-    lines = []
     for j in np.flatnonzero(units):
         for sign, text in ((1.0, "p"), (-1.0, "m")):
             longer = max(sign * inputs[j], 0.0)
-            line = f"x{text}{j}"
-            _line(bench, line, mark + longer, starts[j] if longer else 0.0, phases, point.vdd)
-            lines.append(line)
+            _line(bench, f"x{text}{j}", mark + longer, starts[j] if longer else 0.0, phases, point.vdd)
         ends = ("p", "m") if units[j] > 0 else ("m", "p")
         bench.place(f"w{j}", WEIGHT, *ends, f"xp{j}", f"xm{j}", "pb", "vds", count=abs(units[j]))
     bench.place(
@@ -154,9 +154,10 @@ def multiplier_bench(
         fingers=scale.fingers,
     )  # fmt: skip
     bench.save("p", "m", "sp", "sm", "rp", "rm")
+    lines = tuple(f"x{text}{j}" for j in np.flatnonzero(units) for text in "pm")
     bench.save_current(*DOMAINS, "vr", *lines)
     deck = bench.transient(phases.end, accuracy)
-    return MultiplierBench(deck, bench, phases, point, theta, float(weights @ inputs), tuple(lines))
+    return MultiplierBench(deck, bench, phases, point, theta, float(weights @ inputs), lines)
 
 
 def _check(
@@ -211,7 +212,12 @@ class Product:
 
 
 def measure_product(bench: MultiplierBench, plot: Plot) -> Product:
-    """Read one transient of `multiplier_bench`."""
+    """Read one transient of `multiplier_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     phases, vdd, time = bench.phases, bench.point.vdd, plot["time"]
     tau, half = phases.tau_c, 0.5 * bench.point.vdd
     t_p, t_m = (

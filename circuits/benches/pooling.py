@@ -86,7 +86,12 @@ class Pooled:
 
 
 def measure_pooling(bench: PoolingBench, plot: Plot) -> Pooled:
-    """Read one transient of `pooling_bench`."""
+    """Read one transient of `pooling_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     tau, vdd, time = bench.point.tau_c, bench.point.vdd, plot["time"]
     step = rising(time, plot["v(q)"], 0.5 * vdd, 0.0)
     middle = (START + bench.expected + 0.5 * EDGE) * tau

@@ -107,7 +107,12 @@ class Sampled:
 
 
 def measure_readout(bench: ReadoutBench, plot: Plot) -> Sampled:
-    """Read one transient of `readout_bench`."""
+    """Read one transient of `readout_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     phases, time = bench.phases, plot["time"]
     tau, scale = phases.tau_c, bench.point.v_unit
 

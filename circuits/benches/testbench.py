@@ -38,7 +38,12 @@ class Accuracy:
     bypass: bool = False  #: keep a transistor as it was while its voltages hardly change: a quarter faster
 
     def tightened(self, tolerance: float = 10.0, step: float = 2.0) -> Accuracy:
-        """Tolerances divided by one number, the longest step by another."""
+        """Tolerances divided by one number, the longest step by another.
+
+        Parameters
+        ----------
+        tolerance, step : the two divisors
+        """
         return Accuracy(
             self.reltol / tolerance,
             self.vntol / tolerance,
@@ -116,7 +121,19 @@ class Bench:
         self._used: set[str] = set()
 
     def place(self, label: str, block: Block, *nodes: str, **parameters: float) -> None:
-        """An instance of a block; `parameters` sets its parameters."""
+        """An instance of a block.
+
+        Parameters
+        ----------
+        label : start of its transistors' paths
+        nodes : what its ports are connected to
+        parameters : of the block, where they are not its defaults
+
+        Raises
+        ------
+        InputError
+            For a wrong count of nodes, an unknown parameter, or two different blocks of one name.
+        """
         if len(nodes) != len(block.ports):
             raise InputError(f"{label}: block {block.name!r} has {len(block.ports)} ports, got {len(nodes)}")
         if unknown := set(parameters) - set(block.parameters):
@@ -191,11 +208,27 @@ class Bench:
         return f"{round(seconds / TICK)}e-15"
 
     def level(self, node: str, volts: float) -> None:
-        """A node held at a voltage."""
+        """A node held at a voltage.
+
+        Parameters
+        ----------
+        volts : [V]
+        """
         self.circuit.V(node, node, self.circuit.gnd, number(volts))
 
     def signal(self, node: str, first: float, *changes: tuple[float, float]) -> None:
-        """A node that starts at `first` [V] and goes to a level at each (time [s], level [V])."""
+        """A node whose voltage follows a staircase.
+
+        Parameters
+        ----------
+        first : level at the start [V]
+        changes : tuples (float, float), when each edge begins [s], and the level behind it [V]
+
+        Raises
+        ------
+        InputError
+            If changes lie closer together than an edge.
+        """
         corners, now = [f"0 {number(first)}"], first
         edge = round(EDGE * self.tau_c / TICK)
         ticks = [round(t / TICK) for t, _ in changes]
@@ -218,7 +251,18 @@ class Bench:
         self._currents += sources
 
     def transient(self, stop: float, accuracy: Accuracy, gmin: float | None = None) -> Deck:
-        """The finished deck; `gmin`: what ngspice puts over every junction [S], 1e-12 if not given."""
+        """The finished deck.
+
+        Parameters
+        ----------
+        stop : end [s]
+        gmin : what ngspice puts over every junction [S]; 1e-12 by default
+
+        Raises
+        ------
+        InputError
+            If a transistor that should deviate is not there.
+        """
         longest = number(accuracy.longest * self.tau_c)
         options = (
             f".options reltol={number(accuracy.reltol)} abstol={number(accuracy.abstol)} "

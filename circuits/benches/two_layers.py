@@ -154,7 +154,12 @@ class Chained:
 
 
 def measure_chain(bench: ChainBench, plot: Plot) -> Chained:
-    """Read one transient of `chain_bench`."""
+    """Read one transient of `chain_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     time, half = plot["time"], 0.5 * bench.point.vdd
 
     def spikes(layer: int) -> Array:

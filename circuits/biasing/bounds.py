@@ -167,7 +167,13 @@ REMEDIES = {
 
 
 def refusal(evaluated: Worth, bounds: Bounds, f: Figures, demand: Demand, where: str) -> InputError:
-    """The bound that is missed by most at the best of the points, in words."""
+    """The bound that is missed by most at the best of the points, in words.
+
+    Parameters
+    ----------
+    evaluated : of all points that were tried
+    where : the layer, for the message
+    """
     ratios = dict(zip(evaluated.ratios, np.broadcast_arrays(*evaluated.ratios.values()), strict=True))
     worst = np.max([r.max(axis=-1) for r in ratios.values()], axis=0)
     at = np.unravel_index(int(np.argmin(worst)), worst.shape)

@@ -101,6 +101,15 @@ def bias(
 ) -> LayerBias:
     """The bias numbers of a layer at a given operating point.
 
+    Parameters
+    ----------
+    x : array, shape (image, n_in), calibration inputs: activations [tau_c]; 0 = silent
+    f : Figures
+        Of this technology, at the corner, temperature and supply of `point`.
+    units : int, optional
+        Unit devices of W = 1; default: as many as the weights need.
+    name : of the layer, for messages
+
     Raises
     ------
     InputError

@@ -94,7 +94,18 @@ class TransistorNeuron:
         return constants(self.bias)
 
     def benches(self, spike_times: Array, devices: TransistorMismatch | None = None) -> list[NeuronBench]:
-        """One bench a neuron, for one input [tau_c] and the devices of one chip."""
+        """One bench a neuron, for one input [tau_c] and the devices of one chip.
+
+        Parameters
+        ----------
+        spike_times : array, shape (n_in,) [tau_c]; inf = silent
+        devices : None = no mismatch
+
+        Raises
+        ------
+        InputError
+            For a read-out layer.
+        """
         bias, layer = self.bias, self.layer
         if not layer.spiking:
             raise InputError("the deck of a neuron is that of a spiking one; a read-out layer has none")
@@ -139,7 +150,7 @@ class TransistorNeuron:
         *,
         prefix: str = "",
     ) -> dict[str, Deck]:
-        """Name -> deck, one a neuron; none for read-out neurons."""
+        """One deck a neuron; none for read-out neurons. Parameters: see `circuits.simulation.Neuron`."""
         if not self.built(layer).spiking:
             return {}
         return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
@@ -153,7 +164,7 @@ class TransistorNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> LayerResponse:
-        """Response of the layer on one chip or several, dimension `sample`, to one input."""
+        """Response of the layer on one chip or several. Parameters: see `circuits.simulation.Neuron`."""
         self.built(layer)
         chips = [mismatch] if mismatch is None or isinstance(mismatch, TransistorMismatch) else list(mismatch)
         benches = [b for chip in chips for b in self.benches(spike_times, chip)]
@@ -163,7 +174,7 @@ class TransistorNeuron:
     def simulate_each(
         self, layer: Layer, spike_times: Array, mismatch: Sequence[TransistorMismatch], *, simulator: Ngspice
     ) -> LayerResponse:
-        """Each chip with its own input, shape (sample, n_in)."""
+        """Each chip with its own input. Parameters: see `circuits.simulation.Neuron`."""
         rows = zip(spike_times, mismatch, strict=True)
         return join([self.simulate(layer, times, chip, simulator=simulator) for times, chip in rows])
 
@@ -176,7 +187,7 @@ class TransistorNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> tuple[Array, Array, Array]:
-        """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V]."""
+        """Those of one chip. Parameters and returns: see `circuits.simulation.Neuron`."""
         self.built(layer)
         benches, phases = self.benches(spike_times, mismatch), self.bias.phases
         plots = _record(benches, simulator, workers)
@@ -238,7 +249,12 @@ def _record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1
 
 
 def read(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
-    """Simulate benches and measure them."""
+    """Simulate benches and measure them.
+
+    Parameters
+    ----------
+    workers : ngspice processes at a time
+    """
     return [measure(b, p) for b, p in zip(benches, _record(benches, simulator, workers), strict=True)]
 
 

@@ -111,7 +111,13 @@ class Block:
 
 
 def inverter(label: str, to: str, of: str, roles: tuple[str, str] = ("gate_p", "gate_n")) -> tuple[Part, ...]:
-    """Two transistors of a static inverter between `vdd` and ground."""
+    """Two transistors of a static inverter between `vdd` and ground.
+
+    Parameters
+    ----------
+    to, of : nodes of its output and its input
+    roles : of the P and of the N device
+    """
     return (
         Mos(f"{label}p", roles[0], to, of, "vdd", "vdd"),
         Mos(f"{label}n", roles[1], to, of, "0", "0"),

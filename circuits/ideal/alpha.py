@@ -67,12 +67,9 @@ class AlphaLayer:
         ----------
         w, b : array, shape (n_out, n_in), (n_out,)
             ReLU weights, whose sum is below 1 in every neuron, and biases [tau_c].
-        t_min, t_max : float
-            Start and end of the firing window [tau_c].
-        alpha : float or array, shape (n_out,)
-            Constant current.
-        blocked : bool
-            Whether the threshold is held high until t_min.
+        t_min, t_max : start and end of the firing window [tau_c]
+        alpha : float or array, shape (n_out,), constant current
+        blocked : whether the threshold is held high until t_min
 
         Raises
         ------
@@ -95,8 +92,7 @@ class AlphaLayer:
 
         Parameters
         ----------
-        w, b, t_min, t_max
-            As of `from_relu`.
+        w, b, t_min, t_max : as of `from_relu`
         """
         return cls.from_relu(w, b, t_min, t_max, alpha=1.0 - np.asarray(w, float).sum(1))
 
@@ -127,6 +123,11 @@ def response(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> 
     Exact while the threshold is held until t_min. With a constant threshold it is exact too as long as
     no neuron crosses early; a negative value is then the time before t_min of a crossing after the
     last input.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,) [tau_c]; inf = silent
+    mismatch : `slope` deviates alpha
     """
     x = layer.t_min - layer.forced(spike_times)
     synapse = layer.weights * (1.0 + mismatch.synapse)
@@ -146,10 +147,8 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
 
     Parameters
     ----------
-    spike_times : array, shape (n_in,)
-        [tau_c]; inf = silent: forced at t_min.
-    mismatch : LayerMismatch
-        `slope` deviates alpha.
+    spike_times : array, shape (n_in,) [tau_c]; inf = silent: forced at t_min
+    mismatch : `slope` deviates alpha
     """
     samples, n_out = mismatch.slope.shape
     neuron, tau = samples * n_out, point.tau_c
@@ -166,12 +165,7 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
             amps=point.i_unit * np.hstack(columns),
             on=np.concatenate([inputs.on, after, [0, n_min]]),
             off=np.concatenate([inputs.off, np.full(n_in, end), [n_min, end]]),
-            labels=(
-                *(f"w{j}" for j in range(n_in)),
-                *(f"v{j}" for j in range(n_in)),
-                "a",
-                "b",
-            ),
+            labels=(*(f"{x}{j}" for x in "wv" for j in range(n_in)), "a", "b"),
         ),
         capacitance=point.c_mem * (1.0 + mismatch.capacitance).reshape(neuron),
         threshold=point.volts((layer.theta + mismatch.threshold).reshape(neuron)),
@@ -186,10 +180,8 @@ def read(layer: AlphaLayer, point: OperatingPoint, time: Array, samples: int) ->
 
     Parameters
     ----------
-    time : array, shape (sample x n_out,)
-        Crossings [s].
-    samples : int
-        Copies of the layer in the cell.
+    time : array, shape (sample x n_out,), crossings [s]
+    samples : copies of the layer in the cell
     """
     delay = time / point.tau_c - (0.0 if layer.blocked else layer.t_min)
     return np.minimum(delay, layer.t_max - layer.t_min).reshape(samples, len(layer.bias))

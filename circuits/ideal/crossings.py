@@ -51,20 +51,15 @@ def measure(cell: Cell, deck: Deck, plot: Plot) -> Crossing:
     deck, plot : Deck, Plot
         The cell's deck (`circuits.ideal.netlist.build`) and what ngspice made of it.
     """
-    time, volts = membranes(cell, deck, plot)
+    time, volts = _membranes(cell, deck, plot)
     start = cell.armed * cell.grid.tick
     return crossing(time, volts, cell.threshold, start, cell.grid.tick)
 
 
-def membranes(cell: Cell, deck: Deck, plot: Plot) -> tuple[Array, Array]:
+def _membranes(cell: Cell, deck: Deck, plot: Plot) -> tuple[Array, Array]:
     """Time [s] and membrane voltages [V], shape (point, neuron), of a cell's deck.
 
     The point at t = 0 is put in front: ngspice leaves it out of a run from initial conditions.
-
-    Parameters
-    ----------
-    deck, plot : Deck, Plot
-        The cell's deck, and what ngspice made of it.
     """
     time, volts = plot["time"], plot.columns([f"v({n})" for n in deck.nodes])
     if cell.armed > 0 or time[0] == 0.0:

@@ -20,8 +20,7 @@ def layer_cell(layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: La
 
     Parameters
     ----------
-    stim : Stimulus
-        The input spikes on the grid.
+    stim : the input spikes on the grid
     mismatch : LayerMismatch
         Of all samples; comparators without deviations of their delay.
 
@@ -67,8 +66,7 @@ def read(layer: Layer, point: OperatingPoint, cell: Cell, m: Crossing, samples: 
     ----------
     m : Crossing
         Of the cell's neurons, arrays (sample x n_out,), sample-major.
-    samples : int
-        Copies of the layer in the cell.
+    samples : copies of the layer in the cell
     """
     delay = m.time / point.tau_c
     v_end, slope = m.v_end, m.slope * point.tau_c / point.v_unit

@@ -50,8 +50,7 @@ def response(synapse: LeakySynapse, t: Array) -> Array:
 
     Parameters
     ----------
-    t : array
-        Since the input spike [s].
+    t : since the input spike [s]
     """
     t = np.asarray(t, float)
     late = np.maximum(t, 0.0)
@@ -67,8 +66,7 @@ def potential(synapse: LeakySynapse, weights: Array, spike_times: Array, t: Arra
     ----------
     weights, spike_times : array, shape (input,)
         W_j, and times [s]; inf = silent.
-    t : array, shape (time,)
-        [s], outside the packets.
+    t : array, shape (time,) [s], outside the packets
     """
     width = WIDTH * synapse.tau_1
     total = np.zeros_like(np.asarray(t, float))

@@ -76,8 +76,7 @@ def response(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
 
     Parameters
     ----------
-    x : array, shape (n_in,)
-        Signed pulse lengths [tau_c].
+    x : array, shape (n_in,), signed pulse lengths [tau_c]
     """
     w, window = multiplier.weights, multiplier.phase_2
     if multiplier.quadrants < 4:
@@ -96,10 +95,8 @@ def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) 
 
     Parameters
     ----------
-    x : array, shape (n_in,)
-        Pulse lengths [tau_c]; the sign chooses the line.
-    start : array, shape (n_in,)
-        When each pulse starts in phase 1 [tau_c].
+    x : array, shape (n_in,), pulse lengths [tau_c]; the sign chooses the line
+    start : array, shape (n_in,), when each pulse starts in phase 1 [tau_c]
 
     Raises
     ------
@@ -142,8 +139,7 @@ def read(multiplier: Multiplier, point: OperatingPoint, time: Array) -> tuple[Ar
 
     Parameters
     ----------
-    time : array, shape (n_out,), or (2 n_out,) of four quadrants
-        Crossings [s].
+    time : array, shape (n_out,), or (2 n_out,) of four quadrants, crossings [s]
     """
     s = np.minimum(time / point.tau_c, multiplier.phase_2)
     if multiplier.quadrants < 4:
@@ -159,12 +155,9 @@ def gated(cell: Cell, vdd: float, *, steps: int = 400) -> Deck:
 
     Parameters
     ----------
-    cell : Cell
-        Of a four-quadrant multiplier: all P, then all M.
-    vdd : float
-        Supply [V].
-    steps : int
-        Fewest time steps.
+    cell : of a four-quadrant multiplier: all P, then all M
+    vdd : supply [V]
+    steps : fewest time steps
     """
     circuit, nodes = membranes(cell, "four quadrant multiplier with relu gate")
     pulses(circuit, cell, nodes, vdd)

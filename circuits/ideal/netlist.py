@@ -42,8 +42,7 @@ def build(cell: Cell, form: str = "table", **options: Any) -> Deck:
 
     Parameters
     ----------
-    form : {"table", "pwl", "pulse"}
-        See the module.
+    form : {"table", "pwl", "pulse"}, see the module
     options
         Of the form's function: `title`, `waveform` (record from t = 0 in at least WAVEFORM_POINTS steps), of
         tables `prefix`, of pulses `vdd`.
@@ -114,8 +113,7 @@ def pwl(cell: Cell, *, title: str = "neurons, piecewise linear", waveform: bool 
 
     Parameters
     ----------
-    waveform : bool
-        As of `table`.
+    waveform : as of `table`
     """
     edges, rows = cell.sources.rows(cell.grid)
     circuit, nodes = membranes(cell, title, bulk=True)
@@ -145,10 +143,8 @@ def pulse(
 
     Parameters
     ----------
-    waveform : bool
-        As of `table`.
-    vdd : float
-        Supply [V].
+    waveform : as of `table`
+    vdd : supply [V]
     """
     edges, _ = cell.sources.rows(cell.grid)
     circuit, nodes = membranes(cell, title)
@@ -170,10 +166,8 @@ def pulses(circuit: Circuit, cell: Cell, nodes: list[str], vdd: float) -> int:
 
     Parameters
     ----------
-    nodes : list of str
-        Membranes.
-    vdd : float
-        Supply [V].
+    nodes : membranes
+    vdd : supply [V]
     """
     grid, sources = cell.grid, cell.sources
     count = 0
@@ -196,10 +190,8 @@ def pulse_shape(height: float, on: int, off: int, grid: Grid) -> str:
 
     Parameters
     ----------
-    height : float
-        [A] or [V].
-    on, off : int
-        Ticks.
+    height : [A] or [V]
+    on, off : ticks
     """
     edge = f"0.{EDGE}e{grid.exponent}"
     width, period = grid.text(off - on), grid.text(4 * grid.stop)
@@ -211,10 +203,8 @@ def membranes(cell: Cell, title: str, bulk: bool = False) -> tuple[Circuit, list
 
     Parameters
     ----------
-    title : str
-        Of the deck.
-    bulk : bool
-        As plain lines, which PySpice adds much faster.
+    title : of the deck
+    bulk : as plain lines, which PySpice adds much faster
     """
     circuit = Circuit(plain(title))
     nodes = [f"m{i}" for i in range(cell.sources.neurons)]
@@ -241,8 +231,7 @@ def comb(circuit: Circuit, grid: Grid, ticks: Iterable[int]) -> None:
 
     Parameters
     ----------
-    ticks : iterable of int
-        Edges, in ascending order.
+    ticks : edges, in ascending order
     """
     corners = "\n".join(f"+ {grid.text(n)} 0" for n in ticks if n > 0) or f"+ {grid.text(grid.stop)} 0"
     circuit.raw_spice += f"Vbp bp 0 PWL(0 0\n{corners})\n"

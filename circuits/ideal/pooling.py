@@ -53,8 +53,7 @@ def response(kind: str, spike_times: Array) -> Array:
     Parameters
     ----------
     kind : {"max", "min"}
-    spike_times : array, shape (group, input)
-        [tau_c]; inf = silent.
+    spike_times : array, shape (group, input) [tau_c]; inf = silent
     """
     edge = spike_times.min(1) if kind == "max" else spike_times.max(1)
     return edge + _latency(kind, spike_times.shape[1])
@@ -66,10 +65,8 @@ def cell(kind: str, spike_times: Array, t_max: float, point: OperatingPoint) -> 
     Parameters
     ----------
     kind : {"max", "min"}
-    spike_times : array, shape (group, input)
-        [tau_c]; inf = silent.
-    t_max : float
-        End of the window [tau_c].
+    spike_times : array, shape (group, input) [tau_c]; inf = silent
+    t_max : end of the window [tau_c]
     """
     groups, inputs = spike_times.shape
     flat = spike_times.ravel() * point.tau_c
@@ -101,10 +98,8 @@ def logic(kind: str, spike_times: Array, t_max: float, tau_c: float) -> tuple[De
     Parameters
     ----------
     kind : {"max", "min"}
-    spike_times : array, shape (input,)
-        [tau_c]; inf = silent.
-    t_max, tau_c : float
-        End of the window [tau_c], and the conversion time [s].
+    spike_times : array, shape (input,) [tau_c]; inf = silent
+    t_max, tau_c : end of the window [tau_c], and the conversion time [s]
     """
     grid = Grid.spanning(t_max * tau_c)
     circuit = Circuit(f"{kind} pooling by {'or' if kind == 'max' else 'and'} of latched spikes")
@@ -137,8 +132,7 @@ def arrival(time: Array, level: Array, grid: Grid) -> float:
 
     Parameters
     ----------
-    time, level : array, shape (point,)
-        [s], and v(q) of the deck of `logic` [V].
+    time, level : array, shape (point,) [s], and v(q) of the deck of `logic` [V]
     """
     above = np.flatnonzero(level >= 0.5)
     if len(above) == 0:

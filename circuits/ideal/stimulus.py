@@ -46,9 +46,7 @@ def place(start: Array, end: Array, grid: Grid) -> Pulses:
 
     Parameters
     ----------
-    start, end : array, shape (pulse,)
-        [s]; start = inf, or end <= start: no pulse.
-    grid : Grid
+    start, end : array, shape (pulse,) [s]; start = inf, or end <= start: no pulse
     """
     start, end = np.broadcast_arrays(np.asarray(start, float), np.asarray(end, float))
     active = np.isfinite(start) & (end > start)

@@ -8,7 +8,7 @@ blocked until the window opens (Stanojevic et al. 2024, Methods iv).
 
 Comparator: a gain of 1e8 into a switch. ngspice finds a switching instant only as well as it follows
 the node that controls the switch, so this level agrees with the closed form to a few 1e-8 of tau_c, not to
-rounding; a smooth comparator (tanh, ternary) would err by per cents, in silence.
+rounding; a smooth comparator (tanh, ternary) would err by percents, in silence.
 """
 
 from __future__ import annotations
@@ -142,10 +142,8 @@ def comparator(circuit: Circuit, label: str, m: str, threshold: str) -> str:
 
     Parameters
     ----------
-    label : str
-        Of the comparator's elements and output.
-    m, threshold : str
-        Nodes of the membrane and of its threshold.
+    label : of the comparator's elements and output
+    m, threshold : nodes of the membrane and of its threshold
     """
     circuit.VCVS(label, f"c{label}", circuit.gnd, m, threshold, voltage_gain=number(GAIN))
     circuit.S(label, "one", f"p{label}", f"c{label}", circuit.gnd, model="swc")
@@ -166,8 +164,7 @@ def simulate(
 
     Parameters
     ----------
-    x, mismatch, steps
-        As of `build`: one image, one chip, fewest time steps.
+    x, mismatch, steps : as of `build`: one image, one chip, fewest time steps
 
     Raises
     ------

@@ -82,8 +82,7 @@ def fire(delay: Array, window: float) -> Array:
     ----------
     delay : array
         When the ramp meets the threshold [tau_c], such as from `ramp_times`.
-    window : float
-        Length of the firing window [tau_c].
+    window : length of the firing window [tau_c]
     """
     return np.where(delay < window * (1.0 - TIE), np.maximum(delay, 0.0), np.inf)
 

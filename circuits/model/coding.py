@@ -23,10 +23,8 @@ def encode(x: Array, window: float) -> Array:
 
     Parameters
     ----------
-    x : array
-        Activations [tau_c].
-    window : float
-        Length of the window, such as t_min [tau_c].
+    x : activations [tau_c]
+    window : length of the window, such as t_min [tau_c]
     """
     return np.where(x > 0, np.maximum(window - x, 0.0), np.inf)
 
@@ -36,9 +34,7 @@ def decode(times: NDArray[np.float64], window: float) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    times : array
-        Spike times from the window's start [tau_c]; inf = silent.
-    window : float
-        Length of the window [tau_c].
+    times : spike times from the window's start [tau_c]; inf = silent
+    window : length of the window [tau_c]
     """
     return np.where(np.isfinite(times), window - times, 0.0)

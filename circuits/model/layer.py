@@ -152,9 +152,7 @@ class LayerMismatch:
 
         Parameters
         ----------
-        layer : Layer
-        samples : int
-            Copies of the layer.
+        samples : copies of the layer
         """
         neuron = np.zeros((samples, layer.n_out))
         return cls(np.zeros((samples, *layer.weights.shape)), neuron, neuron, neuron)

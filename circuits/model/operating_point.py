@@ -114,10 +114,8 @@ class OperatingPoint:
 
         Parameters
         ----------
-        v_min, v_max : float
-            Extremes of the unit-free potential, partial sums included.
-        margin : float
-            Part of the range to keep free on top.
+        v_min, v_max : extremes of the unit-free potential, partial sums included
+        margin : part of the range to keep free on top
 
         Raises
         ------

@@ -73,6 +73,11 @@ class Bin:
 def cut(file: ModelFile, models: Iterable[str], size: Size, what: str) -> Bin:
     """The bin of a size among the models `NAME` or `NAME.number` of a file.
 
+    Parameters
+    ----------
+    models : names of models, without the numbers of their bins
+    what : the technology, for messages
+
     Raises
     ------
     InputError
@@ -124,13 +129,26 @@ def _um(value: float) -> str:
 
 
 def numbers(model_bin: Bin, lookup: Callable[[str], float], z: float = 0.0) -> dict[str, float]:
-    """The parameters of a bin as numbers: all but its limits, and its level and version, see `statement`."""
+    """The parameters of a bin as numbers: all but its limits, and its level and version, see `statement`.
+
+    Parameters
+    ----------
+    lookup : callable
+        Name of a parameter -> value, such as of `circuits.pdk.model_library.values`.
+    z : standard score of random draws
+    """
     apart = (*LIMITS, "level", "version")
     return {key: model_bin._value(key, lookup, z) for key in model_bin.fields if key not in apart}
 
 
 def statement(model: str, kind: str, model_bin: Bin, fields: dict[str, float]) -> str:
     """A `.model` statement of plain numbers, of the level and version of a bin.
+
+    Parameters
+    ----------
+    model : name that the transistor lines of a deck use
+    kind : {"n", "p"}
+    fields : the parameters, from `numbers`
 
     Raises
     ------

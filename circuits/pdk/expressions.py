@@ -46,6 +46,11 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
 def evaluate(text: str, lookup: Callable[[str], float], z: float = 0.0) -> float:
     """Value of an expression, bare or in quotes or braces; names are looked up in lower case.
 
+    Parameters
+    ----------
+    lookup : name -> value
+    z : standard score of random draws: 0 = nominal
+
     Raises
     ------
     InputError

@@ -17,7 +17,13 @@ from circuits.pdk.technology import Size
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
-    """Card of one size at one corner."""
+    """Card of one size at one corner.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    """
     folder = Path(__file__).parents[1] / "technologies"
     model = kit["models"][size.kind]
     model_bin = cut(read(folder / kit["file"]), [model], size, what)

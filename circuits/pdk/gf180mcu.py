@@ -21,7 +21,13 @@ from circuits.pdk.technology import Size
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
-    """Card of one size at one corner."""
+    """Card of one size at one corner.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    """
     path = locate(what, [[place] for place in kit["places"]])[0]
     file = section(read(path), kit["corners"][corner])
     model_bin = cut(file, kit["models"][size.kind], size, what)

@@ -37,9 +37,9 @@ class ModelFile:
     def __init__(self, path: Path, statements: Iterable[Statement]) -> None:
         self.path, self.statements = path, tuple(statements)
 
-    def named(self, word: str, scope: str | None = None) -> Iterator[Statement]:
-        """Statements with this first word, in this scope if one is given."""
-        return (s for s in self.statements if s.word == word and scope in (None, s.scope))
+    def named(self, word: str) -> Iterator[Statement]:
+        """Statements with this first word, in lower case."""
+        return (s for s in self.statements if s.word == word)
 
     def where(self, statement: Statement) -> str:
         """Place of a statement, for messages."""
@@ -47,6 +47,11 @@ class ModelFile:
 
     def assignments(self, statement: Statement, text: str) -> dict[str, str]:
         """Names and expressions of a list of assignments.
+
+        Parameters
+        ----------
+        statement : it stands in, for messages
+        text : such as "w = 1e-6 l = {l0 + 2}"
 
         Raises
         ------
@@ -76,7 +81,18 @@ class ModelFile:
 
 
 def values(parameters: dict[str, str], preset: dict[str, float], z: float = 0.0) -> Callable[[str], float]:
-    """Look-up of names for `evaluate`: `preset` values first, then parameters, evaluated when asked for."""
+    """Look-up of names for `evaluate`: `preset` values first, then parameters, evaluated when asked for.
+
+    Parameters
+    ----------
+    parameters : name -> expression
+    z : standard score of random draws
+
+    Returns
+    -------
+    callable
+        It raises an InputError for a name that is not defined, or by itself.
+    """
     known = dict(preset)
     open_names: set[str] = set()
 
@@ -110,6 +126,10 @@ def read(path: Path) -> ModelFile:
 
 def section(file: ModelFile, name: str) -> ModelFile:
     """The statements of a `.lib` section and of those it refers to.
+
+    Parameters
+    ----------
+    name : in lower case, such as "typical"
 
     Raises
     ------

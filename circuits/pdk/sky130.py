@@ -25,7 +25,14 @@ SCORE = "_slope_spectre"
 
 
 def files(kit: Mapping[str, Any], what: str, kind: str, corner: str) -> list[Path]:
-    """Model file of a kind at a corner, and the files of its parameters."""
+    """Model file of a kind at a corner, and the files of its parameters.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    kind : {"n", "p"}
+    """
     device = kit["models"][kind]
     short = device.removeprefix("sky130_fd_pr__")
     names = (f"{device}__{kit['corners'][corner]}.pm3.spice", f"{device}__mismatch.corner.spice")
@@ -37,7 +44,13 @@ def files(kit: Mapping[str, Any], what: str, kind: str, corner: str) -> list[Pat
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
-    """Card of one size at one corner."""
+    """Card of one size at one corner.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    """
     path, *others = files(kit, what, size.kind, corner)
     file = read(path)
     model_bin = cut(file, [f"{kit['models'][size.kind]}__model"], size, what)

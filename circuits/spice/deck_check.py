@@ -39,7 +39,6 @@ TABLE_MODEL = re.compile(
 )
 TRAN = re.compile(rf"\.tran ({NUMBER}) ({NUMBER}) ({NUMBER}) ({NUMBER}) uic\Z", FLAGS)
 SAVE = re.compile(rf"\.save ([vi])\(({NODE})\)\Z", FLAGS)
-PULSE_VALUES = 7
 
 
 def check(text: str, files: Mapping[str, str], stop: float) -> None:
@@ -173,9 +172,7 @@ class _Seen:
         if definition is None:
             raise InputError(f"no subcircuit {block!r} before this line")
         if len(nodes) != len(definition.ports):
-            raise InputError(
-                f"subcircuit {block!r} has {len(definition.ports)} ports, {len(nodes)} nodes are given"
-            )
+            raise InputError(f"subcircuit {block!r} has {len(definition.ports)} ports, {len(nodes)} nodes")
         for word in values.split():
             definition.parameter(word.partition("=")[0])
         self._values(values)
@@ -300,8 +297,8 @@ def _points(shape: str, text: str) -> None:
     """Numbers of a PULSE or PWL list: right count, finite, times in order."""
     values = [_finite(v) for v in text.split()]
     if shape == "pulse":
-        if len(values) != PULSE_VALUES or min(values[2:]) < 0:
-            raise InputError(f"PULSE needs {PULSE_VALUES} values and times >= 0")
+        if len(values) != 7 or min(values[2:]) < 0:
+            raise InputError("PULSE needs 7 values and times >= 0")
     elif len(values) % 2 or len(values) < 4:
         raise InputError(f"PWL needs pairs of time and value, got {len(values)} values")
     elif values[0] < 0 or any(b < a for a, b in zip(values[0::2], values[2::2], strict=False)):

@@ -104,6 +104,10 @@ class Ngspice:
     def run(self, deck: Deck, *, keep: bool = True) -> Plot:
         """Simulate one deck.
 
+        Parameters
+        ----------
+        keep : whether the run folder stays if the run fails
+
         Raises
         ------
         SimulatorError
@@ -290,6 +294,16 @@ def parallel(tasks: Iterable[Callable[[], T]], workers: int, simulator: Ngspice)
 
     At most two tasks per worker are under way, so a long generator of tasks needs little memory.
     On an exception, Ctrl-C included, the runs in flight are killed and nothing is left behind.
+
+    Parameters
+    ----------
+    tasks : without arguments; they run decks in `simulator`
+    workers : threads, and so ngspice processes, at a time
+
+    Raises
+    ------
+    InputError
+        If there are no workers.
     """
     if workers < 1:
         raise InputError(f"workers must be >= 1, got {workers}")

@@ -153,7 +153,7 @@ def test_a_simulator_that_is_killed_is_reported(folder):
 
 
 @pytest.mark.ngspice
-def test_cancelling_ends_the_run_and_refuses_later_ones(folder):
+def test_canceling_ends_the_run_and_refuses_later_ones(folder):
     simulator = Ngspice(timeout=60)
 
     def cancel():

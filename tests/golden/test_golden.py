@@ -127,8 +127,8 @@ def test_golden_deck_is_what_the_code_writes(name, request):
 
 def test_the_folder_holds_these_decks_only_and_the_readme_names_each():
     expected = {f for name in NAMES for f in (f"{name}.cir", *build(name).files)}
-    found = {p.name for p in FOLDER.iterdir() if not p.name.startswith("transistor_")}
-    assert found - {"README.md"} == expected
+    present = {p.name for p in FOLDER.iterdir() if not p.name.startswith("transistor_")}
+    assert present - {"README.md"} == expected
     readme = (FOLDER / "README.md").read_text()
     assert not [name for name in NAMES if f"`{name}.cir`" not in readme]
 
@@ -154,9 +154,9 @@ def test_plain_ngspice_runs_the_deck(name, tmp_path):
 def test_deck_crosses_its_threshold_where_it_should(name):
     """1e-12 of the window (300 ns): rounding of a few hundred steps."""
     cell, deck = CELLS[name][1](), build(name)
-    found = measure(cell, deck, Ngspice().run(deck))
+    measured = measure(cell, deck, Ngspice().run(deck))
     time, v_armed = first_crossing(cell)
     fired = np.isfinite(time)
-    assert np.array_equal(np.isfinite(found.time), fired)
-    assert np.max(np.abs(found.time[fired] - time[fired]), initial=0.0) <= 1e-12 * 300e-9
-    assert np.max(np.abs(found.v_start - v_armed)) <= 1e-12
+    assert np.array_equal(np.isfinite(measured.time), fired)
+    assert np.max(np.abs(measured.time[fired] - time[fired]), initial=0.0) <= 1e-12 * 300e-9
+    assert np.max(np.abs(measured.v_start - v_armed)) <= 1e-12

@@ -60,8 +60,8 @@ VALUE = re.compile(r"\d+\.?\d*(?:e[-+]?\d+)?(?=\)?\Z)")
 """The number at the end of a word such as `1e-9`, `ic=0`, `PULSE(0` or `1)`."""
 
 
-def refused(lines: list[str], said: str = "deck", files=FILES, stop: float = STOP) -> None:
-    with pytest.raises(InputError, match=said):
+def refused(lines: list[str], message: str = "deck", files=FILES, stop: float = STOP) -> None:
+    with pytest.raises(InputError, match=message):
         check("\n".join(lines) + "\n", files, stop)
 
 
@@ -73,12 +73,12 @@ def with_line(old: str, new: str | None) -> list[str]:
 
 def values() -> list[tuple[int, int]]:
     """(line, word) of every number of the good deck."""
-    found = []
+    places = []
     for k, line in enumerate(LINES):
         words = line.split()
         first = FIRST_VALUE.get(words[0].lower(), FIRST_VALUE.get(words[0][0].lower(), 99)) if k > 1 else 99
-        found += [(k, w) for w in range(first, len(words)) if VALUE.search(words[w])]
-    return found
+        places += [(k, w) for w in range(first, len(words)) if VALUE.search(words[w])]
+    return places
 
 
 VALUES = values()
@@ -231,19 +231,21 @@ REFUSED: dict[str, dict[str, list[str]]] = {
 """Line of the good deck -> what the message says -> smallest changes of the line."""
 
 
-@pytest.mark.parametrize(("old", "said"), [(old, said) for old, by in REFUSED.items() for said in by])
-def test_every_rule_refuses_the_smallest_broken_deck(old, said):
-    for new in REFUSED[old][said]:
-        refused(with_line(old, new), said)
+@pytest.mark.parametrize(
+    ("old", "message"), [(old, message) for old, by in REFUSED.items() for message in by]
+)
+def test_every_rule_refuses_the_smallest_broken_deck(old, message):
+    for new in REFUSED[old][message]:
+        refused(with_line(old, new), message)
 
 
 @pytest.mark.parametrize(
-    ("old", "said"),
+    ("old", "message"),
     [(LINES[17], "deck"), (LINES[18], "deck"), ("V1 in 0 1", "deck"), (TRAN, "exactly one .tran"),
      (".end", "an .end are needed")],
 )  # fmt: skip
-def test_lines_that_others_need_may_not_be_missing(old, said):
-    refused(with_line(old, None), said)
+def test_lines_that_others_need_may_not_be_missing(old, message):
+    refused(with_line(old, None), message)
 
 
 CARDS = [
@@ -525,6 +527,6 @@ def test_decks_of_a_flat_network_pass(rng):
 @pytest.mark.parametrize("path", sorted(NETLISTS.glob("*.cir")), ids=lambda path: path.stem)
 def test_decks_in_the_repository_pass(path):
     text = path.read_text()
-    found = re.search(r"^\.tran \S+ (\S+)", text, re.M)
-    stop = float(found.group(1)) if found else 0.0
+    match = re.search(r"^\.tran \S+ (\S+)", text, re.M)
+    stop = float(match.group(1)) if match else 0.0
     check(text, {file.name: file.read_text() for file in NETLISTS.glob("*.txt")}, stop)

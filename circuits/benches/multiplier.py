@@ -57,7 +57,7 @@ class MultiplierPoint:
 
         Parameters
         ----------
-        inputs : N
+        inputs : N, see the module
         """
         neuron, process = technology.operating_point, technology.transistors()
         base = 2 * process.units

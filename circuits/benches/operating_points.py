@@ -83,18 +83,11 @@ def static(
     """
     weights = np.broadcast_to(weights, (len(copies), np.shape(weights)[-1]))
     simulator = simulator or Ngspice()
-    conditions = (
-        point or technology.operating_point,
-        corner,
-        temperature,
-        comparator,
-        reference or {},
-        theta,
-    )
+    options = (point or technology.operating_point, corner, temperature, comparator, reference or {}, theta)
     batches = []
     for first in range(0, len(copies), TOGETHER):
         group = slice(first, first + TOGETHER)
-        batches.append(_solve(technology, weights[group], copies[group], *conditions, simulator))
+        batches.append(_solve(technology, weights[group], copies[group], *options, simulator))
     return Static(*(np.concatenate([getattr(f, x) for f in batches]) for x in ("synapse", "slope", "trip")))
 
 

@@ -92,13 +92,8 @@ def chain_bench(
             f"layers of shapes {first.shape} and {second.shape} and {times.shape} spike times do not chain"
         )
     hidden = Phases.of(1.0, windows[0] + delay, point.tau_c)
-    output = Phases(
-        point.tau_c,
-        hidden.reset,
-        hidden.t_min,
-        hidden.t_max,
-        hidden.t_max + windows[1] * point.tau_c,
-    )
+    end = hidden.t_max + windows[1] * point.tau_c
+    output = Phases(point.tau_c, hidden.reset, hidden.t_min, hidden.t_max, end)
     bench = Bench(technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c)
     supplies(bench, point)
     references(bench, point.i_unit / process.units)

@@ -93,13 +93,13 @@ class TransistorNeuron:
         """Systematic terms at the point that the layer is biased for."""
         return constants(self.bias)
 
-    def benches(self, spike_times: Array, devices: TransistorMismatch | None = None) -> list[NeuronBench]:
+    def benches(self, spike_times: Array, mismatch: TransistorMismatch | None = None) -> list[NeuronBench]:
         """One bench a neuron, for one input [tau_c] and the devices of one chip.
 
         Parameters
         ----------
         spike_times : array, shape (n_in,) [tau_c]; inf = silent
-        devices : None = no mismatch
+        mismatch : None = perfect devices
 
         Raises
         ------
@@ -116,8 +116,8 @@ class TransistorNeuron:
                 bias.technology, layer.weights[i], times,
                 point=self.point, input_window=layer.t_min, window=window, theta=float(layer.theta[i]),
                 corner=self.corner or bias.technology.corners[0], temperature=self.celsius,
-                deviations=devices.transistors[i] if devices else None,
-                capacitor=float(devices.capacitors[i]) if devices else 0.0,
+                deviations=mismatch.transistors[i] if mismatch else None,
+                capacitor=float(mismatch.capacitors[i]) if mismatch else 0.0,
                 slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, heading=f"neuron {i}",
             )
             for i in range(layer.n_out)
@@ -187,7 +187,7 @@ class TransistorNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> tuple[Array, Array, Array]:
-        """Those of one chip. Parameters and returns: see `circuits.simulation.Neuron`."""
+        """Waveforms of one chip. Parameters and returns: see `circuits.simulation.Neuron`."""
         self.built(layer)
         benches, phases = self.benches(spike_times, mismatch), self.bias.phases
         plots = _record(benches, simulator, workers)

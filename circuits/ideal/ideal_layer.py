@@ -103,7 +103,7 @@ class IdealNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> tuple[Array, Array, Array]:
-        """Those of one sample. Parameters and returns: see `circuits.simulation.Neuron`."""
+        """Waveforms of one sample. Parameters and returns: see `circuits.simulation.Neuron`."""
         mismatch = mismatch or LayerMismatch.none(layer)
         cell = layer_cell(layer, stimulus(layer, spike_times, self.point), self.point, mismatch)
         deck = build(cell, fast_form(simulator.program), waveform=True)

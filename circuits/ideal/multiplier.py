@@ -56,8 +56,13 @@ class Multiplier:
         if not (self.phase_1 > 0 and self.phase_2 > 0 and self.slope > 0):
             raise InputError("phases and slope must be > 0")
 
-    def _check(self, x: Array, start: Array) -> tuple[Array, Array]:
-        """Validated inputs and the starts of their pulses."""
+    def check(self, x: Array, start: Array) -> tuple[Array, Array]:
+        """Validated inputs and the starts of their pulses.
+
+        Parameters
+        ----------
+        x, start : array, shape (n_in,), as of `cell`
+        """
         x, start = np.asarray(x, float), np.asarray(start, float)
         if x.shape != (self.weights.shape[1],) or start.shape != x.shape:
             raise InputError(f"need {self.weights.shape[1]} inputs and starts, got {x.shape}, {start.shape}")
@@ -103,7 +108,7 @@ def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) 
     InputError
         For pulses outside phase 1, or signs that the multiplier does not take.
     """
-    x, start = multiplier._check(x, start)
+    x, start = multiplier.check(x, start)
     w, tau = multiplier.weights, point.tau_c
     grid = Grid.spanning((multiplier.phase_1 + multiplier.phase_2) * tau)
     end = start + np.abs(x)

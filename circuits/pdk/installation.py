@@ -21,7 +21,7 @@ def locate(what: str, layouts: Sequence[Sequence[str]]) -> list[Path]:
     Parameters
     ----------
     what : the technology, for messages
-    layouts : Paths below the folder, by layout
+    layouts : paths below the folder, by layout
 
     Raises
     ------

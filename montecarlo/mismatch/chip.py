@@ -27,7 +27,7 @@ def draw(
     Returns
     -------
     list
-        LayerMismatch (one sample) of ideal sources; TransistorMismatch of transistors, None for a read-out layer.
+        LayerMismatch (one sample) of ideal sources; TransistorMismatch of transistors, None for read-out.
     """
     if technology.process is None:
         return draw_chips(MismatchLaw.of(technology.mismatch), layers, [chip], entropy)

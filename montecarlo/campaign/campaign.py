@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import xarray as xr
 
 from circuits.pdk.technology import Technology
-from montecarlo.campaign import runner
+from montecarlo.campaign import runner, store
 from montecarlo.campaign.conditions import Settings, check_axis
 from montecarlo.campaign.neuron_under_test import NeuronUnderTest
 from montecarlo.campaign.plan import Plan
+from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import MismatchLaw
 
 
@@ -60,8 +62,8 @@ class Campaign(Plan):
         settings = settings or {}
         for name, value in settings.items():
             check_axis(technology, name, (value,))
-        kind = runner.kind_of(technology)
-        fields = kind.fields(technology, synapses, settings, sigma=sigma, law=law, design=design)
+        law = (law or MismatchLaw.of(technology.mismatch)).replace(**(sigma or {}))
+        fields = runner.kind_of(technology).fields(technology, synapses, settings, law, design)
         return cls(technology.name, samples=samples, synapses=synapses, entropy=entropy, **fields)
 
     @property
@@ -78,5 +80,46 @@ class Campaign(Plan):
         scheduler: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> xr.Dataset:
-        """Carry out what is not there yet into a zarr store; see `montecarlo.campaign.runner.run`."""
-        return runner.run(self, path, level=level, workers=workers, scheduler=scheduler, progress=progress)
+        """Carry out each run that the store at `path` does not hold yet.
+
+        Parameters
+        ----------
+        path : path
+            zarr store; made if missing, resumed if it belongs to the same plan.
+        level : {"ngspice", "closed-form"}
+            The closed form needs no simulator; ideal neurons only.
+        workers : int
+            ngspice processes at a time, here.
+        scheduler : str, optional
+            Address of a dask.distributed scheduler whose workers simulate instead
+            (`montecarlo.campaign.dask_cluster`). The same plan gives the same bits.
+        progress : callable, optional
+            Called with (runs done, runs in all).
+
+        Raises
+        ------
+        InputError
+            If `path` holds something else, cannot be written, or another process writes there; if the
+            scheduler does not answer; for a level that the technology does not have.
+        SimulatorError
+            If ngspice is missing or the machine has no room for it. A circuit that fails for another reason,
+            three times, is data: its samples get status 1.
+        """
+        neuron, path = self.neuron, Path(path)
+        simulator = runner.simulator_for(neuron, level)
+        total = sum(part.count for part in neuron.parts)
+        with store.locked(path):
+            runner.open_store(neuron, path, simulator)
+            todo = runner.unfinished(neuron, path)
+            done = total - sum(map(len, todo))
+            if progress:
+                progress(done, total)
+            with contextlib.closing(
+                runner.carry_out(neuron, todo, workers, scheduler if todo else None, simulator)
+            ) as results:
+                for k, values in results:
+                    store.write(path, (slice(todo[k].first, todo[k].last),), values)
+                    done += len(todo[k])
+                    if progress:
+                        progress(done, total)
+        return open_dataset(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,27 +44,19 @@ class IdealUnderTest:
 
     @staticmethod
     def fields(
-        technology: Technology,
-        synapses: int,
-        settings: Settings,
-        *,
-        sigma: dict[str, float] | None,
-        law: MismatchLaw | None,
-        design: str,
+        technology: Technology, synapses: int, settings: Settings, law: MismatchLaw, design: str
     ) -> dict[str, Any]:
         """Fields of the standard plan; see `montecarlo.campaign.campaign.Campaign.characterize`."""
         threshold = float(settings.get("window", THETA_HIGH))
-        low, high = V_RANGE
+        reach = V_RANGE[0], V_RANGE[1] * threshold / THETA_HIGH
         return {
-            "law": law_at(settings, (law or MismatchLaw.of(technology.mismatch)).replace(**(sigma or {}))),
-            "point": point_at(
-                settings, technology.operating_point, reach=(low, high * threshold / THETA_HIGH)
-            ),
+            "law": law_at(settings, law),
+            "point": point_at(settings, technology.operating_point, reach=reach),
             "threshold": threshold,
             "design": design,
         }
 
-    @property
+    @cached_property
     def stimuli(self) -> Stimuli:
         """The protocol."""
         plan = self.plan

@@ -19,6 +19,8 @@ from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.protocol import Stimuli
 from montecarlo.campaign.schema import PHASES, Values, blank
 
+RETRIES = 2
+"""How often a simulation that failed is tried again before its failure is data."""
 NOMINAL, SAMPLE, TRIAL = "nominal", "sample", "trial"
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from circuits.benches.neuron import COMPARATORS
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
-from circuits.pdk.technology import TEMPERATURES, Technology
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.conditions import CORNER, TEMPERATURE, check_axis
 from montecarlo.campaign.protocol import LEAST, MOST
 from montecarlo.mismatch.law import NEURON, MismatchLaw
 from montecarlo.mismatch.space_filling import check_design
@@ -39,9 +40,7 @@ class Plan:
     threshold: float = 1.0  #: in units of potential
     batch: int = 256  #: samples written at a time: what an interruption can lose
     law: MismatchLaw | None = None  #: of ideal neurons; transistors deviate by the matching of their process
-    design: str = (
-        "plain"  #: how samples fill the space of deviations, see `montecarlo.mismatch.space_filling`
-    )
+    design: str = "plain"  #: how samples fill the space of deviations: `montecarlo.mismatch.space_filling`
     corner: str | None = None  #: this and all below: of transistors
     temperature: float | None = None  #: [degrees C]
     area: float | None = None  #: gate area of all matched transistors, as a multiple of the technology's
@@ -92,15 +91,8 @@ class Plan:
             raise InputError(
                 f"campaign: threshold {self.threshold!r}: the cells of {self.technology} are made for 1"
             )
-        if self.corner not in technology.corners:
-            raise InputError(
-                f"campaign: corner {self.corner!r}: {self.technology} has {', '.join(technology.corners)}"
-            )
-        low, high = TEMPERATURES
-        if self.temperature is None or not low <= self.temperature <= high:
-            raise InputError(
-                f"campaign: temperature {self.temperature!r} is outside {low:g} to {high:g} degrees C"
-            )
+        check_axis(technology, CORNER, (self.corner,))
+        check_axis(technology, TEMPERATURE, (self.temperature,))
         if self.area is None or not AREAS[0] <= self.area <= AREAS[1]:
             raise InputError(
                 f"campaign: the area (size) must lie in 1/4..4, got {self.area!r}: beyond that the matched "

@@ -6,7 +6,6 @@ whose status is still -1 was not finished and is simulated again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
@@ -24,13 +22,10 @@ from circuits.spice.ngspice import HostError, Ngspice, parallel
 from montecarlo.campaign import store
 from montecarlo.campaign.dask_cluster import remote
 from montecarlo.campaign.ideal_neuron import IdealUnderTest
-from montecarlo.campaign.neuron_under_test import Batch, NeuronUnderTest, Work, coordinates
+from montecarlo.campaign.neuron_under_test import RETRIES, Batch, NeuronUnderTest, Work, coordinates
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import Values, empty, open_dataset, package_version
 from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
-
-RETRIES = 2
-"""How often a simulation that failed is tried again before its failure is kept as data."""
 
 
 def kind_of(technology: Technology) -> type[IdealUnderTest] | type[TransistorsUnderTest]:
@@ -38,82 +33,46 @@ def kind_of(technology: Technology) -> type[IdealUnderTest] | type[TransistorsUn
     return TransistorsUnderTest if technology.process else IdealUnderTest
 
 
+@lru_cache(maxsize=4)
 def neuron_of(plan: Plan) -> NeuronUnderTest:
     """The neuron that a plan draws and simulates."""
     return kind_of(Technology.load(plan.technology))(plan)
 
 
-def run(
-    plan: Plan,
-    path: str | Path,
-    *,
-    level: str = "ngspice",
-    workers: int = 1,
-    scheduler: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> xr.Dataset:
-    """Carry out every run of `plan` that the store at `path` does not hold yet.
-
-    Parameters
-    ----------
-    path : path
-        zarr store; made if missing, resumed if it belongs to the same plan.
-    level : {"ngspice", "closed-form"}
-        The closed form needs no simulator; ideal neurons only.
-    workers : int
-        ngspice processes at a time, here.
-    scheduler : str, optional
-        Address of a dask.distributed scheduler whose workers simulate instead
-        (`montecarlo.campaign.dask_cluster`). The same plan gives the same bits.
-    progress : callable, optional
-        Called with (runs done, runs in all).
-
-    Raises
-    ------
-    InputError
-        If `path` holds something else, cannot be written, or another process writes there; if the
-        scheduler does not answer; for a level that the technology does not have.
-    SimulatorError
-        If ngspice is missing or the machine has no room for it. A circuit that fails for another reason,
-        three times, is data: its samples get status 1.
-    """
+def simulator_for(neuron: NeuronUnderTest, level: str) -> Ngspice | None:
+    """What simulates at a level of fidelity; None: the closed form."""
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
-    neuron, path = neuron_of(plan), Path(path)
     neuron.check_level(level)
-    simulator = Ngspice(retries=RETRIES) if level == "ngspice" else None
-    total = sum(part.count for part in neuron.parts)
-    with store.locked(path):
-        _open_store(neuron, path, simulator)
-        todo = _unfinished(neuron, path)
-        done = total - sum(map(len, todo))
-        if progress:
-            progress(done, total)
-        if scheduler and todo:
-            version = simulator.version if simulator else None
-            results = remote(scheduler, partial(_elsewhere, plan, version, todo), range(len(todo)))
-        else:
-            results = _here(neuron, todo, workers, simulator)
-        with contextlib.closing(results):
-            for k, values in results:
-                store.write(path, (slice(todo[k].first, todo[k].last),), values)
-                done += len(todo[k])
-                if progress:
-                    progress(done, total)
-    return open_dataset(path)
+    return Ngspice(retries=RETRIES) if level == "ngspice" else None
 
 
-def _unfinished(neuron: NeuronUnderTest, path: Path) -> list[Batch]:
+def unfinished(neuron: NeuronUnderTest, path: Path) -> list[Batch]:
+    """Batches of which a run was not done."""
     with open_dataset(path) as dataset:
         status = {part.name: dataset[part.status].values for part in neuron.parts}
     batches = [batch for part in neuron.parts for batch in part.batches()]
     return [b for b in batches if np.any(status[b.part][b.first : b.last] == -1)]
 
 
+def carry_out(
+    neuron: NeuronUnderTest,
+    batches: Sequence[Batch],
+    workers: int,
+    scheduler: str | None,
+    simulator: Ngspice | None,
+) -> Generator[tuple[int, Values], None, None]:
+    """Finished batches, in order of completion, by the workers of a scheduler if there is one."""
+    if not scheduler:
+        return _here(neuron, batches, workers, simulator)
+    version = simulator.version if simulator else None
+    return remote(scheduler, partial(_elsewhere, neuron.plan, version, batches), range(len(batches)))
+
+
 def _here(
     neuron: NeuronUnderTest, batches: Sequence[Batch], workers: int, simulator: Ngspice | None
 ) -> Generator[tuple[int, Values], None, None]:
-    """Finished batches, in order of completion; their steps in a thread pool over ngspice processes."""
+    """The steps of all batches in a thread pool over ngspice processes."""
     begun: dict[int, tuple[Work, dict[int, Any]]] = {}
 
     def step(k: int, i: int, simulate: Callable[[], Any]) -> tuple[int, int, Any]:
@@ -155,7 +114,7 @@ def _elsewhere(plan: Plan, version: str | None, batches: Sequence[Batch], k: int
     return work.collect([simulate() for simulate in work.steps])
 
 
-def _open_store(neuron: NeuronUnderTest, path: Path, simulator: Ngspice | None) -> None:
+def open_store(neuron: NeuronUnderTest, path: Path, simulator: Ngspice | None) -> None:
     """Make the store, or see that the one that is there belongs to the same campaign."""
     plan, stim = neuron.plan, neuron.stimuli
     origin = {"level": "closed-form", "ngspice_version": "none", "deck_hash": "none"}
@@ -198,7 +157,7 @@ def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str
             "or remove it"
         )
     for key, here in origin.items():
-        if attrs.get(key, here) != here and _unfinished(neuron, path):
+        if attrs.get(key, here) != here and unfinished(neuron, path):
             raise InputError(
                 f"{path} was begun with {key.replace('_', ' ')} {attrs[key]}, here it is {here}: the rest "
                 "would not be the same bits; choose another --out"

@@ -30,11 +30,7 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "deviation_synapse": (("sample", "synapse"), "1", "relative deviation of a synapse's current"),
     "deviation_slope": (("sample",), "1", "relative deviation of the slope current"),
     "deviation_capacitance": (("sample",), "1", "relative deviation of the membrane capacitance"),
-    "deviation_threshold": (
-        ("sample",),
-        UNIT["threshold"],
-        "comparator offset, units of potential, nominal capacitor",
-    ),
+    "deviation_threshold": (("sample",), UNIT["threshold"], "offset of a comparator, nominal capacitor"),
     "deviation_delay": (("sample",), UNIT["delay"], "deviation of the comparator's delay; NaN = not apart"),
     "deviation_reference": (("sample", "line"), "1", "relative deviation of all currents of one bias line"),
     "retried": (("sample",), "1", "transients that converged at the second, more exact setting only"),

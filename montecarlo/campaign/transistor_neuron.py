@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.conditions import FACTOR, Settings, point_at
 from montecarlo.campaign.neuron_under_test import (
     NOMINAL,
+    RETRIES,
     SAMPLE,
     TRIAL,
     Batch,
@@ -41,6 +42,7 @@ from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.mismatch.transistors import draw, draw_capacitor
 
+Copies = Sequence[dict[str, tuple[float, float]]]
 CHUNK = 8
 """Nominal runs, or trials, in one batch."""
 STANDARD = {"random": 3, "nominal": 48, "trials": 40, "batch": 16, "threshold": 1.0, "comparator": "ota"}
@@ -58,16 +60,10 @@ class TransistorsUnderTest:
 
     @staticmethod
     def fields(
-        technology: Technology,
-        synapses: int,
-        settings: Settings,
-        *,
-        sigma: dict[str, float] | None,
-        law: MismatchLaw | None,
-        design: str,
+        technology: Technology, synapses: int, settings: Settings, law: MismatchLaw, design: str
     ) -> dict[str, Any]:
         """Fields of the standard plan; see `montecarlo.campaign.campaign.Campaign.characterize`."""
-        if sigma or (law and law != MismatchLaw()) or design != "plain":
+        if law != MismatchLaw() or design != "plain":
             raise InputError(
                 f"the transistors of {technology.name!r} deviate by the matching of their process: no "
                 "sigmas, distributions or designs to set; change their area with the axis size"
@@ -82,12 +78,12 @@ class TransistorsUnderTest:
             "area": float(settings.get("size", 1.0)),
         }
 
-    @property
+    @cached_property
     def technology(self) -> Technology:
         """The technology, with its matched transistors at the plan's size."""
-        return _technology(self.plan.technology, self.plan.area or 1.0)
+        return Technology.load(self.plan.technology).resized(self.plan.area or 1.0)
 
-    @property
+    @cached_property
     def stimuli(self) -> TransistorStimuli:
         """Weights and inputs of all parts."""
         p, units = self.plan, self.technology.transistors().units
@@ -129,7 +125,7 @@ class TransistorsUnderTest:
     def draw(self, sample: int) -> tuple[dict[str, tuple[float, float]], float]:
         """Deviations of every transistor of a sample, its references included, and of its capacitor."""
         rng = generator(self.plan.entropy, sample)
-        transistors = draw(_devices(self.plan, sample % self.plan.patterns), rng)
+        transistors = draw(self._devices[sample % self.plan.patterns], rng)
         process = self.technology.transistors()
         farads = explicit_capacitance(self.plan.point, self.plan.synapses, process)
         return transistors, draw_capacitor(farads, process, rng)
@@ -149,6 +145,25 @@ class TransistorsUnderTest:
             "temperature": self.plan.temperature,
         }
 
+    @cached_property
+    def _devices(self) -> list[Sequence[Device]]:
+        """Transistors of the neuron, by weight pattern."""
+        times = self.stimuli.input_time[0]
+        return [self.bench(weights, times).bench.devices for weights in self.stimuli.weights]
+
+    @cached_property
+    def _nominal_points(self) -> tuple[Static, np.ndarray]:
+        """Currents and trip voltage of each weight pattern without mismatch, and the references' currents."""
+        return self._points(self.stimuli.weights, [{}] * self.plan.patterns, [{}], Ngspice(retries=RETRIES))
+
+    def _points(
+        self, weights: np.ndarray, neurons: Copies, references: Copies, simulator: Ngspice
+    ) -> tuple[Static, np.ndarray]:
+        """Operating points of copies of a neuron, and currents behind copies of the references."""
+        at, comparator = self._conditions, str(self.plan.comparator)
+        currents = static(self.technology, weights, neurons, comparator=comparator, simulator=simulator, **at)
+        return currents, reference_currents(self.technology, references, simulator=simulator, **at)
+
     def _samples(self, samples: range, simulator: Ngspice) -> Values:
         n, plan, stim = len(samples), self.plan, self.stimuli
         # whole groups, so that a sample's numbers do not depend on how many were asked for
@@ -158,17 +173,8 @@ class TransistorsUnderTest:
         pattern = np.array(members) % plan.patterns
         values = unmeasured(self, SAMPLE, n)
 
-        def operating_points() -> tuple[Static, np.ndarray]:
-            currents = static(
-                self.technology, stim.weights[pattern], copies,
-                comparator=str(plan.comparator), simulator=simulator, **self._conditions,
-            )  # fmt: skip
-            devices = [d for d, _ in drawn]
-            return currents, reference_currents(
-                self.technology, devices, simulator=simulator, **self._conditions
-            )
-
-        solved = attempt(operating_points)
+        references = [devices for devices, _ in drawn]
+        solved = attempt(partial(self._points, stim.weights[pattern], copies, references, simulator))
         if isinstance(solved, SimulatorError):
             values["status"][:], values["reason"][:] = 1, reason(solved)
             return values
@@ -197,7 +203,7 @@ class TransistorsUnderTest:
         self, points: Static, lines: np.ndarray, pattern: np.ndarray, capacitor: np.ndarray
     ) -> Values:
         """Deviations of neurons from those without mismatch, in the terms of the equation."""
-        nominal, nominal_lines = _nominal_points(self.plan)
+        nominal, nominal_lines = self._nominal_points
         # only the drawn capacitor deviates, not what hangs on the membrane beside it
         point, process = self.plan.point, self.technology.transistors()
         c = explicit_capacitance(point, self.plan.synapses, process) / point.c_mem * capacitor
@@ -276,26 +282,3 @@ def _note(values: Values, part: str, row: int, result: tuple[list[Measured], int
 def _without_references(devices: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """A neuron alone: its bias lines are common to a layer."""
     return {path: d for path, d in devices.items() if not path.startswith("ref_")}
-
-
-@lru_cache(maxsize=8)
-def _technology(name: str, area: float) -> Technology:
-    return Technology.load(name).resized(area)
-
-
-@lru_cache(maxsize=32)
-def _devices(plan: Plan, pattern: int) -> Sequence[Device]:
-    """Transistors of the neuron with one weight pattern."""
-    neuron = TransistorsUnderTest(plan)
-    stim = neuron.stimuli
-    return tuple(neuron.bench(stim.weights[pattern], stim.input_time[0]).bench.devices)
-
-
-@lru_cache(maxsize=4)
-def _nominal_points(plan: Plan) -> tuple[Static, np.ndarray]:
-    """Currents and trip voltage of each weight pattern without mismatch, and the references' currents."""
-    neuron = TransistorsUnderTest(plan)
-    copies: list[dict[str, tuple[float, float]]] = [{}] * plan.patterns
-    at, technology = neuron._conditions, neuron.technology
-    points = static(technology, neuron.stimuli.weights, copies, comparator=str(plan.comparator), **at)
-    return points, reference_currents(technology, [{}], **at)[0]

@@ -18,7 +18,6 @@ falls inside the window.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -55,7 +54,6 @@ class TransistorStimuli(Stimuli):
         return super().inputs | {name: getattr(self, name) for name in names}
 
 
-@lru_cache(maxsize=8)
 def stimuli(
     synapses: int, patterns: int, random: int, nominal: int, entropy: int, units: int, point: OperatingPoint
 ) -> TransistorStimuli:

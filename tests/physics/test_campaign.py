@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
@@ -70,15 +69,3 @@ def test_injected_sigmas_lie_in_the_reported_intervals(tmp_path):
         for name, term in model.terms.items():
             inside[name] += term.std_ci[0] <= plan.law.sigma[name] <= term.std_ci[1]
     assert all(count >= 18 for count in inside.values()), inside
-
-
-def test_every_variable_has_units_and_a_name(tmp_path):
-    dataset = Campaign.characterize(IDEAL, 20, 1).run(tmp_path / "run")
-    assert isinstance(dataset, xr.Dataset)
-    for name in dataset.data_vars:
-        assert dataset[name].attrs["units"], name
-        assert dataset[name].attrs["long_name"], name
-    attrs = "schema technology operating_point entropy ngspice_version package_version deck_hash plan"
-    assert {*attrs.split(), "plan_hash", "level", "extraction", "t_min", "window"} <= dataset.attrs.keys()
-    assert np.all(dataset["status"] == 0)
-    assert all(np.all(~np.isnan(dataset[name])) for name in MEASURED)

@@ -14,19 +14,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from circuits.errors import InputError
-from ttfs_analog.constraints.spike_times import normals, send
-from ttfs_analog.neuron.fused import Grid, rounded
+from ttfs_analog.constraints.spike_times import send
+from ttfs_analog.constraints.weight_grid import Grid, rounded
 from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.seeding import seeded
 
 SAMPLE = 1_000_000
 """Weights from which percentiles are taken."""
+TRIALS, FROZEN = 1, 2
+"""Streams of a seed."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class Jitter:
     """Gaussian error of every spike time, inputs included.
 
     std [tau_c]; scope "neuron" (each its own) or "layer" (one shift for all); kind "trial" (new for every
-    image and pass, none beyond 4.86 std; see `ttfs_analog.constraints.spike_times`) or "frozen" (fixed with
-    the seed).
+    image and pass) or "frozen" (fixed with the seed).
     """
 
     std: float
@@ -98,7 +99,7 @@ class WeightBits:
             ends = torch.quantile(flat.double(), flat.new_tensor([clip / 100, 1 - clip / 100]).double())
             unit = max(-float(ends[0]) / top, float(ends[1]) / (top - 1))
             unit = unit if unit > 0 else (float(flat.abs().max()) or 1.0) / (top - 1)
-            units.append(float(torch.tensor(unit, dtype=torch.float32)))  # what the kernel computes with
+            units.append(float(torch.tensor(unit, dtype=torch.float32)))  # the same for all dtypes
         return replace(self, units=tuple(units))
 
     def grid(self, n: int) -> Grid:
@@ -144,29 +145,28 @@ class Constraints:
         kinds = [type(p).__name__ for p in self.parts]
         if len(set(kinds)) < len(kinds):
             raise InputError(f"each kind of constraint may appear once, got {', '.join(kinds)}")
-        found = {type(p): p for p in self.parts}
-        self.jitter: Jitter | None = found.get(Jitter)  # type: ignore[assignment]
-        self.steps: TimeSteps | None = found.get(TimeSteps)  # type: ignore[assignment]
-        self.bits: WeightBits | None = found.get(WeightBits)  # type: ignore[assignment]
-        self.latency: Latency | None = found.get(Latency)  # type: ignore[assignment]
-        self.move_spikes = self.steps is not None or (self.jitter is not None and self.jitter.std > 0)
-        """Whether spikes leave at other times than their neurons fire."""
+        by_kind = {type(p): p for p in self.parts}
+        self.jitter: Jitter | None = by_kind.get(Jitter)  # type: ignore[assignment]
+        self.steps: TimeSteps | None = by_kind.get(TimeSteps)  # type: ignore[assignment]
+        self.bits: WeightBits | None = by_kind.get(WeightBits)  # type: ignore[assignment]
+        self.latency: Latency | None = by_kind.get(Latency)  # type: ignore[assignment]
         self.seed = seed
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
         """Start the trials again: the same seed gives the same jitter."""
-        self._trials = 0
         self._frozen: dict[tuple[Any, ...], Tensor] = {}
+        self._trials: torch.Generator | None = None  # made on the device of the first spikes
         self._trial_seed = seed
+        self._state: Tensor | None = None
 
-    def trial_state(self) -> tuple[int, int]:
-        """Seed of the trials and how many there were: for a checkpoint."""
-        return self._trial_seed, self._trials
+    def trial_state(self) -> Tensor | None:
+        """Where the trials' random numbers are: for a checkpoint; None: at their start."""
+        return self._trials.get_state() if self._trials else self._state
 
-    def set_trial_state(self, state: tuple[int, int]) -> None:
+    def set_trial_state(self, state: Tensor | None) -> None:
         """Go on from `trial_state`."""
-        self._trial_seed, self._trials = state
+        self._trials, self._state = None, state
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Constraints:
         return Constraints(copy.deepcopy(self.parts, memo), self.seed)
@@ -183,82 +183,53 @@ class Constraints:
         return {"seed": self.seed, "parts": [{"part": type(p).__name__, **asdict(p)} for p in self.parts]}
 
     @classmethod
-    def from_dict(cls, found: dict[str, Any]) -> Constraints:
+    def from_dict(cls, fields: dict[str, Any]) -> Constraints:
         """The inverse of `to_dict`."""
         parts = []
-        for about in found["parts"]:
+        for about in fields["parts"]:
             values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items() if k != "part"}
             parts.append(KINDS[about["part"]](**values))
-        return cls(parts, int(found["seed"]))
+        return cls(parts, int(fields["seed"]))
 
-    def input(self, x: Tensor, kernels: ModuleType | None = None) -> Tensor:
-        """The input spikes."""
-        return self._times(-1, x, 1.0, kernels)
+    def input(self, x: Tensor) -> Tensor:
+        """The input spikes, as activations in [0, 1]."""
+        return self._times(-1, x, 1.0)
 
-    def weight(self, n: int, layer: TTFSLayer) -> Tensor | None:
-        """The weights of layer n as the hardware holds them; None: as they are."""
-        return self.bits.quantize(n, layer.weight) if self.bits else None
+    def weight(self, n: int, layer: TTFSLayer) -> Tensor:
+        """The weights of layer n as the hardware holds them."""
+        return self.bits.quantize(n, layer.weight) if self.bits else layer.weight
 
-    def grid(self, n: int) -> Grid | None:
-        """What the weights of layer n are rounded to; None: as they are."""
-        return self.bits.grid(n) if self.bits else None
+    def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
+        """The spikes of layer n as the hardware sends them.
 
-    def spikes(self, n: int, x: Tensor, layer: TTFSLayer, kernels: ModuleType | None = None) -> Tensor:
-        """The spikes of layer n as the hardware sends them."""
-        return self._times(n, x, layer.window_length, kernels)
+        Parameters
+        ----------
+        x : Tensor
+            Activations of the layer [tau_c].
+        """
+        return self._times(n, x, layer.window_length)
 
-    def move(self, window: float) -> tuple[float, float, float]:
-        """Jitter, window and step of the clock of spikes in a window, as `spike_times.send` takes them."""
-        return (
-            self.jitter.std if self.jitter else 0.0,
-            window,
-            window / self.steps.steps if self.steps else 0.0,
-        )
-
-    def keys(self, count: int) -> list[int] | None:
-        """Keys of the errors that so many populations draw in turn; None: those are no errors of a key."""
-        jitter = self.jitter
+    def _times(self, n: int, x: Tensor, window: float) -> Tensor:
+        jitter, step = self.jitter, window / self.steps.steps if self.steps else 0.0
         if jitter is None or jitter.std == 0:
-            return [0] * count
-        if jitter.kind != "trial" or jitter.scope != "neuron":
-            return None
-        first = self._trials + 1
-        self._trials += count
-        return [hash_of(self._trial_seed, k) for k in range(first, first + count)]
+            return send(x, None, window, step) if step else x
+        return send(x, jitter.std * self._errors(n, x, jitter), window, step)
 
-    def _times(self, n: int, x: Tensor, window: float, kernels: ModuleType | None) -> Tensor:
-        if not self.move_spikes:
-            return x
-        jitter = self.jitter
-        if jitter is None or jitter.std == 0:
-            return send(x, None, *self.move(window), kernels)
-        if torch.compiler.is_compiling():
-            return self._uncompiled(n, x, window)
-        return send(x, self._errors(n, x, jitter), *self.move(window), kernels)
-
-    @torch.compiler.disable  # a key of its own for every call
-    def _uncompiled(self, n: int, x: Tensor, window: float) -> Tensor:
-        return self._times(n, x, window, None)
-
-    def _errors(self, n: int, x: Tensor, jitter: Jitter) -> int | Tensor:
+    @torch.compiler.disable  # random numbers of its own for every call
+    def _errors(self, n: int, x: Tensor, jitter: Jitter) -> Tensor:
         """Errors of spike times in units of their std; frozen ones are those of the neurons."""
-        if jitter.kind == "trial":
-            self._trials += 1
-            stream = hash_of(self._trial_seed, self._trials)
-            if jitter.scope == "neuron":
-                return stream
         place = x.shape[1:] if x.dim() in (2, 4) else x.shape[2:]
         if jitter.kind == "frozen":
             key = (n, place, x.dtype, x.device)
             if key not in self._frozen:
-                generator = torch.Generator().manual_seed(hash_of(self.seed, n))
                 shape = place if jitter.scope == "neuron" else (1,)
-                self._frozen[key] = torch.randn(shape, generator=generator, dtype=torch.float64).to(x)
+                drawn = torch.randn(shape, generator=seeded(self.seed, FROZEN, n + 1), dtype=torch.float64)
+                self._frozen[key] = drawn.to(x)
             return self._frozen[key]
+        if self._trials is None:
+            self._trials = seeded(self._trial_seed, TRIALS, device=x.device)
+            if self._state is not None:
+                self._trials.set_state(self._state)
         trials = x.shape[: x.dim() - len(place)]
-        return normals(stream, (*trials, *([1] * len(place))), x)
-
-
-def hash_of(seed: int, n: int) -> int:
-    """The n-th stream of a seed: of a layer that is frozen, or of a trial."""
-    return (seed * 0x5851F42D4C957F2D + n + 7) % (2**63)
+        shape = x.shape if jitter.scope == "neuron" else (*trials, *([1] * len(place)))
+        return torch.randn(shape, generator=self._trials, dtype=x.dtype, device=x.device)

@@ -51,10 +51,10 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     early, silent = np.zeros(len(chips), np.int64), np.zeros(len(chips), np.int64)
     for k in range(0, len(chips), step):
         part = slice(k, k + step)
-        deviations = chips[part].deviations(x)
+        devices = chips[part].devices(x)
         for first in range(0, len(x), some):
             images = slice(first, first + some)
-            *hidden, logits = net.trace(x[images], deviations)
+            *hidden, logits = net.trace(x[images], devices)
             predicted[part, images] = logits.argmax(-1).cpu().numpy()
             for h, window in zip(hidden, net.windows, strict=True):
                 early[part] += (h >= window).sum((1, 2)).cpu().numpy()

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,16 @@ from circuits.errors import InputError
 from circuits.model.closed_form import trajectory_range
 from circuits.model.layer import Layer
 from circuits.model.operating_point import SWING_MARGIN, OperatingPoint
-from ttfs_analog.chain import Chain
-from ttfs_analog.compiled import kernels_for
 from ttfs_analog.constraints.constraints import Constraints
 from ttfs_analog.network import checkpoint as network_file
 from ttfs_analog.neuron.functional import Deviations
-from ttfs_analog.neuron.fused import Devices
 from ttfs_analog.neuron.layers import TTFSLayer
-from ttfs_analog.neuron.pooling import Pool
 
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
-LARGE = 16384
-"""Weights from which on compiled kernels are worth their loading."""
+Devices = Sequence[Deviations] | Callable[[int, TTFSLayer, Tensor, Tensor], Tensor]
+"""Devices of a network: frozen deviations, one entry per layer; or what gives the activations or logits of
+(number of a layer, the layer, its input, its weights)."""
 
 
 class TTFSNetwork(nn.Module):
@@ -55,20 +52,12 @@ class TTFSNetwork(nn.Module):
         if not spiking or spiking[-1] or not all(spiking[:-1]):
             raise InputError("a network is spiking layers followed by one read-out layer")
         self.blocks = nn.ModuleList(blocks)
-        self._chain = tuple(blocks)  # the same modules: a ModuleList is slow to walk
-        self._hooks = [d for block in blocks for d in (block._forward_hooks, block._forward_pre_hooks)]
         self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
         self._places = [k for k, block in enumerate(blocks) if isinstance(block, TTFSLayer)]
         self.metadata: dict[str, Any] = dict(metadata or {})
         self.points: list[OperatingPoint] = []
         self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
         self.constraints: Constraints | None = None
-        known = all(isinstance(block, TTFSLayer | Pool | nn.Flatten) for block in blocks)
-        self._large = known and sum(layer.weight.numel() for layer in self._layers) >= LARGE
-        self._kept: Chain | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_kept": None}
 
     @property
     def layers(self) -> list[TTFSLayer]:
@@ -105,7 +94,7 @@ class TTFSNetwork(nn.Module):
         if len(self.points) != len(self.layers):
             raise InputError("the network has no operating points; make it with 'train' or 'convert'")
 
-    def forward(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> Tensor:
+    def forward(self, x: Tensor, chips: Devices | None = None) -> Tensor:
         """Logits.
 
         Parameters
@@ -113,7 +102,7 @@ class TTFSNetwork(nn.Module):
         x : Tensor, shape (batch, in) or (batch, channel, height, width)
             Inputs in [0, 1].
         chips : sequence of Deviations, optional
-            One per layer, each with a leading chip dimension.
+            One per layer, each with a leading chip dimension; or another source of devices, see `Devices`.
 
         Returns
         -------
@@ -122,16 +111,16 @@ class TTFSNetwork(nn.Module):
         logits = self._run(x, chips)[-1]
         return logits if logits.dim() < 4 else logits.flatten(-3)
 
-    def trace(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
+    def trace(self, x: Tensor, chips: Devices | None = None) -> list[Tensor]:
         """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
         values = self._run(x, chips)
         return [self._after(n, values) for n in range(len(self._layers))]
 
-    def inputs(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[Tensor]:
+    def inputs(self, x: Tensor, chips: Devices | None = None) -> list[Tensor]:
         """What every layer of neurons takes in, as it takes it."""
         return [before for before, _ in self.signals(x, chips)]
 
-    def signals(self, x: Tensor, chips: Sequence[Deviations] | None = None) -> list[tuple[Tensor, Tensor]]:
+    def signals(self, x: Tensor, chips: Devices | None = None) -> list[tuple[Tensor, Tensor]]:
         """What every layer of neurons takes in, as it takes it, and its activations as in `trace`."""
         values = self._run(x, chips)
         return [(values[k], self._after(n, values)) for n, k in enumerate(self._places)]
@@ -141,81 +130,28 @@ class TTFSNetwork(nn.Module):
         after = values[self._places[n] + 1]
         return after.flatten(-3) if self._layers[n].inside and after.dim() > 3 else after
 
-    def _run(self, x: Tensor, chips: Sequence[Deviations] | None) -> list[Tensor]:
+    def _run(self, x: Tensor, chips: Devices | None) -> list[Tensor]:
         """Inputs as they meet the first block, and what every block makes of them."""
         x, limits = self.shaped(x), self.constraints
-        if chips is None and limits is None:
-            return self._ideal(x)
-        prepared = self._prepared(x, chips)
-        if prepared is not None:
-            return prepared[0](x, prepared[1])
         if limits is not None:
             x = limits.input(x)
-        one = None if torch.compiler.is_compiling() or not self._plain(x) else self._one_chip(chips)
         n, values = 0, [x]
-        for block in self._chain:
+        for block in self.blocks:
             if isinstance(block, TTFSLayer):
-                if one is not None:
-                    x = block.response(x, block.weight, block.bias, one[n])
+                weight = block.weight if limits is None else limits.weight(n, block)
+                if chips is None:
+                    x = block(x, None, weight)
+                elif callable(chips):
+                    x = chips(n, block, x, weight)
                 else:
-                    grid = None if limits is None else limits.grid(n)
-                    x = block(x, None if chips is None else chips[n], grid=grid)
+                    x = block(x, chips[n], weight)
                 if limits is not None and block.spiking:
                     x = limits.spikes(n, x, block)
                 n += 1
             else:
                 x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
             values.append(x)
-        if one is None or chips is None:
-            return values
-        return [values[0], *(v.unsqueeze(0) for v in values[1:])]
-
-    def _ideal(self, x: Tensor) -> list[Tensor]:
-        """`_run` of a network of ideal devices."""
-        values = [x]
-        watched = any(self._hooks)
-        for block in self._chain:
-            if isinstance(block, TTFSLayer) and not watched:
-                x = block.ideal(x, block.weight)  # at once: a module's call costs as much as a small layer
-            else:
-                x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
-            values.append(x)
         return values
-
-    def _prepared(
-        self, x: Tensor, chips: Sequence[Deviations] | None
-    ) -> tuple[Chain, Sequence[Tensor]] | None:
-        """The network by compiled kernels, and its weights, if they serve."""
-        limits = self.constraints
-        if not self._large or (kernels := kernels_for(x)) is None:
-            return None
-        leaves: Sequence[Tensor] | None = None
-        if self._kept is not None:
-            leaves = self._kept.leaves(chips, limits)
-        if leaves is None:
-            leaves = [v for name in ("weight", "bias") for v in (getattr(n, name) for n in self._layers)]
-            devices = self._one_chip(chips)
-            fit = all(v.is_contiguous() and (v.dtype, v.device) == (x.dtype, x.device) for v in leaves)
-            self._kept = Chain(self._chain, devices, chips, limits, kernels) if devices and fit else None
-        if self._kept is None or x.dtype != leaves[0].dtype or not self._plain(x):
-            return None
-        return self._kept, leaves
-
-    def _plain(self, x: Tensor) -> bool:
-        """Whether inputs have no chip dimension, and nobody wants to see single blocks at work."""
-        return x.dim() == (4 if self._layers[0].inside else 2) and not any(self._hooks)
-
-    def _one_chip(self, chips: Sequence[Deviations] | None) -> list[Devices] | None:
-        """The layers as one chip's devices: no chip dimension then; None: some are not that simple."""
-        limits, found = self.constraints, []
-        for n, layer in enumerate(self._layers):
-            devices = layer.devices(
-                None if chips is None else chips[n], None if limits is None else limits.grid(n)
-            )
-            if devices is None:
-                return None
-            found.append(devices)
-        return found
 
     def shaped(self, x: Tensor) -> Tensor:
         """Inputs (..., in) as the first layer takes them."""
@@ -294,8 +230,10 @@ class TTFSNetwork(nn.Module):
     def weights(self) -> list[Tensor]:
         """Weights as the hardware holds them: on their grid under WeightBits."""
         limits = self.constraints
-        held = [None if limits is None else limits.weight(n, layer) for n, layer in enumerate(self._layers)]
-        return [layer.weight if w is None else w for layer, w in zip(self._layers, held, strict=True)]
+        return [
+            layer.weight if limits is None else limits.weight(n, layer)
+            for n, layer in enumerate(self._layers)
+        ]
 
     @torch.no_grad()
     def choose_points(self, x: Tensor, technology_point: OperatingPoint) -> None:
@@ -310,15 +248,15 @@ class TTFSNetwork(nn.Module):
         self.points = []
         if any(layer.form != "b1" for layer in self._layers):
             return
-        x, held = self.shaped(x[:CALIBRATION].to(self.like)), self.weights()
+        x, weights = self.shaped(x[:CALIBRATION].to(self.like)), self.weights()
         for block in self.blocks:
             if isinstance(block, TTFSLayer):
                 low, high = 0.0, 0.0
-                for layer, inputs in block.swing_samples(x, held[len(self.points)]):
+                for layer, inputs in block.swing_samples(x, weights[len(self.points)]):
                     lowest, highest = trajectory_range(layer, inputs)
                     low, high = min(low, float(lowest.min())), max(high, float(highest.max()))
                 self.points.append(technology_point.fit_swing(low, high, SWING_MARGIN))
-                x = block(x, None, held[len(self.points) - 1])
+                x = block(x, None, weights[len(self.points) - 1])
             else:
                 x = x.flatten(-3) if isinstance(block, nn.Flatten) else block(x)
 

@@ -97,15 +97,12 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
     hidden = activations[:-1]
     if not hidden:
         return False
-    if hidden[0].is_cpu:  # as quick as it gets: this runs after every step
-        largest = [h.detach().amax().item() for h in hidden]
-    else:
-        largest = torch.stack(torch._foreach_max([h.detach() for h in hidden])).tolist()  # one wait for all
-    for layer, top in zip(net._layers, largest, strict=False):  # the last one is the read-out
-        if gamma * top > layer._window:
-            net.set_windows([max(old, gamma * top) for old, top in zip(net.windows, largest, strict=True)])
-            return True
-    return False
+    largest = torch.stack([h.detach().amax() for h in hidden]).tolist()  # one wait for all
+    windows = net.windows
+    if all(gamma * top <= window for top, window in zip(largest, windows, strict=True)):
+        return False
+    net.set_windows([max(window, gamma * top) for window, top in zip(windows, largest, strict=True)])
+    return True
 
 
 def tighten(

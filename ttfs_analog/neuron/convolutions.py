@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from circuits.model.layer import Layer
-from ttfs_analog.neuron.functional import fire
-from ttfs_analog.neuron.fused import Devices, fired, rounded
 from ttfs_analog.neuron.layers import TTFSLayer
 
 
@@ -54,41 +52,30 @@ class TTFSConv2d(TTFSLayer):
         }
         self.groups = groups
 
-    def drive(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def drive(self, x: Tensor, weight: Tensor) -> Tensor:
         lead = x.shape[:-3]
         if len(lead) > 1:
             x = x.flatten(0, -4)
-        u = F.conv2d(x, weight, self.bias if bias is None else bias, **self.geometry, groups=self.groups)
+        u = F.conv2d(x, weight, self.bias, **self.geometry, groups=self.groups)
         if self.border is not None:
             u = u + self.border
         return u.unflatten(0, lead) if len(lead) > 1 else u
 
-    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
-        weight = weight if devices.grid is None else rounded(weight, devices.grid)
-        if devices.gain is None:
-            u = self.drive(x, weight, bias)
-            return fire(u, self._window) if self.spiking else u
-        z = fired(self.charge(x, weight), self.shift(bias), devices)
-        return z.unflatten(-1, (-1, *self.inside))
-
     def _patches(self, x: Tensor) -> Tensor:
         """Inputs of every place, shape (..., batch, group, tap, place)."""
         lead, size = x.shape[:-3], self.weight.shape[2:]
-        found = F.unfold(x.reshape(-1, *x.shape[-3:]), size, **self.geometry)
-        return found.reshape(*lead, self.groups, -1, math.prod(self.inside))
+        patches = F.unfold(x.reshape(-1, *x.shape[-3:]), size, **self.geometry)
+        return patches.reshape(*lead, self.groups, -1, math.prod(self.inside))
 
-    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
-        if synapse is None:
-            lead = x.shape[:-3]
-            q = F.conv2d(
-                x.reshape(-1, *x.shape[-3:]), weight, None, **self.geometry, groups=self.groups
-            ).flatten(1)
+    def product(self, x: Tensor, current: Tensor) -> Tensor:
+        lead, taps = x.shape[:-3], self.weight[0].numel()
+        if current.dim() == 4:  # the same for all places
+            images = x.reshape(-1, *x.shape[-3:])
+            q = F.conv2d(images, current, None, **self.geometry, groups=self.groups)
             return q.reshape(*lead, -1)
-        places = math.prod(self.inside)
-        own = weight.reshape(self.groups, -1, 1, weight[0].numel())
-        own = own * (1.0 + synapse.reshape(len(synapse), self.groups, -1, places, weight[0].numel()))
+        current = current.reshape(len(current), self.groups, -1, math.prod(self.inside), taps)
         inputs = "ngtl" if x.dim() == 4 else "cngtl"  # the same images for all chips, or each its own
-        return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), own).flatten(2)
+        return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), current).flatten(2)
 
     def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
         patches = self._patches(x)  # (image, group, tap, place)

@@ -1,15 +1,16 @@
 r"""The exact TTFS layer as pure functions of tensors, in relative time, with frozen deviations.
 
-With q_i = \sum_j W_ij (1+e_ij) x_j, the charge at t_min, D_i the threshold shift and T = t_max - t_min,
-the spike of `circuits.model.closed_form` in terms of x = T - s is
+With Q_i the charge at t_min, D_i the threshold shift and T = t_max - t_min, the spike of
+`circuits.model.closed_form` in terms of x = T - s is
 
-.. math:: x_i = \frac{q_i + (D_i - o_i)(1+c_i) + B_i T (\beta_i - c_i)
-                      + T_{in}(B_i \beta_i - \alpha_i c_i)}{B_i (1+\beta_i)}
+.. math:: x_i = \frac{Q_i + k D_i (1+c_i) - k o_i - v + l + B_i T (g_B (1+\beta_i) - k (1+c_i))
+                      + T_{in}(B_i \beta_i - \alpha_i c_i)}{B_i g_B (1+\beta_i)} - d_i
 
 clipped to [0, T]: 0 is silent, T fires at t_min. The term with T_in, the length of phase 1, exists only in
-the alpha forms, whose current source is on from the start. Written this way the window T, the largest
-number in sight, only meets the deviations, so that without them x = relu((W x + D) / B) holds to rounding,
-and a slope error acts as an offset of T beta: why windows matter.
+the alpha forms, whose current source is on from the start; k, g_B, v, l are constants of the circuit (1, 1,
+0, 0 of ideal sources). Written this way the window T, the largest number in sight, only meets the deviations,
+so that without them x = relu((W x + D) / B) holds to rounding, and a slope error acts as an offset of T beta:
+why windows matter.
 
 Gradients are autograd's: exact inside the window, zero where clipped or silent (also at a tie). The same in
 closed form: `jacobian` and `gradients`.
@@ -20,40 +21,58 @@ Source: Stanojevic et al., Nat. Commun. 2024, eqs. 1-2 and 4-7.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C._nn import hardtanh  # that of torch.nn.functional, without its checks
+from torch.nn.functional import hardtanh
+
+from circuits.model.closed_form import IDEAL, Constants
 
 
 class Deviations(NamedTuple):
-    """Frozen deviations of one layer; a leading chip dimension broadcasts against the batch's."""
+    """Frozen deviations of one layer's devices; a leading chip dimension broadcasts against the batch's."""
 
     synapse: Tensor | None  #: (chip, out, in); of a convolution (chip, neuron, tap); None: perfect
     slope: Tensor  #: (chip, out)
-    threshold: Tensor  #: (chip, out), units of potential
+    threshold: Tensor  #: (chip, out), units of potential, on the nominal capacitor
     capacitance: Tensor  #: (chip, out)
+    delay: Tensor | None = None  #: (chip, out) [tau_c]; None: none
+    constants: Constants = IDEAL  #: systematic terms of the circuit
 
 
-def charge(x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+def charge(
+    x: Tensor, current: Tensor, product: Callable[[Tensor, Tensor], Tensor], constants: Constants = IDEAL
+) -> Tensor:
     """Charge at t_min.
 
     Parameters
     ----------
-    x : Tensor, shape (batch, in) or (chip, batch, in)
+    x : Tensor, shape (..., batch, in)
         Activations [tau_c].
-    weight : Tensor, shape (out, in)
-    synapse : Tensor, shape (chip, out, in), optional
-        Relative current deviations.
+    current : Tensor, shape (out, in) or (chip, out, in)
+        Weights times what their currents deviate.
+    product : callable
+        (x, current) -> sums, shape (..., batch, out): a matrix product, or a convolution.
+    constants : Constants, optional
+        Gains, turn-on charges and feed-through of sources and sinks.
 
-    Returns
-    -------
-    Tensor, shape (batch, out) or (chip, batch, out)
+    Source: `circuits.model.closed_form.charges`.
     """
-    if synapse is None:
-        return x @ weight.T
-    return x @ (weight * (1.0 + synapse)).transpose(-1, -2)
+    if constants.ideal:
+        return product(x, current)
+    gain, turn_on, feed = (signed(constants, name, current) for name in ("gain", "turn_on", "feed_through"))
+    extra = current * turn_on + torch.where(current != 0, feed, torch.zeros_like(current))
+    return product(x, current * gain) + product((x > 0).to(x), extra)
+
+
+def signed(constants: Constants, name: str, current: Tensor) -> Tensor:
+    """A term of synapses, such as "gain" or "turn_on", by the sign of each current."""
+    source, sink = (
+        torch.as_tensor(getattr(constants, f"{name}_{k}")).to(current) for k in ("source", "sink")
+    )
+    return torch.where(current > 0, source, sink)
 
 
 def fire(u: Tensor, window: float, slope: Tensor | None = None) -> Tensor:
@@ -68,90 +87,64 @@ def fire(u: Tensor, window: float, slope: Tensor | None = None) -> Tensor:
     return hardtanh(u if slope is None else u / slope, 0.0, window)
 
 
-class Folded(NamedTuple):
-    """A layer's deviations as z = gain q + shift_gain D + offset, each broadcasting against the batch."""
-
-    gain: Tensor
-    shift_gain: Tensor
-    offset: Tensor
-
-
-def fold(
+def ramp_activation(
+    q: Tensor,
+    shift: Tensor,
     window: float,
     slope: Tensor,
     deviations: Deviations,
+    *,
     alpha: Tensor | float = 0.0,
     lead: float = 0.0,
-    inside: tuple[int, ...] = (),
-    held: Tensor | None = None,
-    form: str = "alpha",
-) -> Folded:
-    """What frozen deviations make of spiking neurons; the same for every batch.
+    slow: Tensor | float = 0.0,
+    form: str = "b1",
+) -> Tensor:
+    """x of spiking neurons that deviate, without bounds: `fire` clips it.
 
     Parameters
     ----------
+    q : Tensor, shape (..., batch, out)
+        Charge at t_min.
+    shift : Tensor, shape (out,)
+        D; theta = alpha T_in + B T - D.
     window : float
         T = t_max - t_min [tau_c].
     slope : Tensor, shape (out,)
         B > 0.
+    deviations : Deviations
+        Each but those of synapses of a shape that broadcasts to `q`; constants in form b1 only.
     alpha : Tensor, shape (out,), or float
         Current of phase 1; 0 in the B1 form.
     lead : float
         T_in [tau_c] if the current that makes the slope is on in phase 1 too, else 0.
-    inside : tuple of int
-        (height, width) of a convolution's output; slope and alpha then broadcast to
-        (channel, height, width).
-    held : Tensor, shape (chip, neuron), optional
+    slow : Tensor, shape (..., out), optional
         Error of the slope from synapses that stay on in phase 2: sum_j W_ij e_ij.
     form : str
         "dynamic": alpha is a slope of the threshold, which the capacitor does not scale. "single": B is a
         source of its own, on from t_min only. All others: alpha is on throughout and carries B's error.
     """
-    beta, offset, c = deviations[1:]
-    if inside:
-        beta, offset, c = (d.unflatten(-1, (-1, *inside)) for d in (beta, offset, c))
-        held = None if held is None else held.unflatten(-1, (-1, *inside))
-    slow = 0.0 if held is None else held
-    if form == "dynamic":  # sum W + held meet (1 + c) times what the threshold does
+    _, beta, offset, c, delay, constants = deviations
+    k, g, kick, leakage = (
+        v if isinstance(v, float) else torch.as_tensor(v).to(q)
+        for v in (constants.theta_scale, constants.gain_slope, constants.kick, constants.leakage)
+    )
+    if form == "dynamic":  # sum W + slow meet (1 + c) times what the threshold does
         fall = alpha + slope * beta
         total = slope - alpha + slow + (1.0 + c) * fall
-        ramp = window * total - (1.0 + c) * (slope * window + offset - lead * slope * beta)
+        ramp = window * total - (1.0 + c) * (slope * window - lead * slope * beta) - offset
     else:
         early = 0.0 if form == "single" else lead  # how long B's error is on before t_min
-        total = slope + slope * beta + slow
-        ramp = slope * (window + early) * beta + window * slow - slope * window * c - offset * (1.0 + c)
-        if lead:
-            ramp = ramp - lead * alpha * c
-    dead = total <= 0  # such a potential never rises to its threshold
-    inverse = torch.where(dead, 0.0, 1.0 / total)
-    place = -2 - len(inside)  # of the batch
-    offset = torch.where(dead, -1.0, ramp * inverse)
-    return Folded(*(v.unsqueeze(place) for v in (inverse, (1.0 + c) * inverse, offset)))
-
-
-def fold_readout(deviations: Deviations, inside: tuple[int, ...] = ()) -> Folded:
-    """The same of read-out neurons: a capacitor error scales the logit."""
-    c = deviations.capacitance
-    gain = 1.0 / (1.0 + (c.unflatten(-1, (-1, *inside)) if inside else c)).unsqueeze(-2 - len(inside))
-    return Folded(gain, gain, torch.zeros_like(gain))
-
-
-def combine(q: Tensor, shift: Tensor, folded: Folded) -> Tensor:
-    """z of neurons that deviate.
-
-    Parameters
-    ----------
-    q : Tensor, shape (..., batch, out), or (..., batch, channel, height, width)
-        Charge at t_min.
-    shift : Tensor, shape (out,), or what broadcasts to (channel, height, width)
-        D; theta = alpha T_in + B T - D.
-    """
-    return torch.addcmul(torch.addcmul(folded.offset, shift, folded.shift_gain), q, folded.gain)
+        total = slope * g * (1.0 + beta) + slow
+        ramp = window * (slope * ((g - k) + g * beta - k * c) + slow) + slope * early * beta - k * offset
+        ramp = ramp - lead * alpha * c - kick + leakage
+    x = (q + k * (1.0 + c) * shift + ramp) / torch.where(total > 0, total, torch.ones_like(total))
+    x = torch.where(total > 0, x, torch.full_like(x, -1.0))  # such a potential never rises to its threshold
+    return x if delay is None else x - delay
 
 
 def spike(q: Tensor, shift: Tensor, window: float, slope: Tensor, deviations: Deviations) -> Tensor:
-    """Activation of B1 neurons that deviate: `fold`, `combine` and `fire`."""
-    return fire(combine(q, shift, fold(window, slope, deviations)), window)
+    """Activation of B1 neurons that deviate: `fire` of `ramp_activation`, with its arguments."""
+    return fire(ramp_activation(q, shift, window, slope, deviations), window)
 
 
 def jacobian(x: Tensor, weight: Tensor, slope: Tensor, window: float = math.inf) -> Tensor:

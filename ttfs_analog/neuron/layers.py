@@ -21,8 +21,7 @@ from torch.nn import functional as F
 
 from circuits.errors import InputError
 from circuits.model.layer import Layer
-from ttfs_analog.neuron.functional import Deviations, Folded, charge, combine, fire, fold, fold_readout
-from ttfs_analog.neuron.fused import Devices, Grid, respond, rounded
+from ttfs_analog.neuron.functional import Deviations, charge, fire, ramp_activation
 
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 """b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
@@ -92,14 +91,8 @@ class TTFSLayer(nn.Module):
         self.inside: tuple[int, ...] = ()  # (height, width) of a convolution's output
         self._refresh()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_folded": None, "_kept": None}
-
     def _refresh(self) -> None:
         """Python copies of what every forward pass needs: reading a tensor would wait for the device."""
-        self._folded: tuple[Deviations, float, Folded] | None = None
-        self._kept: tuple[Deviations | None, Grid | None, float, Devices | None] | None = None
-        self._token = object()  # changes with whatever a state holds
         self._window = float(self.window)
         self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
         self._unit = not self.tracked and bool((self.slope == 1).all())
@@ -165,20 +158,39 @@ class TTFSLayer(nn.Module):
         """W x + D, shape (..., out) or (..., channel, height, width)."""
         raise TypeError(f"{type(self).__name__} has no drive")
 
-    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
-        """Activations of one chip's devices, with weights and D of the shapes of the layer's own."""
-        raise TypeError(f"{type(self).__name__} has no response")
+    def product(self, x: Tensor, current: Tensor) -> Tensor:
+        """Sums of inputs, shape (..., batch, neuron), by the currents of `currents`."""
+        raise TypeError(f"{type(self).__name__} has no product")
 
-    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
-        """Charge at t_min of every neuron, shape (..., batch, neuron)."""
-        raise TypeError(f"{type(self).__name__} has no charge")
+    def currents(self, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
+        """Weights as `product` takes them; with deviations (chip, neuron, tap): (chip, neuron, tap)."""
+        return weight if synapse is None else self.taps(weight) * (1.0 + synapse)
+
+    def taps(self, weight: Tensor) -> Tensor:
+        """Weights of every neuron, shape (neuron, tap)."""
+        return weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
+
+    def charge(self, x: Tensor, weight: Tensor, deviations: Deviations | None = None) -> Tensor:
+        """Charge at t_min of every neuron, shape (..., batch, neuron).
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
+        weight : Tensor
+            Of the shape of the layer's.
+        deviations : Deviations, optional
+            Those of its synapses and its constants count here.
+        """
+        if deviations is None:
+            return self.product(x, weight)
+        return charge(x, self.currents(weight, deviations.synapse), self.product, deviations.constants)
 
     def forward(
         self,
         x: Tensor,
         deviations: Deviations | None = None,
         weight: Tensor | None = None,
-        grid: Grid | None = None,
+        delay: Tensor | None = None,
     ) -> Tensor:
         """Activations of the layer before -> activations, or logits of a read-out layer.
 
@@ -188,28 +200,36 @@ class TTFSLayer(nn.Module):
         deviations : Deviations, optional
             With a leading chip dimension.
         weight : Tensor, optional
-            Instead of the layer's own.
-        grid : Grid, optional
-            What the weights are rounded to.
+            Instead of the layer's.
+        delay : Tensor, shape (..., batch, neuron), optional
+            What comparators that deviate are late by in a trial [tau_c].
         """
         weight = self.weight if weight is None else weight
-        if deviations is not None or grid is not None:
-            devices = self.devices(deviations, grid)
-            if devices is not None:
-                if deviations is not None and x.dim() == (4 if self.inside else 2):  # the chip dimension
-                    x = x.unsqueeze(0)
-                return self.respond(x, weight, self.bias, devices)
-            if grid is not None:
-                weight = rounded(weight, grid)
         if deviations is None:
             return self.ideal(x, weight)
-        folded = self._fold(deviations, weight)
-        shift = self._broadcast(self.bias)
-        if self.border is not None:
-            shift = shift + self.border
-        q = self.charge(x, weight, deviations.synapse)
-        z = combine(q.unflatten(-1, (-1, *self.inside)) if self.inside else q, shift, folded)
-        return fire(z, self._window) if self.spiking else z
+        q, synapse = self.charge(x, weight, deviations), deviations.synapse
+        slow: Tensor | float = 0.0
+        if self.spiking and self.form in FORCED and synapse is not None:  # synapses stay on in phase 2
+            slow = (self.taps(weight) * synapse).sum(-1).unsqueeze(-2)
+        terms = [None if d is None else d.unsqueeze(-2) for d in deviations[1:5]]
+        if delay is not None:
+            terms[-1] = delay if terms[-1] is None else terms[-1] + delay
+        return self.response(q, Deviations(None, *terms, deviations.constants), weight, slow)  # type: ignore[arg-type]
+
+    def response(
+        self, q: Tensor, deviations: Deviations, weight: Tensor | None = None, slow: Tensor | float = 0.0
+    ) -> Tensor:
+        """Activations or logits of neurons that deviate; arguments as of `functional.ramp_activation`."""
+        if self.spiking:
+            slope, alpha = self.per_neuron(self.slopes(weight)), self.per_neuron(self.alphas())
+            x = ramp_activation(
+                q, self.shift(), self._window, slope, deviations,
+                alpha=alpha, lead=self._lead, slow=slow, form=self.form,
+            )  # fmt: skip
+            x = fire(x, self._window)
+        else:  # a capacitor error scales the logit
+            x = (q + self.shift()) / (1.0 + deviations.capacitance)
+        return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
 
     def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
         """`forward` of ideal devices."""
@@ -218,64 +238,16 @@ class TTFSLayer(nn.Module):
             return u
         if self._unit:
             return fire(u, self._window)
-        return fire(u, self._window, self._broadcast(self.slopes(weight)))
-
-    def devices(self, deviations: Deviations | None, grid: Grid | None) -> Devices | None:
-        """The layer as one product; None: there are many chips, slopes vary, or synapses of a convolution."""
-        kept = self._kept
-        if kept is not None and kept[0] is deviations and kept[1] == grid and kept[2] == self._window:
-            return kept[3]
-        devices = None
-        window = self._window if self.spiking else None
-        if self.form != "b1":
-            pass
-        elif deviations is None:
-            devices = Devices(window, grid) if self._unit or not self.spiking else None
-        elif self.inside and deviations.synapse is not None:
-            pass
-        elif len(deviations.slope) == 1 and _frozen(deviations, self.weight.dtype):
-            folded = self._fold(deviations, self.weight)
-            gain, shift_gain, offset = (v.flatten().expand(self.n_out).contiguous() for v in folded)
-            if deviations.synapse is None:
-                devices = Devices(window, grid, gain, shift_gain, offset)
-            else:
-                own = (1.0 + deviations.synapse[0]) * gain.unsqueeze(1)
-                own = own.expand(self.weight.shape).contiguous()
-                devices = Devices(window, grid, None, shift_gain, offset, own)
-        if not torch.is_inference_mode_enabled():
-            self._kept = (deviations, grid, self._window, devices)
-        return devices
-
-    def _fold(self, deviations: Deviations, weight: Tensor) -> Folded:
-        """What the deviations do, kept as long as nothing it depends on changes: chips are frozen."""
-        if self._folded is not None and self._folded[0] is deviations and self._folded[1] == self._window:
-            return self._folded[2]
-        if not self.spiking:
-            folded = fold_readout(deviations, self.inside)
-        else:
-            slope, alpha = self._broadcast(self.slopes(weight)), self._broadcast(self.alphas())
-            held = None
-            if self.form in FORCED and deviations.synapse is not None:  # synapses stay on in phase 2
-                every = weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
-                held = (every * deviations.synapse).sum(-1)
-            folded = fold(self._window, slope, deviations, alpha, self._lead, self.inside, held, self.form)
-        # in other forms it depends on the weights
-        if self.form == "b1" and _frozen(deviations) and not torch.is_inference_mode_enabled():
-            self._folded = (deviations, self._window, folded)
-        return folded
-
-    def _broadcast(self, value: Tensor) -> Tensor:
-        """A value per channel so that it broadcasts to (channel, height, width)."""
-        return value[:, None, None] if self.inside else value
+        slope = self.slopes(weight)
+        return fire(u, self._window, slope[:, None, None] if self.inside else slope)
 
     def neurons(self, weight: Tensor | None = None) -> Layer:
         """Every neuron with synapses of its own, (neuron, tap): what mismatch is drawn for."""
         return self._circuit(self.synapses(weight), self.shift(), self.per_neuron(self.slopes(weight)))
 
     def synapses(self, weight: Tensor | None = None) -> Tensor:
-        """Weights of every neuron, shape (neuron, tap)."""
-        weight = self.weight if weight is None else weight
-        return weight.detach().flatten(1).repeat_interleave(math.prod(self.inside), 0)
+        """The same as numbers: without gradients, of the layer's own weights or others."""
+        return self.taps(self.weight if weight is None else weight).detach()
 
     def _circuit(self, weights: Tensor, shift: Tensor, slope: Tensor) -> Layer:
         def array(value: Tensor) -> np.ndarray:
@@ -294,19 +266,11 @@ class TTFSLayer(nn.Module):
         return f"{'x'.join(map(str, self.weight.shape[::-1]))}, {kind}, form={self.form}"
 
 
-def _frozen(deviations: Deviations, dtype: torch.dtype | None = None) -> bool:
-    """Whether nobody asks for gradients of the deviations, and they have that dtype."""
-    return all(v is None or (not v.requires_grad and (dtype is None or v.dtype == dtype)) for v in deviations)
-
-
 class TTFSLinear(TTFSLayer):
     """Fully connected layer; see `TTFSLayer`."""
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight, self.bias)
 
-    def respond(self, x: Tensor, weight: Tensor, bias: Tensor, devices: Devices) -> Tensor:
-        return respond(x, weight, bias, devices)
-
-    def charge(self, x: Tensor, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
-        return charge(x, weight, synapse)
+    def product(self, x: Tensor, current: Tensor) -> Tensor:
+        return x @ current.transpose(-1, -2)

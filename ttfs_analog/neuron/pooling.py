@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-max_pool2d_backward = torch.ops.aten.max_pool2d_with_indices_backward.default
-
 
 class Border(nn.Module):
     """Adds a constant map (channel, height, width): normalization under zero padding.
@@ -74,17 +72,6 @@ class Pool(nn.Module):
         y = F.max_pool2d(y, self.kernel, **self.geometry, ceil_mode=self.ceil)
         y = y if self.sign is None else y * self.sign
         return y if len(lead) == 1 else y.reshape(*lead, *y.shape[1:])
-
-    def pool(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`forward` of inputs (batch, channel, height, width) without a graph, and where its values were."""
-        y = x if self.sign is None else x * self.sign
-        y, places = F.max_pool2d(y, self.kernel, **self.geometry, ceil_mode=self.ceil, return_indices=True)
-        return y if self.sign is None else y * self.sign, places
-
-    def unpool(self, grad: Tensor, x: Tensor, places: Tensor) -> Tensor:
-        """Gradient by the inputs of `pool`."""
-        plan = [self.geometry[k] for k in ("stride", "padding", "dilation")]
-        return max_pool2d_backward(grad, x, self.kernel, *plan, self.ceil, places)
 
     def extra_repr(self) -> str:
         last = 0 if self.sign is None else int((self.sign < 0).sum())

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.model.closed_form import IDEAL, Constants
 from circuits.model.layer import LayerMismatch
 from montecarlo.campaign.schema import open_dataset, package_version
-from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw, draw_chips
+from montecarlo.mismatch.law import UNIT, MismatchLaw, draw_chips
 from ttfs_analog.neuron.functional import Deviations
+from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.seeding import seeded
 
 if TYPE_CHECKING:
-    from ttfs_analog.network.network import TTFSNetwork
+    from ttfs_analog.network.network import Devices, TTFSNetwork
 
-SCHEMA = "ttfs-analog/chips/1"
+SCHEMA = "ttfs-analog/chips/2"
+TRIALS = 3
+"""Stream of a seed: jitter."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,39 @@ class Chips:
     numbers: tuple[int, ...]
     layers: tuple[LayerMismatch, ...]
     law: str = ""  #: JSON of the law they were drawn from: with entropy and number it gives the chip again
+    constants: Constants = IDEAL  #: systematic terms, those of all chips
+    jitter: float = 0.0  #: standard deviation of spike times from trial to trial [tau_c]
 
     @classmethod
-    def draw(cls, law: MismatchLaw, net: TTFSNetwork, numbers: Sequence[int], entropy: int) -> Chips:
-        """Draw chips of a network from a law."""
+    def draw(
+        cls,
+        law: MismatchLaw,
+        net: TTFSNetwork,
+        numbers: Sequence[int],
+        entropy: int,
+        constants: Constants = IDEAL,
+        jitter: float = 0.0,
+    ) -> Chips:
+        """Draw chips of a network from a law.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Of the chips.
+        entropy : int
+            Seed of all of them.
+        constants, jitter : optional
+            What all chips have in common.
+
+        Raises
+        ------
+        InputError
+            If there is no number.
+        """
         if len(numbers) < 1:
             raise InputError("at least one chip is needed")
         drawn = draw_chips(law, net.neurons(), numbers, entropy)
-        return cls(entropy, tuple(numbers), tuple(drawn), law.to_json())
+        return cls(entropy, tuple(numbers), tuple(drawn), law.to_json(), constants, jitter)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -47,7 +77,7 @@ class Chips:
         if isinstance(key, int) and not -len(self) <= key < len(self):
             raise IndexError(f"chip {key} of {len(self)}")
         cut = slice(key, key + 1 or None) if isinstance(key, int) else key
-        return Chips(self.entropy, self.numbers[cut], tuple(m[cut] for m in self.layers), self.law)
+        return replace(self, numbers=self.numbers[cut], layers=tuple(m[cut] for m in self.layers))
 
     def __iter__(self) -> Iterator[Chips]:
         return (self[k] for k in range(len(self)))
@@ -55,9 +85,32 @@ class Chips:
     def deviations(self, like: torch.Tensor) -> list[Deviations]:
         """As tensors of the dtype and device of `like`, one per layer."""
         return [
-            Deviations(*(torch.as_tensor(getattr(m, f)).to(like) for f in Deviations._fields))
+            Deviations(
+                **{f.name: torch.as_tensor(getattr(m, f.name)).to(like) for f in fields(LayerMismatch)},
+                constants=self.constants,
+            )
             for m in self.layers
         ]
+
+    def devices(self, like: torch.Tensor) -> Devices:
+        """What a network runs on: these deviations, and jitter that is new in every call.
+
+        Every chip has random numbers of its own, so that its trials do not depend on the chips beside it.
+        """
+        deviations = self.deviations(like)
+        if not self.jitter:
+            return deviations
+        trials = [seeded(self.entropy, TRIALS, number, device=like.device) for number in self.numbers]
+
+        def respond(n: int, layer: TTFSLayer, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+            if not layer.spiking:
+                return layer(x, deviations[n], weight)
+            shape = (x.shape[-4 if layer.inside else -2], layer.n_out)
+            like: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
+            late = torch.stack([torch.randn(shape, generator=trial, **like) for trial in trials])
+            return layer(x, deviations[n], weight, self.jitter * late)
+
+        return respond
 
     def save(self, path: str | Path) -> Path:
         """Write every deviation to a netCDF file."""
@@ -65,14 +118,15 @@ class Chips:
         for n, layer in enumerate(self.layers):
             for f in fields(layer):
                 dims = ("chip", f"neuron_{n}", f"synapse_{n}")[: getattr(layer, f.name).ndim]
-                unit = "tau_c" if f.name in OFFSETS else "1"
-                attrs = {"units": unit, "long_name": f"{f.name} deviation, layer {n}"}
+                attrs = {"units": UNIT.get(f.name, "1"), "long_name": f"{f.name} deviation, layer {n}"}
                 data[f"{f.name}_{n}"] = (dims, getattr(layer, f.name), attrs)
-        about: dict[str, str | int] = {
+        about: dict[str, str | int | float] = {
             "schema": SCHEMA,
             "entropy": self.entropy,
             "law": self.law,
             "layers": len(self.layers),
+            "constants": json.dumps(asdict(self.constants)),
+            "jitter": self.jitter,
             "package_version": package_version(),
         }
         path = Path(path)
@@ -89,48 +143,10 @@ class Chips:
                 for n in range(int(ds.attrs["layers"]))
             )
             return cls(
-                int(ds.attrs["entropy"]), tuple(ds["chip"].values.tolist()), layers, ds.attrs.get("law", "")
+                int(ds.attrs["entropy"]),
+                tuple(ds["chip"].values.tolist()),
+                layers,
+                ds.attrs.get("law", ""),
+                Constants(**json.loads(ds.attrs["constants"])),
+                float(ds.attrs["jitter"]),
             )
-
-
-def draw_like(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
-    """Fresh chips for training, drawn on the network's own device; not meant to be kept."""
-    if law.special:
-        return _draw_any(law, net, chips, generator)
-    mean = dict(law.mean)
-    result = []
-    for layer in net.layers:
-        weight = layer.synapses()
-        n_out = layer.n_out
-
-        def normal(*shape: int, like: torch.Tensor = weight) -> torch.Tensor:
-            return torch.randn(chips, *shape, generator=generator, dtype=like.dtype, device=like.device)
-
-        positive = weight >= 0
-        sigma = torch.where(positive, law.synapse_source, law.synapse_sink)
-        center = torch.where(positive, mean.get("synapse_source", 0.0), mean.get("synapse_sink", 0.0))
-        drawn = {"synapse": torch.expm1(center + sigma * normal(*weight.shape)).to(weight)}
-        for term in ("slope", "threshold", "capacitance"):
-            value = mean.get(term, 0.0) + getattr(law, term) * normal(n_out)
-            drawn[term] = value if term in OFFSETS else torch.expm1(value)
-        result.append(Deviations(**drawn))
-    return result
-
-
-def _draw_any(law: MismatchLaw, net: TTFSNetwork, chips: int, generator: torch.Generator) -> list[Deviations]:
-    """The same for a law with tails, correlations or a common part: normals here, their meaning there."""
-
-    def normal(*shape: int) -> np.ndarray:
-        drawn = torch.randn(*shape, generator=generator, dtype=torch.float64, device=generator.device)
-        return drawn.cpu().numpy()
-
-    common = normal(chips, len(TERMS))
-    result = []
-    for layer in net.layers:
-        weight = layer.synapses().detach()
-        neuron, synapse = normal(chips, 3, layer.n_out), normal(chips, *weight.shape)
-        signs = weight.cpu().numpy()
-        drawn = [law.deviations(signs, *z) for z in zip(neuron, synapse, common, strict=True)]
-        arrays = ([d[f] for d in drawn] for f in Deviations._fields)
-        result.append(Deviations(*(torch.as_tensor(np.stack(a)).to(weight) for a in arrays)))
-    return result

@@ -104,7 +104,8 @@ class NoiseModel:
         from ttfs_analog.noise.chips import Chips  # torch loads only here
 
         self.check_range(net)
-        return Chips.draw(self.law, net, range(first, first + chips), seed)
+        numbers = range(first, first + chips)
+        return Chips.draw(self.law, net, numbers, seed, self.constants, self.jitter)
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""

@@ -1,7 +1,7 @@
 """Fine-tune a network for chips that are not perfect.
 
-Chip-agnostic: every batch meets fresh chips, one network serves them all. It may also shorten the
-windows first, which costs nothing: a slope error acts as an offset of window x error.
+Chip-agnostic: every image meets a fresh chip (`ttfs_analog.noise.per_image`), one network serves them all. It
+may also shorten the windows first, which costs nothing: a slope error acts as an offset of window x error.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
 from ttfs_analog.data.datasets import training_pair
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import tighten
-from ttfs_analog.noise.chips import draw_like
+from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.per_image import PerImage
 from ttfs_analog.training.training import Progress, Recipe, optimize, require_slopes
 
 MODES = ("agnostic",)
+LEAST_EPOCHS, LEAST_STEPS = 20, 4400
+"""Of the default length: 20 epochs of small data are too few to see what the training buys."""
 
 
 def finetune(
@@ -29,36 +31,35 @@ def finetune(
     noise: NoiseModel | None = None,
     mode: str = "agnostic",
     *,
-    epochs: int = 20,
+    epochs: int | None = None,
     batch: int = 64,
     lr: float = 2e-3,
-    chips_per_batch: int = 4,
     percentile: float | None = 99.5,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> TTFSNetwork:
-    """A new network, trained on fresh chips in every batch; the old one is untouched.
+    """A new network, trained on a fresh chip for every image; the old one is untouched.
 
     Parameters
     ----------
     data : Data, loader, or (x, y)
         What to train on.
     noise : NoiseModel, optional
-        Its frozen terms are drawn anew for every batch. Without one the network is trained under its
+        Its terms are drawn anew for every image of every batch. Without one the network is trained under its
         own constraints alone (`ttfs_analog.network.constrain.constrain`).
     mode : {"agnostic"}
-    chips_per_batch : int
-        Chips that see each batch.
+    epochs : int, optional
+        Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits.
+    batch, lr : int, float
+        Images a step, and the learning rate, which falls to zero as half a cosine.
     percentile : float or None
         Shorten the windows to this percentile of the activations first; None keeps them, and so do
         constraints that fix them.
     """
     if mode not in MODES:
         raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
-    if chips_per_batch < 1:
-        raise InputError(f"chips_per_batch must be >= 1, got {chips_per_batch}")
     if noise is None and net.constraints is None:
         raise InputError("nothing to tune for: give a noise model, or put the network under constraints")
     if noise is not None:
@@ -71,15 +72,16 @@ def finetune(
     tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
-    generator = torch.Generator(device=tuned.like.device).manual_seed(seed)
-    law = noise.law if noise is not None else None
+    generator = seeded(seed, device=tuned.like.device)
+    devices = None
+    if noise is not None:
+        devices = PerImage(noise.law, generator, noise.constants, noise.jitter)
 
     def loss_of(x: Tensor, y: Tensor) -> Tensor:
-        if law is None:
-            return nn.functional.cross_entropy(tuned(x), y)
-        logits = tuned(x, draw_like(law, tuned, chips_per_batch, generator))
-        return nn.functional.cross_entropy(logits.flatten(0, 1), y.repeat(chips_per_batch))
+        return nn.functional.cross_entropy(tuned(x, devices), y)
 
+    if epochs is None:
+        epochs = max(LEAST_EPOCHS, LEAST_STEPS // -(-len(x_train) // batch))
     recipe = Recipe(epochs, batch, lr, seed=seed)
     optimize(
         tuned,

@@ -26,6 +26,7 @@ from circuits.errors import InputError
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, widen
+from ttfs_analog.neuron.seeding import seeded
 
 LEAST_STEPS = 1500
 SMALL = 200_000
@@ -35,7 +36,7 @@ SAVE_EVERY = 60.0
 SCHEDULES = ("cosine", "paper", "constant")
 
 
-class Diverged(InputError):
+class Diverged(RuntimeError):
     """The loss stopped being finite, or a slope stopped being positive."""
 
 
@@ -204,7 +205,7 @@ def optimize(
     """
     x, y = data
     file = None if checkpoint is None else Path(checkpoint)
-    generator = torch.Generator().manual_seed(recipe.seed)
+    generator = seeded(recipe.seed)
     per_epoch = -(-len(x) // recipe.batch)
     steps = recipe.epochs * per_epoch
     fingerprint = "" if file is None else _fingerprint(model, x, y)
@@ -301,7 +302,7 @@ def _write(
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
-        "trials": limits.trial_state() if limits else (0, 0),
+        "trials": limits.trial_state() if limits else None,
     }
     part = file.with_name(file.name + ".part")
     with open(part, "wb") as out:
@@ -314,8 +315,7 @@ def _read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
         state = torch.load(file, weights_only=True)
         given = state["recipe"]
         same = state["fingerprint"] == fingerprint
-        seed, trials = state["trials"]
-        state["trials"] = int(seed), int(trials)
+        state["trials"]
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
     other = [k for k, v in asdict(recipe).items() if given.get(k) != v]

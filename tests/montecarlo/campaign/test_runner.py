@@ -11,7 +11,6 @@ from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.runner import run
 from montecarlo.campaign.schema import CHARACTERIZATION, open_dataset
 
 SMALL = dataclasses.replace(
@@ -63,13 +62,13 @@ def test_batches_and_workers_do_not_change_the_result(tmp_path, design):
 def test_an_interrupted_campaign_goes_on_where_it_was(tmp_path, level):
     """The first batch is not simulated again, and the whole is the same bits as an unbroken run."""
     with pytest.raises(KeyboardInterrupt):
-        run(SMALL, tmp_path / "broken", level=level, progress=interrupt)
+        SMALL.run(tmp_path / "broken", level=level, progress=interrupt)
     half = open_dataset(tmp_path / "broken").load()
     assert half["status"].values.tolist() == [0, 0, -1, -1, -1]
     assert np.all(np.isnan(half["spike_time"][2:]))
 
     seen = []
-    whole = run(SMALL, tmp_path / "broken", level=level, progress=lambda *p: seen.append(p)).load()
+    whole = SMALL.run(tmp_path / "broken", level=level, progress=lambda *p: seen.append(p)).load()
     assert seen == [(2, 5), (4, 5), (5, 5)]
     assert whole.identical(SMALL.run(tmp_path / "whole", level=level).load())
 

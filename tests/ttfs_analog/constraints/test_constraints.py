@@ -82,12 +82,12 @@ def by_hand(net, x, noise=None, chip=None):
         if limits.bits:
             clip = limits.bits.clip if limits.bits.clip is not None else 4 if limits.bits.bits <= 4 else 1
             weight = quantized(weight, limits.bits.bits, clip)
-        e, beta, o, c = (0.0,) * 4 if chip is None else (v[0].numpy() for v in chip[n])
+        e, beta, o, c, late = (0.0,) * 5 if chip is None else (v[0].numpy() for v in chip[n][:5])
         q = a @ (weight * (1 + e)).T
         if not layer.spiking:
             return (q / (1 + c)) + shift / (1 + c), seen
         window = layer.window_length
-        z = (q + (shift - o) * (1 + c) + window * (beta - c)) / (1 + beta)
+        z = (q + shift * (1 + c) - o + window * (beta - c)) / (1 + beta) - late
         a = sent(np.clip(z, 0, window), window, noise.get(n), std, steps)
         seen.append(a)
     raise AssertionError("a network ends with its read-out")
@@ -218,8 +218,7 @@ def test_every_place_of_a_convolution_is_a_neuron(conv, scope, kind):
     middle = torch.full((5, 6, *layer.inside), layer.window_length / 2, dtype=F64)
     error = ((limits.spikes(0, middle, layer) - middle) / 1e-3).flatten(1)
     different = len(error[0].unique())
-    # of 2,400 draws from 65,536 values 43 find theirs taken, and 6 more or less
-    assert different == 1 if scope == "layer" else different > 0.97 * error.shape[1]
+    assert different == 1 if scope == "layer" else different > 0.99 * error.shape[1]
     assert bool((error[0] == error[1]).all()) == (kind == "frozen")
 
 

@@ -8,37 +8,53 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from circuits.model.closed_form import response
+from circuits.model.closed_form import Constants, response
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 from ttfs_analog.neuron.functional import (
     Deviations,
-    charge,
-    combine,
     fire,
-    fold,
-    fold_readout,
     gradients,
     jacobian,
+    ramp_activation,
     spike,
 )
+from ttfs_analog.neuron.layers import TTFSLinear
 
 T = 2.5
 
 
-def deviations(rng, chips, n_out, n_in, sigma=0.1):
+CONSTANTS = Constants(
+    theta_scale=1.03, gain_source=1.02, gain_sink=0.98, gain_slope=0.97, turn_on_source=0.04,
+    turn_on_sink=0.05, feed_through_source=0.003, feed_through_sink=-0.004, kick=0.01, leakage=0.002, delay=0.15,
+)  # fmt: skip
+
+
+def deviations(rng, chips, n_out, n_in, sigma=0.1, constants=None):
     normal = rng.normal
     return Deviations(
         torch.tensor(np.expm1(sigma * normal(size=(chips, n_out, n_in)))),
         torch.tensor(np.expm1(sigma * normal(size=(chips, n_out)))),
         torch.tensor(sigma * normal(size=(chips, n_out))),
         torch.tensor(np.expm1(sigma * normal(size=(chips, n_out)))),
+        torch.tensor(sigma * normal(size=(chips, n_out))),
+        constants or Constants(),
     )
 
 
-def readout(q, shift, d):
-    """Logits of neurons that deviate."""
-    return combine(q, shift, fold_readout(d))
+def none(chips=1, n_out=5, n_in=3):
+    """Deviations of perfect devices."""
+    shapes = ((chips, n_out, n_in), *[(chips, n_out)] * 4)
+    return Deviations(*(torch.zeros(s, dtype=torch.float64) for s in shapes))
+
+
+def charge(x, weight, synapse=None):
+    return x @ (weight if synapse is None else weight * (1 + synapse)).transpose(-1, -2)
+
+
+def per_batch(d):
+    """Terms of neurons that broadcast against a batch."""
+    return Deviations(None, *(v.unsqueeze(-2) for v in d[1:5]), d.constants)
 
 
 def problem(rng, batch=4, n_out=5, n_in=3):
@@ -50,24 +66,9 @@ def problem(rng, batch=4, n_out=5, n_in=3):
     return x, weight, bias, slope
 
 
-def test_charge_is_a_matrix_product(rng):
-    x, weight, _, _ = problem(rng)
-    assert torch.equal(charge(x, weight), x @ weight.T)
-
-
-def test_charge_of_each_chip_uses_its_own_synapses(rng):
-    x, weight, _, _ = problem(rng)
-    e = deviations(rng, 3, 5, 3).synapse
-    found = charge(x, weight, e)
-    assert found.shape == (3, 4, 5)
-    for k in range(3):
-        # the same sum of three products in another order: a few ulp
-        torch.testing.assert_close(found[k], x @ (weight * (1 + e[k])).T, rtol=1e-14, atol=1e-14)
-
-
 def test_spike_without_deviations_is_a_clipped_relu(rng):
     x, weight, bias, slope = problem(rng)
-    q = charge(x, weight)
+    q = x @ weight.T
     expected = torch.relu((q + bias) / slope).clamp(max=T)
     assert torch.equal(fire(q + bias, T, slope), expected)
     assert (expected == 0).any()
@@ -76,13 +77,8 @@ def test_spike_without_deviations_is_a_clipped_relu(rng):
 
 def test_zero_deviations_are_the_ideal_neuron_bit_for_bit(rng):
     x, weight, bias, _ = problem(rng)
-    q = charge(x, weight)
-    none = Deviations(*(torch.zeros(s, dtype=q.dtype) for s in ((1, 5, 3), (1, 5), (1, 5), (1, 5))))
-    one = torch.ones(5, dtype=q.dtype)
-    # a library may take the sums of three in another order for many chips: two roundings of numbers up to 8
-    torch.testing.assert_close(charge(x, weight, none.synapse)[0], q, rtol=0, atol=2**-50)
-    assert torch.equal(spike(q, bias, T, one, none)[0], fire(q + bias, T))
-    assert torch.equal(readout(q, bias, none)[0], q + bias)
+    q, one = charge(x, weight), torch.ones(5, dtype=x.dtype)
+    assert torch.equal(spike(q, bias, T, one, per_batch(none()))[0], fire(q + bias, T))
 
 
 @settings(max_examples=40, deadline=None)
@@ -91,45 +87,36 @@ def test_activations_never_leave_the_window(seed, window):
     rng = np.random.default_rng(seed)
     x, weight, bias, slope = problem(rng)
     d = deviations(rng, 2, 5, 3, sigma=0.3)
-    found = spike(charge(x, 10 * weight, d.synapse), bias, window, slope, d)
+    found = spike(charge(x, 10 * weight, d.synapse), bias, window, slope, per_batch(d))
     assert float(found.min()) >= 0
     assert float(found.max()) <= window
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31))
-def test_spike_with_deviations_is_the_closed_form_of_the_circuit(seed):
-    rng = np.random.default_rng(seed)
-    x, weight, bias, slope = problem(rng, batch=1)
-    d = deviations(rng, 2, 5, 3)
-    relu_bias = (bias / slope).numpy()
-    layer = Layer(weight.numpy(), relu_bias, t_min=1.0, t_max=1.0 + T, slope=slope.numpy())
-    mismatch = LayerMismatch(*(v.numpy() for v in d))
-    circuit = response(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).activation(layer.window)
-    found = spike(charge(x, weight, d.synapse), bias, T, slope, d)[:, 0].numpy()
-    # two float64 formulas for one number of size T: rounding only
-    np.testing.assert_allclose(found, circuit, rtol=0, atol=1e-12 * T)
-
-
-def test_readout_with_deviations_is_the_closed_form_of_the_circuit(rng):
-    x, weight, bias, _ = problem(rng, batch=1)
-    d = deviations(rng, 2, 5, 3)
-    layer = Layer(weight.numpy(), bias.numpy(), t_min=1.0, t_max=1.0, spiking=False)
-    mismatch = LayerMismatch(*(v.numpy() for v in d))
-    circuit = response(layer, 1.0 - x[0].numpy(), OperatingPoint(), mismatch).v_t_min
-    found = readout(charge(x, weight, d.synapse), bias, d)[:, 0].numpy()
-    np.testing.assert_allclose(found, circuit, rtol=1e-12, atol=1e-12)  # rounding of float64
+@pytest.mark.parametrize("spiking", [True, False])
+@pytest.mark.parametrize("constants", [Constants(), CONSTANTS])
+def test_a_layer_with_deviations_is_the_closed_form_of_the_circuit(rng, spiking, constants):
+    """Two float64 formulas for one number of size T, with silent inputs among others: rounding only."""
+    x, weight, bias, slope = problem(rng, batch=40)
+    x[x < 0.3] = 0.0
+    slope = slope if spiking else torch.ones_like(slope)
+    d = deviations(rng, 2, 5, 3, constants=constants)
+    t_max = 1.0 + T if spiking else 1.0
+    circuit = Layer(weight.numpy(), (bias / slope).numpy(), 1.0, t_max, slope.numpy(), spiking)
+    layer = TTFSLinear(weight, bias, window=T if spiking else 0.0, slope=slope, spiking=spiking)
+    mismatch = LayerMismatch(*(v.numpy() for v in d[:5]))
+    ours = layer(x, d).detach().numpy()
+    for k, row in enumerate(x.numpy()):
+        times = np.where(row > 0, 1.0 - row, np.inf)
+        wanted = response(circuit, times, OperatingPoint(), mismatch, constants)
+        wanted = wanted.activation(T) if spiking else wanted.v_t_min
+        np.testing.assert_allclose(ours[:, k], wanted, rtol=0, atol=1e-12 * T)
+    assert not spiking or (ours == 0).any()
 
 
 def test_a_slope_error_acts_as_an_offset_of_window_times_error():
     q, bias, one = torch.zeros(1, 1).double(), torch.tensor([1.0]).double(), torch.ones(1).double()
     beta = 1e-6
-    d = Deviations(
-        *(
-            torch.full(s, v).double()
-            for s, v in (((1, 1, 1), 0.0), ((1, 1), beta), ((1, 1), 0.0), ((1, 1), 0.0))
-        )
-    )
+    d = per_batch(none(1, 1, 1)._replace(slope=torch.full((1, 1), beta).double()))
     for window in (2.0, 4.0):
         shift = float(spike(q, bias, window, one, d)) - 1.0
         # first order in beta: the rest is beta**2 * window = 4e-12
@@ -140,7 +127,7 @@ def test_gradcheck_away_from_ties(rng):
     x, weight, bias, slope = problem(rng)
     d = deviations(rng, 2, 5, 3)
     with torch.no_grad():
-        found = spike(charge(x, weight, d.synapse), bias, T, slope, d)
+        found = spike(charge(x, weight, d.synapse), bias, T, slope, per_batch(d))
         inside = (found > 0) & (found < T)
         assert inside.any()
         assert (found == 0).any()
@@ -149,30 +136,12 @@ def test_gradcheck_away_from_ties(rng):
         assert float(torch.minimum(found, T - found)[inside].min()) > 1e-3
 
     def whole(x, weight, bias, slope, *parts):
-        dev = Deviations(*parts)
-        return spike(charge(x, weight, dev.synapse), bias, T, slope, dev)
+        d = Deviations(*parts)
+        return spike(charge(x, weight, d.synapse), bias, T, slope, per_batch(d))
 
-    inputs = [v.clone().requires_grad_() for v in (x, weight, bias, slope, *d)]
+    inputs = [v.clone().requires_grad_() for v in (x, weight, bias, slope, *d[:5])]
     # central differences in float64: eps 1e-6 gives about 1e-9 relative; 1e-6 is a safe bound
     assert torch.autograd.gradcheck(whole, inputs, eps=1e-6, atol=1e-6, rtol=1e-6)
-
-
-def test_gradcheck_of_ideal_spike_and_readout(rng):
-    x, weight, bias, slope = problem(rng)
-    d = deviations(rng, 2, 5, 3)
-    leaf = [v.clone().requires_grad_() for v in (x, weight, bias, slope)]
-    # tolerances as in the test above
-    assert torch.autograd.gradcheck(
-        lambda x, w, b, s: fire(charge(x, w) + b, T, s), leaf, eps=1e-6, atol=1e-6, rtol=1e-6
-    )
-    more = [*leaf[:3], d.synapse.clone().requires_grad_(), d.capacitance.clone().requires_grad_()]
-    assert torch.autograd.gradcheck(
-        lambda x, w, b, e, c: readout(charge(x, w, e), b, Deviations(e, c, c, c)),
-        more,
-        eps=1e-6,
-        atol=1e-6,
-        rtol=1e-6,
-    )
 
 
 def slope_at(z):
@@ -202,8 +171,7 @@ def test_gradient_exactly_at_the_window_is_that_of_a_clipped_neuron():
 def test_the_tie_of_a_dead_neuron_stays_without_gradient_when_deviations_are_zero():
     q = torch.zeros(1, 1, dtype=torch.float64, requires_grad=True)
     zero = torch.zeros(1, dtype=torch.float64)
-    d = Deviations(*(torch.zeros(s, dtype=torch.float64) for s in ((1, 1, 1), (1, 1), (1, 1), (1, 1))))
-    spike(q, zero, T, zero + 1, d).sum().backward()
+    spike(q, zero, T, zero + 1, per_batch(none(1, 1, 1))).sum().backward()
     assert float(q.grad) == 0.0
 
 
@@ -245,13 +213,13 @@ def test_the_jacobian_in_closed_form_is_autograds(rng):
 
 
 @pytest.mark.parametrize("lead", [0.0, 1.5])
-def test_folded_deviations_are_the_formula_of_the_module(rng, lead):
+def test_deviations_are_the_formula_of_the_module(rng, lead):
     """The equation at the head of `ttfs_analog.neuron.functional`, written out."""
     x, weight, shift, slope = problem(rng)
     d, alpha = deviations(rng, 2, 5, 3), torch.tensor(rng.uniform(0.5, 1.0, 5))
     q = charge(x, weight, d.synapse)
-    beta, o, c = (v[:, None] for v in d[1:])
-    expected = q + (shift - o) * (1 + c) + slope * T * (beta - c) + lead * (slope * beta - alpha * c)
-    found = combine(q, shift, fold(T, slope, d, alpha, lead))
+    beta, o, c, late = (v[:, None] for v in d[1:5])
+    wanted = q + shift * (1 + c) - o + slope * T * (beta - c) + lead * (slope * beta - alpha * c)
+    ours = ramp_activation(q, shift, T, slope, per_batch(d), alpha=alpha, lead=lead)
     # products in another order
-    torch.testing.assert_close(found, expected / (slope * (1 + beta)), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(ours, wanted / (slope * (1 + beta)) - late, rtol=1e-12, atol=1e-13)

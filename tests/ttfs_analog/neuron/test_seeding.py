@@ -1,0 +1,24 @@
+"""Seeds act with all of their bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ttfs_analog.neuron.seeding import seeded
+
+
+def first(*key):
+    return float(torch.rand((), generator=seeded(*key)))
+
+
+@pytest.mark.parametrize("bit", [0, 31, 32, 33, 62])
+def test_every_bit_of_a_seed_counts(bit):
+    assert first(1) != first(1 ^ (1 << bit))
+    assert first(1, 3) != first(1 ^ (1 << bit), 3)
+
+
+def test_small_seeds_are_those_of_torch_and_streams_differ():
+    assert first(7) == float(torch.rand((), generator=torch.Generator().manual_seed(7)))
+    assert len({first(7), first(7, 0), first(7, 1), first(7, 0, 1)}) == 4
+    assert first(7, 1) == first(7, 1)

@@ -70,7 +70,8 @@ def charge(
 def signed(constants: Constants, name: str, current: Tensor) -> Tensor:
     """A term of synapses, such as "gain" or "turn_on", by the sign of each current."""
     source, sink = (
-        torch.as_tensor(getattr(constants, f"{name}_{k}")).to(current) for k in ("source", "sink")
+        torch.as_tensor(getattr(constants, f"{name}_{k}"), dtype=current.dtype, device=current.device)
+        for k in ("source", "sink")
     )
     return torch.where(current > 0, source, sink)
 

@@ -103,7 +103,7 @@ def respond(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> A
     alpha = layer.alpha * (1.0 + mismatch.slope)
     slope = alpha + synapse.sum(-1)
     charge = alpha * layer.t_min + synapse @ x
-    missing = (layer.theta + mismatch.threshold) * (1.0 + mismatch.capacitance) - charge
+    missing = layer.theta * (1.0 + mismatch.capacitance) + mismatch.threshold - charge
     window = layer.t_max - layer.t_min
     with np.errstate(divide="ignore", invalid="ignore"):
         # deviations can turn a small slope negative: such a neuron fires at once or is forced
@@ -136,7 +136,9 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
             ),
         ),
         capacitance=point.c_mem * (1.0 + mismatch.capacitance).reshape(neuron),
-        threshold=point.volts((layer.theta + mismatch.threshold).reshape(neuron)),
+        threshold=point.volts(
+            (layer.theta + mismatch.threshold / (1.0 + mismatch.capacitance)).reshape(neuron)
+        ),
         grid=grid,
         v_reset=point.v_reset,
         armed=n_min if layer.held else 0,

@@ -126,7 +126,7 @@ def ramp_activation(
     """
     _, beta, offset, c, delay, constants = deviations
     k, g, kick, leakage = (
-        v if isinstance(v, float) else torch.as_tensor(v).to(q)
+        v if isinstance(v, float) else torch.as_tensor(v, dtype=q.dtype, device=q.device)
         for v in (constants.theta_scale, constants.gain_slope, constants.kick, constants.leakage)
     )
     if form == "dynamic":  # sum W + slow meet (1 + c) times what the threshold does

@@ -211,10 +211,12 @@ class TTFSLayer(nn.Module):
         slow: Tensor | float = 0.0
         if self.spiking and self.form in FORCED and synapse is not None:  # synapses stay on in phase 2
             slow = (self.taps(weight) * synapse).sum(-1).unsqueeze(-2)
-        terms = [None if d is None else d.unsqueeze(-2) for d in deviations[1:5]]
-        if delay is not None:
-            terms[-1] = delay if terms[-1] is None else terms[-1] + delay
-        return self.response(q, Deviations(None, *terms, deviations.constants), weight, slow)  # type: ignore[arg-type]
+        slope, threshold, capacitance = (d.unsqueeze(-2) for d in deviations[1:4])
+        late = delay
+        if deviations.delay is not None:
+            late = deviations.delay.unsqueeze(-2) + (0.0 if delay is None else delay)
+        terms = Deviations(None, slope, threshold, capacitance, late, deviations.constants)
+        return self.response(q, terms, weight, slow)
 
     def response(
         self, q: Tensor, deviations: Deviations, weight: Tensor | None = None, slow: Tensor | float = 0.0

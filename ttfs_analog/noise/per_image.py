@@ -100,7 +100,7 @@ class PerImage:
             factor = torch.exp(shared[term]) if term in shared else torch.ones_like(q)
             moments.append((factor * q, factor.square() * v))
         mean, variance = (torch.stack(m).sum(0) for m in zip(*moments, strict=True))
-        root = variance.clamp_min(LEAST).sqrt()
+        root = torch.where(variance > LEAST, variance.clamp_min(LEAST).sqrt(), 0.0)
         noise = self._normal(mean, *mean.shape)
         if not (layer.spiking and layer.form in FORCED):
             return mean + root * noise, 0.0

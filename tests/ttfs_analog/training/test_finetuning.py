@@ -10,6 +10,7 @@ import torch
 from circuits.errors import InputError
 from ttfs_analog.conversion.mapping import agreement, convert, to_relu
 from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.training import finetuning
 from ttfs_analog.training.finetuning import finetune, tighten
 
 
@@ -70,9 +71,13 @@ def test_an_unknown_mode_is_refused(net, digits, loud):
         finetune(net, digits, loud, "magic")
 
 
-def test_no_chips_a_batch_is_refused(net, digits, loud):
-    with pytest.raises(InputError, match="chips_per_batch must be >= 1"):
-        finetune(net, digits, loud, chips_per_batch=0)
+def test_small_data_get_as_many_epochs_as_show_something(net, loud, digits, monkeypatch):
+    seen = []
+    monkeypatch.setattr(finetuning, "optimize", lambda *args, **_: seen.append(args[3].epochs))
+    for images in (1347, 128, 60_000):
+        x = digits.x_train[:1].expand(images, -1)
+        finetuning.finetune(net, (x, digits.y_train[:1].expand(images)), loud, percentile=None)
+    assert seen == [200, 2200, 20]
 
 
 def test_a_network_outside_the_models_range_is_refused(net, digits, loud):

@@ -1,0 +1,132 @@
+"""A chip for every image: the moments are those of whole chips, and the default step really draws."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from random_models import images
+from torch import nn
+
+from circuits.errors import InputError
+from circuits.model.closed_form import IDEAL, Constants
+from montecarlo.mismatch.law import MismatchLaw
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.per_image import PerImage
+from ttfs_analog.training import finetuning
+
+CHIPS = 4000
+LAW = MismatchLaw(0.2, 0.15, 0.1, 0.1, 0.05, 0.02, mean=(("synapse_sink", 0.05), ("slope", -0.03)))
+CONSTANTS = Constants(
+    theta_scale=1.03, gain_source=1.02, gain_sink=0.98, gain_slope=0.97, turn_on_source=0.04,
+    turn_on_sink=0.05, feed_through_source=0.003, feed_through_sink=-0.004, kick=0.01,
+)  # fmt: skip
+CASES = {
+    "independent": (LAW, IDEAL),
+    "sqrt law, constants": (replace(LAW, synapse_source=0.06, synapse_sink=0.05, units=8), CONSTANTS),
+    "references": (replace(LAW, reference=(("synapse_source", 0.1), ("slope", 0.05))), CONSTANTS),
+    "common, correlated": (
+        replace(LAW, common=(("synapse_sink", 0.1),), correlation=(("slope", "threshold", 0.6),)),
+        IDEAL,
+    ),
+}
+
+
+def mlp(generator):
+    return nn.Sequential(nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 3)).double(), torch.rand(
+        1, 12, generator=generator, dtype=torch.float64
+    )
+
+
+def cnn(generator):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(75, 3))
+    return model.double(), images(1, 1, 2, 5, 5)
+
+
+def moments(values):
+    return values.mean(0), values.var(0)
+
+
+@pytest.mark.parametrize("make", [mlp, cnn])
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_moments_of_a_batch_are_those_of_whole_chips(make, case):
+    """One image 4000 times against 4000 explicit chips: mean to 5 and variance to 6 standard errors of both.
+
+    Variances of clipped values have longer tails than normal ones, hence 6.
+    """
+    torch.manual_seed(3)
+    law, constants = CASES[case]
+    model, x = make(torch.Generator().manual_seed(1))
+    net = convert(model, x.expand(4, *x.shape[1:]) * torch.rand(4, *[1] * (x.dim() - 1)))
+    net.set_windows([2.0])
+    devices = PerImage(law, torch.Generator().manual_seed(5), constants, 0.01)
+    ours = net.trace(x.expand(CHIPS, *x.shape[1:]), devices)
+    chips = Chips.draw(law, net, range(CHIPS), 7, constants, 0.01)
+    whole = net.trace(x, chips.devices(x))
+    for a, b in zip(ours, whole, strict=True):
+        (mean, var), (mean_b, var_b) = moments(a), moments(b[:, 0])
+        error = ((var + var_b) / CHIPS).sqrt() + 1e-12
+        assert float(((mean - mean_b).abs() / error).max()) < 5.0
+        kurtosis = ((b[:, 0] - mean_b) ** 4).mean(0)
+        error = ((kurtosis - var_b**2).clamp_min(0) * 2 / CHIPS).sqrt() + 1e-4 * float(var_b.max())
+        assert float(((var - var_b).abs() / error).max()) < 6.0
+
+
+@torch.no_grad()
+def test_without_any_sigma_it_is_the_network_itself():
+    model, _ = mlp(torch.Generator().manual_seed(1))
+    x = images(2, 9, 12)
+    net = convert(model, x)
+    devices = PerImage(MismatchLaw(), torch.Generator().manual_seed(5))
+    torch.testing.assert_close(net(x, devices), net(x), rtol=0, atol=1e-12)
+
+
+def test_other_distributions_are_refused():
+    law = replace(LAW, distribution=(("slope", "student-t:5"),))
+    with pytest.raises(InputError, match="usual distributions"):
+        PerImage(law, torch.Generator())
+
+
+def test_gradients_reach_weights_through_mean_and_variance():
+    """Against finite differences, with the same draws: eps 1e-6 gives 1e-9; 1e-5 is a safe bound."""
+    model, _ = mlp(torch.Generator().manual_seed(1))
+    x = images(2, 5, 12)
+    net = convert(model, x)
+    layer = net.layers[1]
+
+    def logits(weight):
+        devices = PerImage(LAW, torch.Generator().manual_seed(5))
+        return devices(1, layer, net.trace(x)[0].detach(), weight)
+
+    assert torch.autograd.gradcheck(logits, layer.weight.detach().clone().requires_grad_(), rtol=1e-5)
+
+
+def test_the_default_step_of_fine_tuning_draws_a_chip_for_every_image(net, digits, make_noise, monkeypatch):
+    """What the loss sees: two equal images of a batch differ, and so do two steps."""
+    seen = []
+
+    def optimize(tuned, data, loss_of, recipe, **_):
+        x, y = data[0][:1].expand(8, -1), data[1][:1].expand(8)
+        forward = type(tuned).forward
+
+        def spy(self, x, devices=None):
+            logits = forward(self, x, devices)
+            seen.append(logits.detach())
+            return logits
+
+        monkeypatch.setattr(type(tuned), "forward", spy)
+        for _ in range(2):
+            loss_of(x, y)
+        monkeypatch.setattr(type(tuned), "forward", forward)
+
+    monkeypatch.setattr(finetuning, "optimize", optimize)
+    finetuning.finetune(net, digits, make_noise(0.1))
+    first, second = seen
+    assert len(first.unique(dim=0)) == 8
+    assert not torch.equal(first, second)
+    seen.clear()
+    finetuning.finetune(net, digits, make_noise(0.1).silent())
+    assert len(seen[0].unique(dim=0)) == 1

@@ -79,15 +79,7 @@ def layer_energies(
     for layer, point, deviation, (before, after), weight in zip(
         net.layers, net.points, deviations, net.signals(x, deviations), net.weights(), strict=True
     ):
-<<<<<<< HEAD
         charge = layer.charge(before, weight.clamp(min=0), deviation._replace(constants=sources)).sum(-1)
-=======
-        sources, devices = weight.clamp(min=0), deviation._replace(constants=IDEAL)
-        charge = layer.charge(before, sources, devices).sum(-1) * float(constants.gain_source)
-        if constants.turn_on_source:
-            active = layer.charge((before > 0).to(before), sources, devices).sum(-1)
-            charge = charge + float(constants.turn_on_source) * active
->>>>>>> main
         nothing = torch.zeros_like(charge)
         amounts = {"synapse": charge, "slope": nothing, "bias": nothing, "switching": nothing}
         spikes = nothing

@@ -19,12 +19,14 @@ from montecarlo.extraction.devices import extract
 from montecarlo.extraction.from_operating_points import nominal_residual
 from montecarlo.extraction.prediction import spike_times, weights_of
 from montecarlo.mismatch.transistors import draw
+from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.terms import NAMES
 
 GENERIC = Technology.load("generic130")
 
 
 def plan(**options) -> Campaign:
-    made = Campaign.characterize(GENERIC, 12, 5, synapses=4)
+    made = Campaign.characterize(GENERIC, 24, 5, synapses=4)
     return dataclasses.replace(made, **{"nominal": 24, "trials": 3, "random": 2, "batch": 4, **options})
 
 
@@ -75,6 +77,20 @@ def test_a_wrong_assignment_of_errors_predicts_nothing(dataset):
     devices = extract(dataset)
     rolled = dataclasses.replace(devices, deviations=devices.deviations.roll(sample=5))
     assert np.std(left_over(dataset, rolled)) > 3 * np.std(left_over(dataset, devices))
+
+
+def test_the_noise_model_of_transistors_predicts_what_it_has_not_seen(dataset, tmp_path):
+    model = NoiseModel.fit(dataset)
+    assert set(model.terms) == set(NAMES)
+    assert NoiseModel.load(model.save(tmp_path / "noise.json")) == model
+    # a slope that is wrong by 3 % over two inputs that differ by 1 tau_c would leave 0.03
+    assert model.holdout["rms_known_delay_tau_c"] < 0.005
+    # of each neuron its comparator's current is unknown, 14 % of half the energy; 24 of them: four errors
+    assert abs(model.holdout["energy_relative_bias"]) < 4 * 0.07 / np.sqrt(24)
+    at_point = {(s, p): c["value"] for s, parts in model.energy.items() for p, c in parts.items()}
+    assert at_point["source", "synapse"] == pytest.approx(1.0, abs=0.1)
+    assert at_point["source", "slope"] == pytest.approx(1.0, abs=0.1)
+    assert at_point["comparator", "bias"] == pytest.approx(400e-9, rel=0.2)  # the tail current it is given
 
 
 def test_a_campaign_that_is_cut_off_resumes_to_the_same_bits(dataset, tmp_path):

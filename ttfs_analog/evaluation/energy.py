@@ -17,6 +17,7 @@ For comparison, the capacitor estimate of Stanojevic et al., Nat. Commun. 2024, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,16 +73,13 @@ def layer_energies(
         Parts in the order of `labels`.
     """
     table, constants = coefficients(noise), noise.constants if noise else IDEAL
+    sources = replace(constants, feed_through_source=0.0, feed_through_sink=0.0)  # that comes from the gates
     net.require_points()
     total = []
     for layer, point, deviation, (before, after), weight in zip(
         net.layers, net.points, deviations, net.signals(x, deviations), net.weights(), strict=True
     ):
-        sources, devices = weight.clamp(min=0), deviation._replace(constants=IDEAL)
-        charge = layer.charge(before, sources, devices).sum(-1) * float(constants.gain_source)
-        if constants.turn_on_source:
-            active = layer.charge((before > 0).to(before), sources, devices).sum(-1)
-            charge = charge + float(constants.turn_on_source) * active
+        charge = layer.charge(before, weight.clamp(min=0), deviation._replace(constants=sources)).sum(-1)
         nothing = torch.zeros_like(charge)
         amounts = {"synapse": charge, "slope": nothing, "bias": nothing, "switching": nothing}
         spikes = nothing

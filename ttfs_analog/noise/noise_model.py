@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,16 @@ from circuits.model.closed_form import Constants
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, UNITS
 from montecarlo.extraction.terms import FROZEN, LINES, Spread, law_of
 from montecarlo.mismatch.law import MismatchLaw
-from ttfs_analog.noise import fitting
-from ttfs_analog.noise.terms import JITTER, REFERENCE, Constant, Term, check_constant, check_term
+from ttfs_analog.noise import fitting, summary
+from ttfs_analog.noise.terms import (
+    JITTER,
+    REFERENCE,
+    Constant,
+    Contents,
+    Term,
+    check_constant,
+    check_term,
+)
 
 if TYPE_CHECKING:
     from ttfs_analog.network.network import TTFSNetwork
@@ -34,25 +42,8 @@ RANGES = ("weight", "window")
 
 
 @dataclass(frozen=True)
-class NoiseModel:
+class NoiseModel(Contents):
     """Fitted terms, energy coefficients, where they hold, and how well they predicted."""
-
-    technology: str
-    units: int | None  #: unit devices of a synapse with W = 1; None: sigma does not depend on W
-    systematic: dict[str, Constant]  #: `constants` in the file; those left out are those of the ideal neuron
-    terms: dict[str, Term]  #: by the names of `ttfs_analog.noise.terms.NAMES`, those there are
-    reference: dict[str, Term]  #: by bias line: source, sink, slope
-    energy: dict[
-        str, dict[str, dict[str, Any]]
-    ]  #: by supply and part, see `montecarlo.extraction.energy_fit`
-    correlations: dict[str, dict[str, Any]]  #: between neuron terms, with ci95
-    validity: dict[str, Any]  #: range and condition; max None: no limit
-    holdout: dict[str, Any]  #: figures on chips, stimuli and weight patterns not used in their fits
-    n_samples: int
-    n_failed: int
-    n_incomplete: int  #: neurons left out because a stimulus they needed was early or silent
-    advice: dict[str, Any]
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, dataset: xr.Dataset, seed: int = 0) -> NoiseModel:
@@ -104,7 +95,8 @@ class NoiseModel:
         from ttfs_analog.noise.chips import Chips  # torch loads only here
 
         self.check_range(net)
-        return Chips.draw(self.law, net, range(first, first + chips), seed, self.constants, self.jitter)
+        numbers = range(first, first + chips)
+        return Chips.draw(self.law, net, numbers, seed, self.constants, self.jitter)
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""
@@ -143,9 +135,7 @@ class NoiseModel:
 
     def summary(self) -> str:
         """Constants, terms, held-out figures and energies as text."""
-        from ttfs_analog.noise.summary import text
-
-        return text(self)
+        return summary.text(self)
 
     def plot(self):
         """Terms with their intervals; a matplotlib Figure."""

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from circuits.model.operating_point import OperatingPoint
 from montecarlo.extraction.energy_fit import scale
-
-if TYPE_CHECKING:
-    from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.terms import Contents
 
 
-def text(model: NoiseModel) -> str:
+def text(model: Contents) -> str:
     """All that a designer asks first, some 30 lines."""
     return "\n".join(
         [*_heading(model), "", *_terms(model), "", *_constants(model), *_holdout(model), *_energy(model)]
     )
 
 
-def figures(model: NoiseModel) -> dict[str, Any]:
+def figures(model: Contents) -> dict[str, Any]:
     """The same for `--json`."""
     terms = {k: {"std": t.std, "std_ci": list(t.std_ci), "unit": t.unit} for k, t in model.terms.items()}
     lines = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.reference.items()}
@@ -36,7 +34,7 @@ def figures(model: NoiseModel) -> dict[str, Any]:
     }
 
 
-def _heading(model: NoiseModel) -> Iterator[str]:
+def _heading(model: Contents) -> Iterator[str]:
     at = model.validity
     where = (
         f", corner {at['corner']}, {at['temperature']:g} C, size {at['area']:g}" if at.get("corner") else ""
@@ -47,7 +45,7 @@ def _heading(model: NoiseModel) -> Iterator[str]:
         yield f"few samples: sigmas are not known to 10 %; about {advice} are needed for that"
 
 
-def _terms(model: NoiseModel) -> Iterator[str]:
+def _terms(model: Contents) -> Iterator[str]:
     yield f"{'term':<18} {'std':>10} {'95 % interval':>24}  unit   kind"
     rows = [*model.terms.items(), *((f"reference {line}", t) for line, t in model.reference.items())]
     for name, t in rows:
@@ -57,7 +55,7 @@ def _terms(model: NoiseModel) -> Iterator[str]:
         yield f"synapses: at W = 1, which is {model.units} unit devices; sigma grows as 1/sqrt(|W|)"
 
 
-def _constants(model: NoiseModel) -> Iterator[str]:
+def _constants(model: Contents) -> Iterator[str]:
     if not model.systematic:
         return
     yield f"{'constant':<20} {'value':>10} {'standard error':>16}  unit"
@@ -66,7 +64,7 @@ def _constants(model: NoiseModel) -> Iterator[str]:
     yield ""
 
 
-def _holdout(model: NoiseModel) -> Iterator[str]:
+def _holdout(model: Contents) -> Iterator[str]:
     h = model.holdout
     if not h:
         return
@@ -84,7 +82,7 @@ def _holdout(model: NoiseModel) -> Iterator[str]:
     )
 
 
-def _energy(model: NoiseModel) -> Iterator[str]:
+def _energy(model: Contents) -> Iterator[str]:
     point = OperatingPoint(**model.validity["operating_point"])
     yield f"{'energy':<22} {'coefficient':>12} {'95 % interval':>24}  {'at its point [J]':>16}"
     for supply, parts in model.energy.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from circuits.model.closed_form import Constants
 from montecarlo.extraction.terms import FROZEN
@@ -37,6 +38,28 @@ class Constant:
     value: float
     se: float  #: standard error
     unit: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """All that a noise model holds."""
+
+    technology: str
+    units: int | None  #: unit devices of a synapse with W = 1; None: sigma does not depend on W
+    systematic: dict[str, Constant]  #: `constants` in the file; those left out are those of the ideal neuron
+    terms: dict[str, Term]  #: by the names of NAMES, those there are
+    reference: dict[str, Term]  #: by bias line: source, sink, slope
+    energy: dict[
+        str, dict[str, dict[str, Any]]
+    ]  #: by supply and part, see `montecarlo.extraction.energy_fit`
+    correlations: dict[str, dict[str, Any]]  #: between neuron terms, with ci95
+    validity: dict[str, Any]  #: range and condition; max None: no limit
+    holdout: dict[str, Any]  #: figures on chips, stimuli and weight patterns not used in their fits
+    n_samples: int
+    n_failed: int
+    n_incomplete: int  #: neurons left out because a stimulus they needed was early or silent
+    advice: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
 
 
 def nature(name: str) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import hardtanh
 
 
 class Grid(NamedTuple):
@@ -15,24 +16,8 @@ class Grid(NamedTuple):
     top: int
 
 
-class _Rounded(torch.autograd.Function):
-    """Weights on a grid; the derivative is that of the clipping alone (straight-through)."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.grid = grid
-        return (weight / grid.unit).round_().clamp_(-grid.top, grid.top - 1).mul_(grid.unit)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (weight,), grid = ctx.saved_tensors, ctx.grid
-        inside = (weight > -grid.top * grid.unit) & (weight < (grid.top - 1) * grid.unit)
-        return grads[0] * inside, None
-
-
 def rounded(weight: Tensor, grid: Grid) -> Tensor:
-    """Weights on their grid; gradients pass where they are not clipped.
+    """Weights on their grid; gradients pass where they are not clipped (straight-through).
 
     Parameters
     ----------
@@ -41,4 +26,7 @@ def rounded(weight: Tensor, grid: Grid) -> Tensor:
 
     Source: Stanojevic et al., Nat. Commun. 2024, Methods, hardware constraint (iii).
     """
-    return _Rounded.apply(weight, grid)
+    clipped = hardtanh(weight, -grid.top * grid.unit, (grid.top - 1) * grid.unit)
+    with torch.no_grad():  # as if nothing happened to the gradient
+        clipped.div_(grid.unit).round_().mul_(grid.unit)
+    return clipped

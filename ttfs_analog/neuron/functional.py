@@ -138,8 +138,9 @@ def ramp_activation(
         total = slope * g * (1.0 + beta) + slow
         ramp = window * (slope * ((g - k) + g * beta - k * c) + slow) + slope * early * beta - k * offset
         ramp = ramp - lead * alpha * c - kick + leakage
-    x = (q + k * (1.0 + c) * shift + ramp) / torch.where(total > 0, total, torch.ones_like(total))
-    x = torch.where(total > 0, x, torch.full_like(x, -1.0))  # such a potential never rises to its threshold
+    x = (q + k * (1.0 + c) * shift + ramp) / total
+    if form != "b1":  # a potential whose slope is not positive never rises to its threshold
+        x = torch.where(total > 0, x, -1.0)
     return x if delay is None else x - delay
 
 

@@ -7,8 +7,9 @@ approximation, with the moments
           m = e^{\mu + \sigma^2 / 2} - 1, \quad v = e^{2 \mu + \sigma^2} (e^{\sigma^2} - 1)
 
 so that every image meets devices of its own for the price of one more matrix product (convolution), instead
-of copies of all weights. Terms of neurons, layers and chips, and the jitter, are drawn for every image.
-Training only: judging is done on whole frozen chips.
+of copies of all weights. What else is added to the charge before the ramp divides it, the offset o and
+\theta c, joins the same normal number. Slopes, delays and jitter are drawn for every image and neuron, parts
+that a layer or a chip shares for every image. Training only: judging is done on whole frozen chips.
 
 Source: local reparameterization, Kingma, Salimans and Welling, NeurIPS 2015; moments of a lognormal factor.
 """
@@ -28,7 +29,7 @@ from ttfs_analog.neuron.functional import Deviations, charge, signed
 from ttfs_analog.neuron.layers import FORCED, TTFSLayer
 
 LEAST = 1e-30
-"""Variance below which a sum does not vary: its root has no slope there."""
+"""Variance that keeps the slope of a root finite."""
 SYNAPSES = TERMS[:2]
 
 
@@ -63,7 +64,7 @@ class PerImage:
             raise InputError("fine-tuning draws terms of their usual distributions; leave --distribution out")
         self.law, self.constants, self.generator = law, constants, generator
         self.mean, self.late = dict(law.mean), math.hypot(law.delay, jitter)
-        self.root = cholesky(NEURON, law.correlation) if law.correlation else None
+        self.root = cholesky(NEURON, law.correlation)  # of slope, threshold, capacitance
         self._common: Tensor | None = None
 
     def __call__(self, n: int, layer: TTFSLayer, x: Tensor, weight: Tensor) -> Tensor:
@@ -71,11 +72,22 @@ class PerImage:
         if self.law.common and n == 0:  # all layers of a chip share it
             self._common = self._normal(x, len(TERMS), len(x), 1)
         shared = self._shared(x)
-        q, slow = self._charge(layer, x, weight, shared)
-        return layer.response(q, self._neurons(q, shared), weight, slow)
+        mean, variance = self._charge(layer, x, weight, shared)
+        slow: Tensor | float = 0.0
+        if layer.spiking and layer.form in FORCED:  # synapses stay on in phase 2
+            mean, variance, slow = self._stay_on(layer, x, weight, mean, variance)
+        deviations, more = self._neurons(layer, mean, shared)
+        variance = variance + more
+        return layer.response(mean + self._varied(mean, variance), deviations, weight, slow)
 
     def _normal(self, like: Tensor, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, dtype=like.dtype, device=like.device)
+
+    def _varied(self, like: Tensor, variance: Tensor | float) -> Tensor | float:
+        """Normal numbers of a variance."""
+        if isinstance(variance, float):
+            return math.sqrt(variance) * self._normal(like, *like.shape) if variance else 0.0
+        return (variance + LEAST).sqrt() * self._normal(like, *like.shape)
 
     def _shared(self, x: Tensor) -> dict[str, Tensor]:
         """By term: what all devices of an image's layer or chip share, (image, 1)."""
@@ -89,62 +101,85 @@ class PerImage:
     def _charge(
         self, layer: TTFSLayer, x: Tensor, weight: Tensor, shared: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor | float]:
-        """Charge at t_min (image, neuron), and the error of the slope that goes with it in forced forms."""
-        if any(term in shared for term in SYNAPSES):
-            parts = {"synapse_source": weight.clamp(min=0), "synapse_sink": weight.clamp(max=0)}
-        else:
-            parts = {"": weight}
-        moments = []
-        for term, part in parts.items():
-            q, v = self._moments(layer, x, part)
-            factor = torch.exp(shared[term]) if term in shared else torch.ones_like(q)
-            moments.append((factor * q, factor.square() * v))
-        mean, variance = (torch.stack(m).sum(0) for m in zip(*moments, strict=True))
-        root = torch.where(variance > LEAST, variance.clamp_min(LEAST).sqrt(), 0.0)
-        noise = self._normal(mean, *mean.shape)
-        if not (layer.spiking and layer.form in FORCED):
-            return mean + root * noise, 0.0
-        gain, spread = self._gains(weight)
-        whole = layer.per_neuron((weight.square() * spread).flatten(1).sum(1)).clamp_min(LEAST).sqrt()
-        slow = layer.per_neuron((weight * gain).flatten(1).sum(1))
-        along = layer.product(x, weight.square() * spread) / whole
-        other, rest = self._normal(mean, *mean.shape), (variance - along.square()).clamp_min(LEAST).sqrt()
-        return mean + along * noise + rest * other, slow + whole * noise
+        """Mean and variance of the charge at t_min of every image and neuron."""
+        if not any(term in shared for term in SYNAPSES):
+            return self._moments(layer, x, weight)
+        total, variance = None, None
+        for term, part in zip(SYNAPSES, (weight.clamp(min=0), weight.clamp(max=0)), strict=True):
+            factor = torch.exp(shared.get(term, x.new_zeros(len(x), 1)))
+            mean, v = self._moments(layer, x, part)
+            mean, v = factor * mean, factor.square() * v
+            total, variance = (mean, v) if total is None else (total + mean, variance + v)
+        assert total is not None
+        return total, variance  # type: ignore[return-value]
 
-    def _moments(self, layer: TTFSLayer, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the charge of every neuron and image."""
-        gain, spread = self._gains(weight)
-        mean = charge(x, weight * (1.0 + gain), layer.product, self.constants)
-        v = weight.square() * spread
+    def _moments(self, layer: TTFSLayer, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | float]:
+        gain, root = self._gains(weight)
+        mean = charge(x, weight * gain, layer.product, self.constants)
+        if not (self.law.synapse_source or self.law.synapse_sink):
+            return mean, 0.0
+        v = (weight * root).square()
         if self.constants.ideal:
             return mean, layer.product(x.square(), v)
         g, delta = (signed(self.constants, name, weight) for name in ("gain", "turn_on"))
         terms = ((x.square(), g.square()), (x, 2.0 * g * delta), ((x > 0).to(x), delta.square()))
-        return mean, sum(layer.product(inputs, v * factor) for inputs, factor in terms)  # type: ignore[return-value]
+        return mean, sum(layer.product(inputs, v * factor) for inputs, factor in terms)
 
     def _gains(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of every synapse's relative error."""
-        law, above = self.law, weight >= 0
-        center, sigma = (
-            torch.where(above, weight.new_tensor(source), weight.new_tensor(sink))
-            for source, sink in (
-                tuple(self.mean.get(term, 0.0) for term in SYNAPSES),
-                (law.synapse_source, law.synapse_sink),
-            )
+        """Mean and standard deviation of 1 + e of every synapse."""
+        law, weight = self.law, weight.detach()
+        moments = []
+        for term in SYNAPSES:
+            center, square = self.mean.get(term, 0.0), getattr(law, term) ** 2
+            if law.units is None:
+                mean = math.exp(center + 0.5 * square)
+                moments.append((mean, mean * math.sqrt(math.expm1(square))))
+            else:  # a synapse is |W| units in parallel
+                v = square / weight.abs().clamp_min(1.0 / law.units)
+                means = torch.exp(center + 0.5 * v)
+                moments.append((means, means * torch.expm1(v).sqrt()))
+        sign = weight.sign()  # torch.where takes ten times as long
+        (m0, r0), (m1, r1) = moments
+        return (sign * (0.5 * (m0 - m1))).add_(0.5 * (m0 + m1)), (sign * (0.5 * (r0 - r1))).add_(
+            0.5 * (r0 + r1)
         )
-        if law.units is not None:
-            sigma = sigma / weight.detach().abs().clamp_min(1.0 / law.units).sqrt()
-        square = sigma.square()
-        return torch.expm1(center + 0.5 * square), torch.exp(2.0 * center + square) * torch.expm1(square)
 
-    def _neurons(self, q: Tensor, shared: dict[str, Tensor]) -> Deviations:
-        """Deviations of every neuron and image, of the shape of `q`."""
-        normals = list(self._normal(q, len(NEURON), *q.shape))
-        if self.root is not None:
-            normals = [sum(self.root[i, j] * normals[j] for j in range(i + 1)) for i in range(len(NEURON))]  # type: ignore[misc]
-        drawn = {}
-        for term, z in zip(NEURON, normals, strict=True):
-            value = self.mean.get(term, 0.0) + getattr(self.law, term) * z + shared.get(term, 0.0)
-            drawn[term] = value if term == "threshold" else torch.expm1(value)
+    def _stay_on(
+        self, layer: TTFSLayer, x: Tensor, weight: Tensor, mean: Tensor, variance: Tensor | float
+    ) -> tuple[Tensor, Tensor | float, Tensor]:
+        """Charge given the error of the slope, sum_j W_j e_j, and that error."""
+        gain, root = self._gains(weight)
+        slow = layer.per_neuron((weight * (gain - 1.0)).flatten(1).sum(1))
+        if isinstance(variance, float):
+            return mean, variance, slow
+        v = (weight * root).square()
+        whole = (layer.per_neuron(v.flatten(1).sum(1)) + LEAST).sqrt()
+        along, z = layer.product(x, v) / whole, self._normal(mean, *mean.shape)
+        return mean + along * z, (variance - along.square()).clamp_min(0.0), slow + whole * z
+
+    def _neurons(
+        self, layer: TTFSLayer, q: Tensor, shared: dict[str, Tensor]
+    ) -> tuple[Deviations, Tensor | float]:
+        """Deviations of every image and neuron, and the variance of what is added to the charge `q`."""
+        law, mean = self.law, {term: self.mean.get(term, 0.0) + shared.get(term, 0.0) for term in NEURON}
+        if not layer.spiking:  # a read-out: the capacitor scales the logit
+            c = torch.expm1(mean["capacitance"] + law.capacitance * self._normal(q, *q.shape))
+            return Deviations(None, c, c, c, None, self.constants), 0.0
+        root, z = self.root.tolist(), self._normal(q, *q.shape)
+        slope = torch.expm1(mean["slope"] + law.slope * z)
+        offset = mean["threshold"] + law.threshold * root[1][0] * z
+        c = mean["capacitance"] + law.capacitance * root[2][0] * z
+        scale = float(self.constants.theta_scale)
+        variance: Tensor | float = (scale * law.threshold * root[1][1]) ** 2
+        if layer.form == "b1":  # theta c joins the charge
+            c = torch.expm1(c + 0.5 * (law.capacitance * math.hypot(*root[2][1:])) ** 2)
+            theta = scale * law.capacitance * layer.thresholds()
+            variance = (theta * root[2][1] + scale * law.threshold * root[1][1]) ** 2
+            variance = variance + (theta * root[2][2]) ** 2
+        else:
+            rest = self._normal(q, 2, *q.shape)
+            c = torch.expm1(c + law.capacitance * (root[2][1] * rest[0] + root[2][2] * rest[1]))
+            offset = offset + law.threshold * root[1][1] * rest[0]
+            variance = 0.0
         late = self.mean.get("delay", 0.0) + self.late * self._normal(q, *q.shape) if self.late else None
-        return Deviations(None, **drawn, delay=late, constants=self.constants)
+        return Deviations(None, slope, offset, c, late, self.constants), variance

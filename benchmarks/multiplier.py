@@ -15,8 +15,16 @@ from functools import partial
 import numpy as np
 from common import machine
 
-from circuits.benches.multiplier import Product, measure_product, multiplier_bench
-from circuits.benches.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
+from circuits.benches.multiplier import (
+    MARK,
+    PARKED,
+    THETA,
+    WAKE,
+    MultiplierPoint,
+    Product,
+    measure_product,
+    multiplier_bench,
+)
 from circuits.model.layer import Array
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice

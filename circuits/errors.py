@@ -1,4 +1,4 @@
-"""What can go wrong, in two kinds: the caller can mend it, or the simulator could not do it."""
+"""What can go wrong: the caller can mend it, the simulator could not do it, or numbers ran away."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class SimulatorError(RuntimeError):
 
 class SimulatorMissing(SimulatorError):
     """No usable ngspice program was found."""
+
+
+class Diverged(ArithmeticError):
+    """An optimization left the finite numbers; the input was as good as any. CLI exit code 2."""

@@ -30,28 +30,58 @@ LEVELS = ("closed-form", "ngspice")
 
 
 class Neuron(Protocol):
-    """What a kind of neuron does for one layer. Spike times in tau_c; `mismatch` is one chip's or several."""
+    """What a kind of neuron does for one layer.
+
+    Its methods share these parameters, and raise a SimulatorError if ngspice is missing, fails, or gives a
+    result that cannot be trusted, an InputError for a layer or deviations that do not fit the neurons.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,), of `simulate_each` (sample, n_in)
+        Input spike times [tau_c] in [0, t_min]; inf = silent.
+    mismatch : LayerMismatch of ideal sources; TransistorMismatch of a chip, or a sequence, of transistors
+        None = one perfect copy.
+    workers : ngspice processes at a time
+    prefix : start of the names of a deck's tables, if it has any
+    """
 
     @property
-    def point(self) -> OperatingPoint: ...
+    def point(self) -> OperatingPoint:
+        """Where the neurons are operated."""
+
     @property
-    def constants(self) -> Constants: ...
+    def constants(self) -> Constants:
+        """Systematic terms of the equation."""
+
     @property
-    def nominal(self) -> bool: ...
-    def built(self, layer: Layer) -> Layer: ...
+    def nominal(self) -> bool:
+        """Whether the closed form holds."""
+
+    def built(self, layer: Layer) -> Layer:
+        """The layer as it is built."""
+
     def simulate(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
-    ) -> LayerResponse: ...
+    ) -> LayerResponse:
+        """Response of all samples to one input. Parameters: see the class."""
+
     def simulate_each(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice
-    ) -> LayerResponse: ...
+    ) -> LayerResponse:
+        """Response of every sample to an input of its own. Parameters: see the class."""
+
     def decks(
         self, layer: Layer, spike_times: Array, mismatch: Any = None, *, prefix: str = "t"
-    ) -> dict[str, Deck]: ...
+    ) -> dict[str, Deck]:
+        """Name -> readable deck, of one sample. Parameters: see the class."""
+
     def waveforms(
         self, layer: Layer, spike_times: Array, mismatch: Any, *, simulator: Ngspice, workers: int = 1
-    ) -> tuple[Array, Array, Array]: ...
-    def electrical(self) -> dict[str, Any]: ...
+    ) -> tuple[Array, Array, Array]:
+        """Time [tau_c], membranes (time, neuron) and thresholds (neuron,) [V]. Parameters: see the class."""
+
+    def electrical(self) -> dict[str, Any]:
+        """Electrical numbers of the layer beside its operating point."""
 
 
 def ideal_point(layer: Layer, x: Array, technology: Technology) -> OperatingPoint:
@@ -125,7 +155,7 @@ def neurons(
     return [TransistorNeuron(b, corner, temperature, supply) for b in biased]
 
 
-def as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
+def _as_neuron(neuron: Neuron | OperatingPoint) -> Neuron:
     """An operating point alone stands for ideal sources."""
     return IdealNeuron(neuron) if isinstance(neuron, OperatingPoint) else neuron
 
@@ -150,7 +180,7 @@ def simulate(
     neuron : Neuron, or OperatingPoint of ideal sources
         IdealNeuron, or TransistorNeuron that is biased for this layer.
     mismatch : optional
-        LayerMismatch of `sample` copies; in ngspice transistors take the LayerDevices of a chip, or a
+        LayerMismatch of `sample` copies; in ngspice transistors take the TransistorMismatch of a chip, or a
         sequence of them. None = one perfect copy.
     level : {"closed-form", "ngspice"}
     workers : int
@@ -168,7 +198,7 @@ def simulate(
     SimulatorError
         If ngspice is missing, fails, or gives a result that cannot be trusted.
     """
-    kind = as_neuron(neuron)
+    kind = _as_neuron(neuron)
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
     if level == "ngspice":
@@ -216,7 +246,7 @@ def feed_forward(
     def one(image: Array) -> list[LayerResponse]:
         responses: list[LayerResponse] = []
         active: Array = image[None, :]
-        for layer, kind, deviation in zip(layers, map(as_neuron, kinds), mismatch, strict=True):
+        for layer, kind, deviation in zip(layers, map(_as_neuron, kinds), mismatch, strict=True):
             times = encode(active, layer.t_min)
             if len(times) == 1:  # all chips see the same input
                 step = simulate(layer, times[0], kind, deviation, level=level, simulator=simulator)
@@ -239,7 +269,13 @@ def feed_forward(
 def expected_response(
     layer: Layer, spike_times: Array, neuron: Neuron, mismatch: LayerMismatch | None = None
 ) -> LayerResponse:
-    """What the closed form expects of a layer where it is biased for; arguments as of `simulate`."""
+    """What the closed form expects of a layer where it is biased for.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,), input spike times [tau_c]; inf = silent
+    mismatch : None = one perfect copy
+    """
     return response(neuron.built(layer), spike_times, neuron.point, mismatch, neuron.constants)
 
 

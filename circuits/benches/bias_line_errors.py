@@ -47,26 +47,25 @@ def reference_currents(
         In the order of LINES [A].
     """
     point, simulator = point or technology.operating_point, simulator or Ngspice()
-    found = []
+    currents = []
     for first in range(0, len(copies), TOGETHER):
         group = copies[first : first + TOGETHER]
-        own = {
+        deviations = {
             f"r{k}{path[3:]}": d
             for k, copy in enumerate(group)
             for path, d in copy.items()
             if path.startswith("ref_")
         }
-        bench = Bench(
-            technology, "references that deviate", corner=corner, temperature=temperature, deviations=own
-        )
+        heading = "references that deviate"
+        bench = Bench(technology, heading, corner=corner, temperature=temperature, deviations=deviations)
         process, middle = bench.process, 0.5 * (point.v_low + point.v_high)
         bench.level("vdd", point.vdd)
         bench.level("onp", source_level(process, point.vdd))
         bench.level("onn", process.levels["cascode_n"])
-        given = {"itail": process.currents["tail"], "istarve": process.currents["starve"]}
+        tail_currents = {"itail": process.currents["tail"], "istarve": process.currents["starve"]}
         for k in range(len(group)):
             lines = [f"{line}{k}" for line in ("pb", "nb", "pbb", "nbt", "nbs", "pbc")]
-            bench.place(f"r{k}", BUFFERED, *lines, "vdd", iunit=point.i_unit / process.units, **given)
+            bench.place(f"r{k}", BUFFERED, *lines, "vdd", iunit=point.i_unit / process.units, **tail_currents)
             for line in LINES:
                 bench.level(f"o{line}{k}", middle)
                 bench.save_current(f"o{line}{k}")
@@ -76,5 +75,5 @@ def reference_currents(
                 f"b{k}", SLOPE_SOURCE, f"oslope{k}", "0", "onp", f"pbb{k}", "vdd", count=process.units
             )
         plot = simulator.run(bench.operating_point())
-        found += [[plot[f"i(vo{line}{k})"][0] for line in LINES] for k in range(len(group))]
-    return np.array(found)
+        currents += [[plot[f"i(vo{line}{k})"][0] for line in LINES] for k in range(len(group))]
+    return np.array(currents)

@@ -96,7 +96,12 @@ def pair_transconductance(
     temperature: float = 27.0,
     simulator: Ngspice | None = None,
 ) -> float:
-    """g_m of the comparator's input device at half the tail current [S]: dI / dV_GS, diode-connected."""
+    """g_m of the comparator's input device at half the tail current [S]: dI / dV_GS, diode-connected.
+
+    Parameters
+    ----------
+    corner, temperature : where the comparator is operated; [degrees C]
+    """
     bench = Bench(technology, "transconductance of the pair", corner=corner, temperature=temperature)
     half = bench.process.currents["tail"] / 2
     bench.level("vdd", technology.operating_point.vdd)

@@ -116,8 +116,8 @@ def slope_source(technology: Technology) -> Deck:
     bench.signal("rstb", 0.0, *_changes(bench, (0.2, point.vdd)))
     bench.signal("gateb", point.vdd, *_changes(bench, (ON, source_level(bench.process, point.vdd))))
     bench.signal("s", 0.0, *_changes(bench, (OFF, point.vdd)))
-    own = explicit_capacitance(point, 0, bench.process)
-    bench.place("mem", MEMBRANE, "vm", "v0", "rst", "rstb", "vds", cm=own)
+    drawn = explicit_capacitance(point, 0, bench.process)
+    bench.place("mem", MEMBRANE, "vm", "v0", "rst", "rstb", "vds", cm=drawn)
     bench.place("slope", SLOPE_SOURCE, "vm", "s", "gateb", "pbb", "vds", count=bench.process.units)
     return _end(bench, "vm", "s", currents=("vds",))
 
@@ -169,7 +169,12 @@ def gate_driver(technology: Technology) -> Deck:
 
 
 def line_gate(technology: Technology, gap: float = 0.3) -> Deck:
-    """M fires `gap` [tau_c] after P, the first at ON: both lines end a shortest pulse after the second."""
+    """P and M fire: both lines end a shortest pulse after the second.
+
+    Parameters
+    ----------
+    gap : M fires so much after P, the first at ON [tau_c]
+    """
     bench, vdd = _start(technology, "line gate of a multiplier"), technology.operating_point.vdd
     bench.signal("sp", 0.0, *_changes(bench, (ON + max(-gap, 0.0), vdd)))
     bench.signal("sm", 0.0, *_changes(bench, (ON + max(gap, 0.0), vdd)))

@@ -1,21 +1,24 @@
-"""A four-quadrant multiplier on a bench: one input vector, one transient, the pulses that come out."""
+r"""A four-quadrant multiplier on a bench: one input vector, one transient, the pulses that come out.
+
+Its scale is that of a neuron with a lower reset, since nothing pulls down, and a larger unit of potential,
+
+.. math:: V_0 = V_{0,neuron} - 0.6\,s_V, \qquad s_V' = 1.6\,s_V, \qquad I_B' = 1.6\,I_B
+
+For N inputs beyond six, units, current and capacitor of a membrane grow as N / 6. The threshold is THETA =
+1.2 units: one for the result and the shortest pulses, 0.2 for the comparator, which needs that much ramp
+after it has been switched on (with 0.1, the largest results are 0.8 % of full scale off; with none, 3 %).
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.benches.multiplier_point import MARK, PARKED, THETA, WAKE, MultiplierPoint
-from circuits.benches.neuron import (
-    clocks,
-    explicit_capacitance,
-    references,
-    source_level,
-    supplies,
-)
-from circuits.benches.neuron_waveforms import rising
+from circuits.benches.neuron import clocks, explicit_capacitance, references, source_level, supplies
+from circuits.benches.neuron_waveforms import DOMAINS, rising
 from circuits.benches.phases import Phases
 from circuits.benches.testbench import EDGE, STEADY, Accuracy, Bench
 from circuits.blocks.multiplier import LINES, PAIR, WEIGHT
@@ -27,7 +30,51 @@ from circuits.spice.deck import Deck
 from circuits.spice.rawfile import Plot
 from circuits.spice.waveforms import supply_energy
 
-DOMAINS = ("vds", "vdc", "vdl")
+LOWER = 0.6
+"""How far the reset lies below that of a neuron, in its units of potential."""
+INPUTS = 6
+"""Inputs that the operating point is meant for before it is scaled."""
+THETA, WAKE = 1.2, 0.2
+"""Threshold, and the part of it that has to be left when phase 2 begins, in units of potential."""
+MARK = 0.05
+"""x_0: shortest pulse, on both lines of every input [tau_c]."""
+PARKED = 0.06
+"""Head room for delta, the charge dumped at turn-on, on top of the pulse [tau_c]."""
+UNITS_A_FINGER = 16
+"""Of the slope source, to one finger of its switches."""
+
+
+@dataclass(frozen=True)
+class MultiplierPoint:
+    """Electrical scale of a multiplier."""
+
+    point: OperatingPoint  #: of one membrane
+    units: int  #: unit sources that make a weight of 1, and B
+
+    @classmethod
+    def of(cls, technology: Technology, inputs: int) -> MultiplierPoint:
+        """For a number of inputs.
+
+        Parameters
+        ----------
+        inputs : N, see the module
+        """
+        neuron, process = technology.operating_point, technology.transistors()
+        base = 2 * process.units
+        units = round(base * max(inputs / INPUTS, 1.0))
+        factor = units / base
+        point = dataclasses.replace(
+            neuron,
+            v_reset=round(neuron.v_reset - LOWER * neuron.v_unit, 9),
+            i_unit=neuron.i_unit * (1.0 + LOWER) * factor,
+            c_mem=neuron.c_mem * factor,
+        )
+        return cls(point, units)
+
+    @property
+    def fingers(self) -> int:
+        """Fingers of the slope source's switches."""
+        return max(round(self.units / UNITS_A_FINGER), 1)
 
 
 @dataclass(frozen=True)
@@ -88,24 +135,16 @@ def multiplier_bench(
     _check(weights, inputs, starts, scale, mark, theta)
     phases = Phases.of(1.0 + mark, window, point.tau_c)
     bench = Bench(
-        technology,
-        heading,
-        corner=corner,
-        temperature=temperature,
-        tau_c=point.tau_c,
-        deviations=deviations,
+        technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
     )
     supplies(bench, point)
     references(bench, point.i_unit / scale.units)
     clocks(bench, phases, point.vdd)
     bench.level("vth", point.volts(theta))
-    lines = []
     for j in np.flatnonzero(units):
         for sign, text in ((1.0, "p"), (-1.0, "m")):
             longer = max(sign * inputs[j], 0.0)
-            line = f"x{text}{j}"
-            _line(bench, line, mark + longer, starts[j] if longer else 0.0, phases, point.vdd)
-            lines.append(line)
+            _line(bench, f"x{text}{j}", mark + longer, starts[j] if longer else 0.0, phases, point.vdd)
         ends = ("p", "m") if units[j] > 0 else ("m", "p")
         bench.place(f"w{j}", WEIGHT, *ends, f"xp{j}", f"xm{j}", "pb", "vds", count=abs(units[j]))
     bench.place(
@@ -115,9 +154,10 @@ def multiplier_bench(
         fingers=scale.fingers,
     )  # fmt: skip
     bench.save("p", "m", "sp", "sm", "rp", "rm")
+    lines = tuple(f"x{text}{j}" for j in np.flatnonzero(units) for text in "pm")
     bench.save_current(*DOMAINS, "vr", *lines)
     deck = bench.transient(phases.end, accuracy)
-    return MultiplierBench(deck, bench, phases, point, theta, float(weights @ inputs), tuple(lines))
+    return MultiplierBench(deck, bench, phases, point, theta, float(weights @ inputs), lines)
 
 
 def _check(
@@ -172,7 +212,12 @@ class Product:
 
 
 def measure_product(bench: MultiplierBench, plot: Plot) -> Product:
-    """Read one transient of `multiplier_bench`."""
+    """Read one transient of `multiplier_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     phases, vdd, time = bench.phases, bench.point.vdd, plot["time"]
     tau, half = phases.tau_c, 0.5 * bench.point.vdd
     t_p, t_m = (
@@ -180,18 +225,16 @@ def measure_product(bench: MultiplierBench, plot: Plot) -> Product:
     )
 
     def spent(source: str) -> float:
-        current = plot[f"i(v{source})"]
-        until = [
-            supply_energy(time, current, vdd, end, stepped=False) for end in (phases.start, phases.t_max)
-        ]
-        return until[1] - until[0]
+        current, ends = plot[f"i(v{source})"], (phases.start, phases.t_max)
+        before, after = (supply_energy(time, current, vdd, end, stepped=False) for end in ends)
+        return after - before
 
-    def given(line: str) -> float:
+    def line_energy(line: str) -> float:
         """A line takes charge from the supply when it is switched off again."""
         return supply_energy(time, np.minimum(plot[f"i(v{line})"], 0.0), vdd, phases.t_max, stepped=False)
 
     energy = {domain: spent(domain) for domain in DOMAINS}
-    energy["lines"] = sum(given(line) for line in bench.lines)
+    energy["lines"] = sum(line_energy(line) for line in bench.lines)
     return Product(
         y=t_m - t_p,
         t_p=t_p,

@@ -39,7 +39,11 @@ class NeuronBench:
 
 
 def unit_devices(weights: Array, process: Process) -> Array:
-    """Unit devices of each synapse: \\|W\\| in whole units.
+    r"""Unit devices of each synapse: \|W\| in whole units.
+
+    Parameters
+    ----------
+    weights : array, shape (synapse,)
 
     Raises
     ------
@@ -59,6 +63,10 @@ def unit_devices(weights: Array, process: Process) -> Array:
 
 def explicit_capacitance(point: OperatingPoint, synapses: int, process: Process) -> float:
     """The capacitor to draw [F]: the membrane's total less what is connected to it anyway.
+
+    Parameters
+    ----------
+    synapses : on the membrane
 
     Raises
     ------
@@ -148,12 +156,7 @@ def neuron_bench(
     units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
     phases = Phases.of(input_window, window, point.tau_c)
     bench = Bench(
-        technology,
-        heading,
-        corner=corner,
-        temperature=temperature,
-        tau_c=point.tau_c,
-        deviations=deviations,
+        technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
     )
     unit = point.i_unit / process.units
     supplies(bench, point, noise.reset if noise else 0.0)
@@ -185,32 +188,54 @@ def neuron_bench(
 
 
 def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
-    """Rails: one supply a domain, so that the energy account has parts; the reset level, and its shift."""
+    """Rails: one supply a domain, so that the energy account has parts; the reset level, and its shift.
+
+    Parameters
+    ----------
+    shift : of the reset level [V]
+    """
     for rail in ("vds", "vdc", "vdl", "vr"):
         bench.level(rail, point.vdd)
     bench.level("v0", point.v_reset + shift)
 
 
 def references(bench: Bench, unit: float, decoupling: float | None = None) -> None:
-    """The bias lines of a layer."""
-    own = bench.process.currents
-    given = {"iunit": unit, "itail": own["tail"], "istarve": own["starve"]}
+    """The bias lines of a layer.
+
+    Parameters
+    ----------
+    unit : current of one unit device [A]
+    decoupling : capacitor on each line [F]; None: ideal buffers
+    """
+    currents = bench.process.currents
+    amps = {"iunit": unit, "itail": currents["tail"], "istarve": currents["starve"]}
     lines = ("pb", "nb", "pbb", "nbt", "nbs", "pbc", "vr")
     if decoupling is None:
-        bench.place("ref", BUFFERED, *lines, **given)
+        bench.place("ref", BUFFERED, *lines, **amps)
     else:
-        bench.place("ref", DECOUPLED, *lines, **given, decap=decoupling)
+        bench.place("ref", DECOUPLED, *lines, **amps, decap=decoupling)
 
 
 def weight_line(bench: Bench, synapse: int, weight: float, amps: float) -> str:
-    """The gate voltage of one weight, made from a reference current of its own; returns its node."""
+    """The gate voltage of one weight, made from a reference current of its own; returns its node.
+
+    Parameters
+    ----------
+    synapse : number, for the names
+    amps : current of W = 1 [A]
+    """
     line = f"b{synapse}"
     bench.place(f"ref{line}", bias_line("p" if weight > 0 else "n"), line, "vr", iweight=abs(weight) * amps)
     return line
 
 
 def clocks(bench: Bench, phases: Phases, vdd: float) -> None:
-    """Reset, enable of the comparator, switch of the slope source."""
+    """Reset, enable of the comparator, switch of the slope source.
+
+    Parameters
+    ----------
+    phases, vdd : when what happens; supply [V]
+    """
     bench.signal("rst", vdd, (phases.reset, 0.0))
     bench.signal("rstb", 0.0, (phases.reset, vdd))
     bench.signal("en", 0.0, (phases.t_min, vdd), (phases.t_max, 0.0))
@@ -219,7 +244,12 @@ def clocks(bench: Bench, phases: Phases, vdd: float) -> None:
 
 
 def source_level(process: Process, vdd: float) -> float:
-    """Gate level of a source's switch while it is on: it follows the supply."""
+    """Gate level of a source's switch while it is on: it follows the supply.
+
+    Parameters
+    ----------
+    vdd : [V]
+    """
     return round(process.levels["cascode_p"] + vdd - process.levels["vdd"], 9)
 
 
@@ -234,7 +264,17 @@ def attach(
     vdd: float,
     line: str | None = None,
 ) -> None:
-    """One synapse on a membrane, and its input: on from the spike to t_min; `line`: its own bias line."""
+    """One synapse on a membrane, and its input: on from the spike to t_min.
+
+    Parameters
+    ----------
+    label, node : of the synapse; of the membrane
+    weight : its sign makes it a source or a sink
+    units : unit devices in parallel
+    spike_time : from the start of the input window [tau_c]; inf = silent
+    vdd : [V]
+    line : node of its own bias line
+    """
     off, on = (
         (vdd, source_level(bench.process, vdd)) if weight > 0 else (0.0, bench.process.levels["cascode_n"])
     )

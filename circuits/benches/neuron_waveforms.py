@@ -90,7 +90,17 @@ def measure(bench: NeuronBench, plot: Plot, trip: float | None = None) -> Measur
 
 
 def ramp_slope(bench: NeuronBench, plot: Plot, measured: Measured) -> float:
-    """dV/dt of the ramp below the threshold; of a neuron that does not come near it, over its whole ramp."""
+    """dV/dt of the ramp below the threshold; of a neuron that does not come near it, over its whole ramp.
+
+    Parameters
+    ----------
+    measured : what `measure` read of `plot`
+
+    Returns
+    -------
+    float
+        In units of potential over tau_c; nan if the ramp is too short.
+    """
     if np.isfinite(measured.slope):
         return measured.slope
     phases, point = bench.phases, bench.point
@@ -103,7 +113,13 @@ def ramp_slope(bench: NeuronBench, plot: Plot, measured: Measured) -> float:
 
 
 def rising(time: Array, volts: Array, level: float, start: float) -> float:
-    """First time at or after `start` at which a waveform is at or above `level`; inf = never."""
+    """First time at or after `start` at which a waveform is at or above `level`; inf = never.
+
+    Parameters
+    ----------
+    time, volts : array, shape (point,) [s], [V]
+    level, start : [V], [s]
+    """
     at = int(np.searchsorted(time, start))
     if at < len(time) and np.interp(start, time, volts) >= level:
         return start

@@ -41,7 +41,7 @@ class Static:
     trip: Array  #: (copy,) trip voltage of the comparator [V]
 
 
-def follower(comparator: Block) -> Block:
+def _follower(comparator: Block) -> Block:
     """The same transistors with the output tied to the inverting input."""
 
     def tied(part: object) -> object:
@@ -83,25 +83,12 @@ def static(
     """
     weights = np.broadcast_to(weights, (len(copies), np.shape(weights)[-1]))
     simulator = simulator or Ngspice()
-    point = point or technology.operating_point
-    found = []
+    options = (point or technology.operating_point, corner, temperature, comparator, reference or {}, theta)
+    batches = []
     for first in range(0, len(copies), TOGETHER):
         group = slice(first, first + TOGETHER)
-        found.append(
-            _solve(
-                technology,
-                weights[group],
-                copies[group],
-                point,
-                corner,
-                temperature,
-                comparator,
-                reference or {},
-                theta,
-                simulator,
-            )
-        )
-    return Static(*(np.concatenate([getattr(f, x) for f in found]) for x in ("synapse", "slope", "trip")))
+        batches.append(_solve(technology, weights[group], copies[group], *options, simulator))
+    return Static(*(np.concatenate([getattr(f, x) for f in batches]) for x in ("synapse", "slope", "trip")))
 
 
 def _solve(
@@ -116,16 +103,16 @@ def _solve(
     theta: float,
     simulator: Ngspice,
 ) -> Static:
-    own: dict[str, tuple[float, float]] = dict(reference)
+    deviations: dict[str, tuple[float, float]] = dict(reference)
     for k, copy in enumerate(copies):
         for path, deviation in copy.items():
             if path.startswith("w"):
-                own[f"c{k}{path}"] = deviation
+                deviations[f"c{k}{path}"] = deviation
             elif path.startswith(("n_slope_", "n_cmp_")):
-                own[f"c{k}{path[2:]}"] = deviation
+                deviations[f"c{k}{path[2:]}"] = deviation
     bench = Bench(
         technology, "static currents and trip voltages", corner=corner, temperature=temperature,
-        tau_c=point.tau_c, deviations=own,
+        tau_c=point.tau_c, deviations=deviations,
     )  # fmt: skip
     process, middle = bench.process, 0.5 * (point.v_low + point.v_high)
     zero = comparator == "zero_idle"
@@ -137,7 +124,7 @@ def _solve(
     bench.level("high", point.vdd)
     bench.level("onp", source_level(process, point.vdd))
     bench.level("onn", process.levels["cascode_n"])
-    block = follower(ZERO_IDLE if zero else OTA)
+    block = _follower(ZERO_IDLE if zero else OTA)
     units = np.stack([unit_devices(row, process) for row in weights])
     for k in range(len(copies)):
         for j in np.flatnonzero(units[k]):

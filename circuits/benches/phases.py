@@ -20,7 +20,13 @@ class Phases:
 
     @classmethod
     def of(cls, input_window: float, window: float, tau_c: float) -> Phases:
-        """From the lengths of the two phases [tau_c]."""
+        """From the lengths of the two phases [tau_c].
+
+        Parameters
+        ----------
+        input_window, window : [tau_c]
+        tau_c : [s]
+        """
         start = (RESET + SETTLE) * tau_c
         t_min = start + input_window * tau_c
         return cls(tau_c, RESET * tau_c, start, t_min, t_min + window * tau_c)

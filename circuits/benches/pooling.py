@@ -86,12 +86,17 @@ class Pooled:
 
 
 def measure_pooling(bench: PoolingBench, plot: Plot) -> Pooled:
-    """Read one transient of `pooling_bench`."""
+    """Read one transient of `pooling_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     tau, vdd, time = bench.point.tau_c, bench.point.vdd, plot["time"]
-    found = rising(time, plot["v(q)"], 0.5 * vdd, 0.0)
+    step = rising(time, plot["v(q)"], 0.5 * vdd, 0.0)
     middle = (START + bench.expected + 0.5 * EDGE) * tau
     return Pooled(
-        time=found / tau - START,
-        delay=found - middle if np.isfinite(found) else np.nan,
+        time=step / tau - START,
+        delay=step - middle if np.isfinite(step) else np.nan,
         energy=supply_energy(time, plot["i(vvdl)"], vdd, float(time[-1]), stepped=False),
     )

@@ -101,13 +101,18 @@ class Sampled:
     """One transient of a readout. Potentials in units of potential."""
 
     membrane: float  #: just before the sample
-    held: float  #: just after it
-    injection: float  #: held - membrane
+    sampled: float  #: just after it
+    injection: float  #: sampled - membrane
     droop: float  #: change of the held value per tau_c
 
 
 def measure_readout(bench: ReadoutBench, plot: Plot) -> Sampled:
-    """Read one transient of `readout_bench`."""
+    """Read one transient of `readout_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     phases, time = bench.phases, plot["time"]
     tau, scale = phases.tau_c, bench.point.v_unit
 
@@ -115,7 +120,7 @@ def measure_readout(bench: ReadoutBench, plot: Plot) -> Sampled:
         volts = float(np.interp(phases.t_min + after * tau, time, plot[f"v({node})"]))
         return (volts - bench.point.v_reset) / scale
 
-    before, held = potential("vm", SAMPLE), potential("hold", AFTER)
+    before, sampled = potential("vm", SAMPLE), potential("hold", AFTER)
     start, end = 2 * CLEAR, (phases.t_max - phases.t_min) / tau
     droop = (potential("hold", end) - potential("hold", start)) / (end - start)
-    return Sampled(before, held, held - before, droop)
+    return Sampled(before, sampled, sampled - before, droop)

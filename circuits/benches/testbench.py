@@ -38,7 +38,12 @@ class Accuracy:
     bypass: bool = False  #: keep a transistor as it was while its voltages hardly change: a quarter faster
 
     def tightened(self, tolerance: float = 10.0, step: float = 2.0) -> Accuracy:
-        """Tolerances divided by one number, the longest step by another."""
+        """Tolerances divided by one number, the longest step by another.
+
+        Parameters
+        ----------
+        tolerance, step : the two divisors
+        """
         return Accuracy(
             self.reltol / tolerance,
             self.vntol / tolerance,
@@ -115,23 +120,35 @@ class Bench:
         self._currents: list[str] = []
         self._used: set[str] = set()
 
-    def place(self, label: str, block: Block, *nodes: str, **given: float) -> None:
-        """An instance of a block; `given` sets its parameters."""
+    def place(self, label: str, block: Block, *nodes: str, **parameters: float) -> None:
+        """An instance of a block.
+
+        Parameters
+        ----------
+        label : start of its transistors' paths
+        nodes : what its ports are connected to
+        parameters : of the block, where they are not its defaults
+
+        Raises
+        ------
+        InputError
+            For a wrong count of nodes, an unknown parameter, or two different blocks of one name.
+        """
         if len(nodes) != len(block.ports):
             raise InputError(f"{label}: block {block.name!r} has {len(block.ports)} ports, got {len(nodes)}")
-        if unknown := set(given) - set(block.parameters):
+        if unknown := set(parameters) - set(block.parameters):
             raise InputError(f"{label}: block {block.name!r} has no parameter {', '.join(sorted(unknown))}")
         for inner in block.blocks():
             self._define(inner)
-        values = {**block.parameters, **given}
-        text = {k: number(v) for k, v in given.items()}
+        values = {**block.parameters, **parameters}
+        text = {k: number(v) for k, v in parameters.items()}
         for path, mos, count in block.transistors():
             size, full = self.process.size(mos.role), f"{name(label)}_{path}"
             units = float(values[count]) if count in values else float(count)
-            found = self._card(mos.role)
+            model_card = self._card(mos.role)
             root = units**0.5
             self.devices.append(
-                Device(full, mos.role, size, units, found.sigma_vth / root, found.sigma_beta / root)
+                Device(full, mos.role, size, units, model_card.sigma_vth / root, model_card.sigma_beta / root)
             )
             if full in self.deviations:
                 self._used.add(full)
@@ -169,11 +186,12 @@ class Bench:
             elif isinstance(part, Buffer):
                 sub.VCVS(part.name, part.output, "0", part.input, "0", voltage_gain="1")
             else:
-                given = {k: _value(v) for k, v in part.given.items()}
+                arguments = {k: _value(v) for k, v in part.parameters.items()}
                 if self.deviations:
                     for path, _, _ in part.block.transistors():
-                        given |= {f"{what}_{path}": f"{{{what}_{part.name}_{path}}}" for what in ("dv", "mu")}
-                sub.X(part.name, part.block.name, *part.nodes, **given)
+                        inner = f"{part.name}_{path}"
+                        arguments |= {f"dv_{path}": f"{{dv_{inner}}}", f"mu_{path}": f"{{mu_{inner}}}"}
+                sub.X(part.name, part.block.name, *part.nodes, **arguments)
         self.circuit.subcircuit(sub)
 
     def _geometry(self, role: str, path: str, count: str) -> str:
@@ -190,11 +208,27 @@ class Bench:
         return f"{round(seconds / TICK)}e-15"
 
     def level(self, node: str, volts: float) -> None:
-        """A node held at a voltage."""
+        """A node held at a voltage.
+
+        Parameters
+        ----------
+        volts : [V]
+        """
         self.circuit.V(node, node, self.circuit.gnd, number(volts))
 
     def signal(self, node: str, first: float, *changes: tuple[float, float]) -> None:
-        """A node that starts at `first` [V] and goes to a level at each (time [s], level [V])."""
+        """A node whose voltage follows a staircase.
+
+        Parameters
+        ----------
+        first : level at the start [V]
+        changes : tuples (float, float), when each edge begins [s], and the level behind it [V]
+
+        Raises
+        ------
+        InputError
+            If changes lie closer together than an edge.
+        """
         corners, now = [f"0 {number(first)}"], first
         edge = round(EDGE * self.tau_c / TICK)
         ticks = [round(t / TICK) for t, _ in changes]
@@ -217,7 +251,18 @@ class Bench:
         self._currents += sources
 
     def transient(self, stop: float, accuracy: Accuracy, gmin: float | None = None) -> Deck:
-        """The finished deck; `gmin`: what ngspice puts over every junction [S], 1e-12 if not given."""
+        """The finished deck.
+
+        Parameters
+        ----------
+        stop : end [s]
+        gmin : what ngspice puts over every junction [S]; 1e-12 by default
+
+        Raises
+        ------
+        InputError
+            If a transistor that should deviate is not there.
+        """
         longest = number(accuracy.longest * self.tau_c)
         options = (
             f".options reltol={number(accuracy.reltol)} abstol={number(accuracy.abstol)} "

@@ -27,7 +27,7 @@ from circuits.benches.neuron import (
     supplies,
     unit_devices,
 )
-from circuits.benches.neuron_waveforms import rising
+from circuits.benches.neuron_waveforms import DOMAINS, rising
 from circuits.benches.phases import RESET, SETTLE, Phases
 from circuits.benches.testbench import STEADY, Accuracy, Bench
 from circuits.blocks.gate_driver import GATE_DRIVER
@@ -43,7 +43,6 @@ from circuits.spice.waveforms import supply_energy
 
 DELAY = 0.15
 """The comparator's delay that the first layer's window allows for [tau_c]: measured on generic130."""
-DOMAINS = ("vds", "vdc", "vdl")
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,9 @@ def chain_bench(
         raise InputError(
             f"layers of shapes {first.shape} and {second.shape} and {times.shape} spike times do not chain"
         )
-    own = Phases.of(1.0, windows[0] + delay, point.tau_c)
-    after = Phases(point.tau_c, own.reset, own.t_min, own.t_max, own.t_max + windows[1] * point.tau_c)
+    hidden = Phases.of(1.0, windows[0] + delay, point.tau_c)
+    end = hidden.t_max + windows[1] * point.tau_c
+    output = Phases(point.tau_c, hidden.reset, hidden.t_min, hidden.t_max, end)
     bench = Bench(technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c)
     supplies(bench, point)
     references(bench, point.i_unit / process.units)
@@ -101,16 +101,16 @@ def chain_bench(
     bench.level("vth", point.volts(theta))
     bench.level("oncp", on)
     bench.level("oncn", process.levels["cascode_n"])
-    bench.signal("rst", vdd, (own.reset, 0.0))
-    bench.signal("rstb", 0.0, (own.reset, vdd))
-    for k, phases in enumerate((own, after), 1):
+    bench.signal("rst", vdd, (hidden.reset, 0.0))
+    bench.signal("rstb", 0.0, (hidden.reset, vdd))
+    for k, phases in enumerate((hidden, output), 1):
         bench.signal(f"en{k}", 0.0, (phases.t_min, vdd), (phases.t_max, 0.0))
         bench.signal(f"gateb{k}", vdd, (phases.t_min, on), (phases.t_max, vdd))
-    bench.signal("window", vdd, (after.t_min, 0.0))
+    bench.signal("window", vdd, (output.t_min, 0.0))
     counts = [unit_devices(w, process) for w in (first, second)]
     for i in range(len(first)):
         for j in np.flatnonzero(counts[0][i]):
-            attach(bench, f"w1_{i}_{j}", f"m1_{i}", first[i, j], counts[0][i, j], times[j], own, vdd)
+            attach(bench, f"w1_{i}_{j}", f"m1_{i}", first[i, j], counts[0][i, j], times[j], hidden, vdd)
         _neuron(bench, 1, i, counts[0][i], point)
         bench.place(f"d{i}", GATE_DRIVER, f"s1_{i}", "window", f"gp{i}", f"gn{i}", "oncp", "oncn", "vdl")
     for i in range(len(second)):
@@ -124,8 +124,8 @@ def chain_bench(
     nodes = [f"{x}{k}_{i}" for k, w in ((1, first), (2, second)) for i in range(len(w)) for x in "ms"]
     bench.save(*nodes)
     bench.save_current(*DOMAINS)
-    deck = bench.transient(after.end, accuracy)
-    return ChainBench(deck, bench, point, (own, after), (len(first), len(second)))
+    deck = bench.transient(output.end, accuracy)
+    return ChainBench(deck, bench, point, (hidden, output), (len(first), len(second)))
 
 
 def _neuron(bench: Bench, layer: int, i: int, units: Array, point: OperatingPoint) -> None:
@@ -149,14 +149,19 @@ class Chained:
 
 
 def measure_chain(bench: ChainBench, plot: Plot) -> Chained:
-    """Read one transient of `chain_bench`."""
+    """Read one transient of `chain_bench`.
+
+    Parameters
+    ----------
+    plot : of the bench's deck
+    """
     time, half = plot["time"], 0.5 * bench.point.vdd
 
     def spikes(layer: int) -> Array:
         phases = bench.phases[layer - 1]
         nodes = [f"v(s{layer}_{i})" for i in range(bench.neurons[layer - 1])]
-        found = np.array([rising(time, plot[node], half, phases.start) for node in nodes])
-        return (found - phases.t_min) / phases.tau_c
+        seconds = np.array([rising(time, plot[node], half, phases.start) for node in nodes])
+        return (seconds - phases.t_min) / phases.tau_c
 
     t_min = bench.phases[1].t_min
     at = [np.interp(t_min, time, plot[f"v(m2_{i})"]) for i in range(bench.neurons[1])]

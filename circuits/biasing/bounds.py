@@ -94,22 +94,22 @@ def worth(
     v_reset : array, optional
         [V]; default: the best one.
     """
-    process, own = technology.transistors(), f.point
-    kt, vdd = BOLTZMANN * (f.temperature + 273.15), own.vdd
+    process, base = technology.transistors(), f.point
+    kt, vdd = BOLTZMANN * (f.temperature + 273.15), base.vdd
     charge, rate = c * s, demand.slope * s / tau
     spikes = np.maximum(demand.slope, 1e-9)
-    late = f.delay * (own.v_unit / own.tau_c / np.maximum(rate, 1e-3)) ** SLOPE_EXPONENT
+    late = f.delay * (base.v_unit / base.tau_c / np.maximum(rate, 1e-3)) ** SLOPE_EXPONENT
     late = np.where(demand.slope > 0, late, 0.0) * (f.tail / process.currents["tail"]) ** 0.5
     delay = late / tau
     top = np.maximum(demand.high, np.where(demand.fired > 0, demand.theta + demand.slope * delay, 0.0))
     low, high = np.minimum(demand.low, 0.0).min(), np.maximum(top, 0.0).max(axis=-1, keepdims=True)
     if v_reset is None:
-        v_reset = 0.5 * (own.v_low + own.v_high) - 0.5 * s * (low + high)
+        v_reset = 0.5 * (base.v_low + base.v_high) - 0.5 * s * (low + high)
         v_reset = np.maximum(
             v_reset, f.lowest_threshold - s * demand.theta.min() if demand.slope.any() else 0.0
         )
         v_reset = np.clip(
-            v_reset, own.v_low - s * low, np.maximum(own.v_high - s * high, own.v_low - s * low)
+            v_reset, base.v_low - s * low, np.maximum(base.v_high - s * high, base.v_low - s * low)
         )
     unit = charge / tau / units
     sigma_u = np.maximum(f.spread(1, unit), f.spread(-1, unit))
@@ -125,7 +125,7 @@ def worth(
     busy = np.where(demand.slope > 0, demand.waiting + delay, 0.0)
     supplied = demand.supplied + demand.slope * delay
     leaks = max(abs(f.leak_source), abs(f.leak_sink))
-    swing = own.v_high - own.v_low
+    swing = base.v_high - base.v_low
     return Worth(
         (tau, c, s, v_reset),
         leakage=leakage,
@@ -166,9 +166,15 @@ REMEDIES = {
 }
 
 
-def refusal(found: Worth, bounds: Bounds, f: Figures, demand: Demand, where: str) -> InputError:
-    """The bound that is missed by most at the best of the points, in words."""
-    ratios = dict(zip(found.ratios, np.broadcast_arrays(*found.ratios.values()), strict=True))
+def refusal(evaluated: Worth, bounds: Bounds, f: Figures, demand: Demand, where: str) -> InputError:
+    """The bound that is missed by most at the best of the points, in words.
+
+    Parameters
+    ----------
+    evaluated : of all points that were tried
+    where : the layer, for the message
+    """
+    ratios = dict(zip(evaluated.ratios, np.broadcast_arrays(*evaluated.ratios.values()), strict=True))
     worst = np.max([r.max(axis=-1) for r in ratios.values()], axis=0)
     at = np.unravel_index(int(np.argmin(worst)), worst.shape)
     key = max(ratios, key=lambda k: float(ratios[k][at].max()))

@@ -81,21 +81,44 @@ class Figures:
     kick: float  #: charge that the comparator and the switches take from the membrane at t_min [C]
 
     def gm_over_i(self, sign: int, unit: Array | float) -> Array:
-        """g_m / I_D of a unit source (sign > 0) or sink [1/V]."""
+        """g_m / I_D of a unit source or sink [1/V].
+
+        Parameters
+        ----------
+        sign : > 0: source
+        unit : its current [A]
+        """
         table = self.gm_source if sign > 0 else self.gm_sink
         return np.interp(np.log(unit), np.log(UNIT_CURRENTS), table)
 
     def spread(self, sign: int, unit: Array | float) -> Array:
-        """Sigma of ln(I) of one unit device that carries `unit` [A]."""
+        """Sigma of ln(I) of one unit device.
+
+        Parameters
+        ----------
+        sign, unit : as of `gm_over_i`
+        """
         vth, beta = self.sigma_source if sign > 0 else self.sigma_sink
         return np.hypot(self.gm_over_i(sign, unit) * vth, beta)
 
     def gain(self, kind: str, current: Array | float) -> Array:
-        """Current over the ideal one of a "source", "sink" or "slope" source that carries `current` [A]."""
+        """Current over the ideal one.
+
+        Parameters
+        ----------
+        kind : {"source", "sink", "slope"}
+        current : of all unit devices behind one switch [A]
+        """
         return np.interp(np.log(np.maximum(current, 1e-15)), np.log(COUNTS * self.unit), self._gains[kind])
 
     def extra(self, weights: Array, units: int) -> Array:
-        """Charge that active synapses give beyond their current, shape of `weights` [C]; 0 where W = 0."""
+        """Charge that active synapses give beyond their current, shape of `weights` [C]; 0 where W = 0.
+
+        Parameters
+        ----------
+        weights : array
+        units : unit devices of W = 1
+        """
         m = np.abs(weights) * units
         beyond = np.maximum(m / self.counts[-1], 1.0)
         tables = (np.interp(m, self.counts, t) * beyond for t in (self.extra_source, self.extra_sink))
@@ -124,7 +147,7 @@ class Figures:
         return self.unit * float(COUNTS[k - 1] * (COUNTS[k] / COUNTS[k - 1]) ** share)
 
 
-def at_supply(point: OperatingPoint, supply: float | None) -> OperatingPoint:
+def _at_supply(point: OperatingPoint, supply: float | None) -> OperatingPoint:
     """The operating point to design with at another supply: sources lose their headroom, sinks do not."""
     if supply is None:
         return point
@@ -141,6 +164,11 @@ def figures(
 ) -> Figures:
     """Measure a technology.
 
+    Parameters
+    ----------
+    corner, temperature, supply
+        Where; default: typical, 27 C, the technology's own; [degrees C], [V].
+
     Raises
     ------
     SimulatorError
@@ -148,7 +176,7 @@ def figures(
     """
     process, simulator = technology.transistors(), simulator or Ngspice()
     corner = corner or process.corners[0]
-    point = at_supply(technology.operating_point, supply)
+    point = _at_supply(technology.operating_point, supply)
     bench = Bench(technology, "figures of merit of the cells", corner=corner, temperature=temperature)
     unit, tail, middle = (
         point.i_unit / process.units,

@@ -83,7 +83,7 @@ def _units(layer: Layer, x: Array, technology: Technology, bounds: Bounds) -> in
     return choose_units(layer, x, technology.transistors().units, bounds.most_units, bounds.rounding)
 
 
-def of_units(technology: Technology, units: int) -> Technology:
+def _of_units(technology: Technology, units: int) -> Technology:
     """The technology with another number of unit devices for W = 1."""
     return dataclasses.replace(technology, process=dataclasses.replace(technology.transistors(), units=units))
 
@@ -101,6 +101,15 @@ def bias(
 ) -> LayerBias:
     """The bias numbers of a layer at a given operating point.
 
+    Parameters
+    ----------
+    x : array, shape (image, n_in), calibration inputs: activations [tau_c]; 0 = silent
+    f : Figures
+        Of this technology, at the corner, temperature and supply of `point`.
+    units : int, optional
+        Unit devices of W = 1; default: as many as the weights need.
+    name : of the layer, for messages
+
     Raises
     ------
     InputError
@@ -116,33 +125,33 @@ def bias(
     reach = point.unit_free(point.v_high) * (1 - 1e-6)  # beyond it no input that stays in the swing comes
     unreached = rounded.theta > reach
     if layer.spiking and unreached.any():
-        own_bias = np.where(unreached, rounded.window - reach / rounded.slope, rounded.bias)
-        rounded = dataclasses.replace(rounded, bias=own_bias)
+        reachable_bias = np.where(unreached, rounded.window - reach / rounded.slope, rounded.bias)
+        rounded = dataclasses.replace(rounded, bias=reachable_bias)
         demand = dataclasses.replace(demand, theta=rounded.theta)
-    given = [np.array([v]) for v in (point.tau_c, point.c_mem, point.v_unit, point.v_reset)]
-    found = worth(demand, technology, f, units, dataclasses.replace(bounds, margin=0.0), *given)
-    if not found.passed():
-        raise refusal(found, bounds, f, demand, name)
-    own, process = of_units(technology, units), technology.transistors()
-    every = np.broadcast_to(found.delay, (layer.n_out,))
-    late = float(every.max())
+    candidate = [np.array([v]) for v in (point.tau_c, point.c_mem, point.v_unit, point.v_reset)]
+    evaluated = worth(demand, technology, f, units, dataclasses.replace(bounds, margin=0.0), *candidate)
+    if not evaluated.passed():
+        raise refusal(evaluated, bounds, f, demand, name)
+    with_units, process = _of_units(technology, units), technology.transistors()
+    delays = np.broadcast_to(evaluated.delay, (layer.n_out,))
+    late = float(delays.max())
     counts = (demand.sources + demand.sinks).tolist()
     unit, charge = point.i_unit / units, point.i_unit * point.tau_c
     return LayerBias(
         layer=rounded,
         rounded=change,
-        technology=own,
+        technology=with_units,
         point=point,
         unreached=int(unreached.sum()) if layer.spiking else 0,
         capacitors=np.array([explicit_capacitance(point, n, process) for n in counts]),
         v_th=point.volts(demand.theta),
         slope_units=np.rint(rounded.slope * units).astype(int),
         phases=Phases.of(layer.t_min, layer.window + late, point.tau_c),
-        delays=every,
-        leakage=found.leakage,
-        offset=float(np.max(found.offset)),
-        jitter=found.jitter,
-        spread=found.spread,
+        delays=delays,
+        leakage=evaluated.leakage,
+        offset=float(np.max(evaluated.offset)),
+        jitter=evaluated.jitter,
+        spread=evaluated.spread,
         extra=f.extra(rounded.weights, units) / charge,
         slope_extra=f.extra(rounded.slope, units) / charge,
         kick=f.kick / charge,
@@ -153,7 +162,7 @@ def bias(
         ),
         slope_gain=f.gain("slope", rounded.slope * point.i_unit),
         gm_over_i=(float(f.gm_over_i(1, unit)), float(f.gm_over_i(-1, unit))),
-        energy=found.energy,
+        energy=evaluated.energy,
     )
 
 
@@ -188,19 +197,19 @@ def choose(
     bounds = bounds or Bounds()
     inputs = list(propagate(layers, x))
     keys, grids, counts = [], [], []
-    for n, (layer, own) in enumerate(zip(layers, inputs, strict=True)):
-        count = units or _units(layer, own, technology, bounds)
+    for n, (layer, activations) in enumerate(zip(layers, inputs, strict=True)):
+        count = units or _units(layer, activations, technology, bounds)
         while True:
-            demand = Demand.of(in_units(layer, count)[0], own)
-            found = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds))
-            if found.passed().any():
+            demand = Demand.of(in_units(layer, count)[0], activations)
+            evaluated = worth(demand, technology, f, count, bounds, *_grid(demand, technology, f, bounds))
+            if evaluated.passed().any():
                 break
             if units or count == technology.transistors().units:
-                raise refusal(found, bounds, f, demand, f"layer {n}")
+                raise refusal(evaluated, bounds, f, demand, f"layer {n}")
             count //= 2  # a coarser grid of weights, but more current a device
-        cost = (found.spread**2 if objective == "spread" else found.energy).mean(axis=-1)
-        keys.append(np.where(found.passed(), cost, np.inf))
-        grids.append(found.point)
+        cost = (evaluated.spread**2 if objective == "spread" else evaluated.energy).mean(axis=-1)
+        keys.append(np.where(evaluated.passed(), cost, np.inf))
+        grids.append(evaluated.point)
         counts.append(count)
     together = np.sum([key.min(axis=(1, 2)) for key in keys], axis=0)
     if not np.isfinite(together).any():
@@ -211,13 +220,13 @@ def choose(
     speed = objective == "speed"
     t = int(np.flatnonzero(np.isfinite(together))[0] if speed else np.argmin(together))
     chosen = []
-    for n, (layer, own) in enumerate(zip(layers, inputs, strict=True)):
+    for n, (layer, activations) in enumerate(zip(layers, inputs, strict=True)):
         row, column = divmod(int(np.argmin(keys[n][t])), keys[n].shape[2])
         shape = (*keys[n].shape, 1)
         tau, c, s, v_reset = (float(np.broadcast_to(v, shape)[t, row, column, 0]) for v in grids[n])
         point = dataclasses.replace(f.point, tau_c=tau, c_mem=c, i_unit=c * s / tau, v_reset=v_reset)
         chosen.append(
-            bias(layer, own, technology, f, point, units=counts[n], bounds=bounds, name=f"layer {n}")
+            bias(layer, activations, technology, f, point, units=counts[n], bounds=bounds, name=f"layer {n}")
         )
     return chosen
 

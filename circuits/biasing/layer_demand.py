@@ -40,7 +40,12 @@ class Demand:
 
     @classmethod
     def of(cls, layer: Layer, x: Array) -> Demand:
-        """From activations x = t_min - t of the inputs, shape (image, n_in); 0 = silent."""
+        """What a layer asks for.
+
+        Parameters
+        ----------
+        x : array, shape (image, n_in), activations t_min - t of the inputs [tau_c]; 0 = silent
+        """
         low, high = trajectory_range(layer, x)
         charge = charges(layer, x)
         late = fire(ramp_times(layer, charge), layer.window)
@@ -66,7 +71,17 @@ class Demand:
 
 
 def propagate(layers: Sequence[Layer], x: Array) -> Iterator[Array]:
-    """Ideal activations at the input of each layer."""
+    """Ideal activations at the input of each layer.
+
+    Parameters
+    ----------
+    x : array, shape (image, n_in), those of the first layer [tau_c]
+
+    Raises
+    ------
+    InputError
+        If they do not fit a layer, or lie outside 0..t_min.
+    """
     for layer in layers:
         if x.ndim != 2 or x.shape[1] != layer.n_in or not np.all((x >= 0) & (x <= layer.t_min * (1 + 1e-9))):
             raise InputError(
@@ -79,7 +94,12 @@ def propagate(layers: Sequence[Layer], x: Array) -> Iterator[Array]:
 
 
 def in_units(layer: Layer, units: int) -> tuple[Layer, float]:
-    """Weights and slopes in whole unit devices, thresholds kept, and the largest change."""
+    """Weights and slopes in whole unit devices, thresholds kept, and the largest change.
+
+    Parameters
+    ----------
+    units : unit devices of W = 1
+    """
     weights = np.rint(layer.weights * units) / units
     slope = np.maximum(np.rint(layer.slope * units), 1) / units
     bias = layer.window - layer.theta / slope if layer.spiking else layer.bias

@@ -38,8 +38,8 @@ POINTS = 600
 
 
 @dataclass(frozen=True)
-class LayerDevices:
-    """The devices of one layer of one chip: what ngspice is given."""
+class TransistorMismatch:
+    """Frozen deviations of the transistors and capacitors of one layer of one chip."""
 
     transistors: tuple[Mapping[str, tuple[float, float]], ...]
     """By neuron: path -> (threshold shift [V], current factor)."""
@@ -93,8 +93,19 @@ class TransistorNeuron:
         """Systematic terms at the point that the layer is biased for."""
         return constants(self.bias)
 
-    def benches(self, spike_times: Array, devices: LayerDevices | None = None) -> list[NeuronBench]:
-        """One bench a neuron, for one input [tau_c] and the devices of one chip."""
+    def benches(self, spike_times: Array, mismatch: TransistorMismatch | None = None) -> list[NeuronBench]:
+        """One bench a neuron, for one input [tau_c] and the devices of one chip.
+
+        Parameters
+        ----------
+        spike_times : array, shape (n_in,) [tau_c]; inf = silent
+        mismatch : None = perfect devices
+
+        Raises
+        ------
+        InputError
+            For a read-out layer.
+        """
         bias, layer = self.bias, self.layer
         if not layer.spiking:
             raise InputError("the deck of a neuron is that of a spiking one; a read-out layer has none")
@@ -105,8 +116,8 @@ class TransistorNeuron:
                 bias.technology, layer.weights[i], times,
                 point=self.point, input_window=layer.t_min, window=window, theta=float(layer.theta[i]),
                 corner=self.corner or bias.technology.corners[0], temperature=self.celsius,
-                deviations=devices.transistors[i] if devices else None,
-                capacitor=float(devices.capacitors[i]) if devices else 0.0,
+                deviations=mismatch.transistors[i] if mismatch else None,
+                capacitor=float(mismatch.capacitors[i]) if mismatch else 0.0,
                 slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, heading=f"neuron {i}",
             )
             for i in range(layer.n_out)
@@ -132,9 +143,14 @@ class TransistorNeuron:
         return [tuple(b.bench.devices) for b in self.benches(np.full(self.layer.n_in, np.inf))]
 
     def decks(
-        self, layer: Layer, spike_times: Array, mismatch: LayerDevices | None = None, *, prefix: str = ""
+        self,
+        layer: Layer,
+        spike_times: Array,
+        mismatch: TransistorMismatch | None = None,
+        *,
+        prefix: str = "",
     ) -> dict[str, Deck]:
-        """Name -> deck, one a neuron; none for read-out neurons."""
+        """One deck a neuron; none for read-out neurons. Parameters: see `circuits.simulation.Neuron`."""
         if not self.built(layer).spiking:
             return {}
         return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
@@ -143,22 +159,22 @@ class TransistorNeuron:
         self,
         layer: Layer,
         spike_times: Array,
-        mismatch: LayerDevices | Sequence[LayerDevices] | None = None,
+        mismatch: TransistorMismatch | Sequence[TransistorMismatch] | None = None,
         *,
         simulator: Ngspice,
         workers: int = 1,
     ) -> LayerResponse:
-        """Response of the layer on one chip or several, dimension `sample`, to one input."""
+        """Response of the layer on one chip or several. Parameters: see `circuits.simulation.Neuron`."""
         self.built(layer)
-        chips = [mismatch] if mismatch is None or isinstance(mismatch, LayerDevices) else list(mismatch)
+        chips = [mismatch] if mismatch is None or isinstance(mismatch, TransistorMismatch) else list(mismatch)
         benches = [b for chip in chips for b in self.benches(spike_times, chip)]
-        plots = record(benches, simulator, workers)
+        plots = _record(benches, simulator, workers)
         return self._response(benches, plots, len(chips))
 
     def simulate_each(
-        self, layer: Layer, spike_times: Array, mismatch: Sequence[LayerDevices], *, simulator: Ngspice
+        self, layer: Layer, spike_times: Array, mismatch: Sequence[TransistorMismatch], *, simulator: Ngspice
     ) -> LayerResponse:
-        """Each chip with its own input, shape (sample, n_in)."""
+        """Each chip with its own input. Parameters: see `circuits.simulation.Neuron`."""
         rows = zip(spike_times, mismatch, strict=True)
         return join([self.simulate(layer, times, chip, simulator=simulator) for times, chip in rows])
 
@@ -166,15 +182,15 @@ class TransistorNeuron:
         self,
         layer: Layer,
         spike_times: Array,
-        mismatch: LayerDevices | None,
+        mismatch: TransistorMismatch | None,
         *,
         simulator: Ngspice,
         workers: int = 1,
     ) -> tuple[Array, Array, Array]:
-        """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V]."""
+        """Waveforms of one chip. Parameters and returns: see `circuits.simulation.Neuron`."""
         self.built(layer)
         benches, phases = self.benches(spike_times, mismatch), self.bias.phases
-        plots = record(benches, simulator, workers)
+        plots = _record(benches, simulator, workers)
         time = np.linspace(0.0, self.layer.t_max + self.bias.delay, POINTS)
         seconds = phases.start + time * phases.tau_c
         volts = np.column_stack([np.interp(seconds, p["time"], p["v(vm)"]) for p in plots])
@@ -226,15 +242,20 @@ def constants(bias: LayerBias) -> Constants:
     )
 
 
-def record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
+def _record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
     """Simulate benches, several at a time, in their order."""
     plots = dict(parallel((partial(simulator.run, b.deck) for b in benches), workers, simulator))
     return [plots[k] for k in range(len(benches))]
 
 
 def read(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
-    """Simulate benches and measure them."""
-    return [measure(b, p) for b, p in zip(benches, record(benches, simulator, workers), strict=True)]
+    """Simulate benches and measure them.
+
+    Parameters
+    ----------
+    workers : ngspice processes at a time
+    """
+    return [measure(b, p) for b, p in zip(benches, _record(benches, simulator, workers), strict=True)]
 
 
 def expected(bias: LayerBias, x: Array) -> Array:

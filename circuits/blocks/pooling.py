@@ -37,6 +37,11 @@ def _nand(to: str, inputs: tuple[str, ...]) -> tuple[Part, ...]:
 def pooling_gate(kind: str, inputs: int) -> Block:
     """Ports s0, s1 ..., q, vdd: the pooled step of 2 or more latched spikes.
 
+    Parameters
+    ----------
+    kind : {"max", "min"}, first or last arrival
+    inputs : beyond WIDEST they make a tree
+
     Raises
     ------
     InputError

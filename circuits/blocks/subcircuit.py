@@ -59,12 +59,12 @@ class Current:
 
 @dataclass(frozen=True)
 class Use:
-    """Another block inside this one; `given` sets its parameters, to numbers or names of this block's."""
+    """Another block inside this one; `parameters` are numbers, or names of this block's own."""
 
     name: str
     block: Block
     nodes: tuple[str, ...]
-    given: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 Part = Mos | Capacitor | Buffer | Current | Use
@@ -95,8 +95,8 @@ class Block:
             elif isinstance(part, Use):
                 for path, mos, count in part.block.transistors():
                     default = part.block.parameters.get(count)
-                    given = part.given.get(count, count if default is None else repr(default))
-                    yield f"{part.name}_{path}", mos, given
+                    resolved = part.parameters.get(count, count if default is None else repr(default))
+                    yield f"{part.name}_{path}", mos, resolved
 
     def blocks(self) -> Iterator[Block]:
         """This block and all inside it, inner ones first, each once."""
@@ -111,7 +111,13 @@ class Block:
 
 
 def inverter(label: str, to: str, of: str, roles: tuple[str, str] = ("gate_p", "gate_n")) -> tuple[Part, ...]:
-    """Two transistors of a static inverter between `vdd` and ground."""
+    """Two transistors of a static inverter between `vdd` and ground.
+
+    Parameters
+    ----------
+    to, of : nodes of its output and its input
+    roles : of the P and of the N device
+    """
     return (
         Mos(f"{label}p", roles[0], to, of, "vdd", "vdd"),
         Mos(f"{label}n", roles[1], to, of, "0", "0"),

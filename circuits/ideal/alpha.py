@@ -39,7 +39,7 @@ class AlphaLayer:
     alpha: Array  #: (n_out,), > 0
     t_min: float
     t_max: float
-    held: bool = True  #: threshold held high until t_min
+    blocked: bool = True  #: threshold held high until t_min
 
     def __post_init__(self) -> None:
         if np.any(self.alpha <= 0) or np.any(self.slope <= 0):
@@ -52,9 +52,30 @@ class AlphaLayer:
 
     @classmethod
     def from_relu(
-        cls, w: Array, b: Array, t_min: float, t_max: float, *, alpha: Array | float = 1.0, held: bool = True
+        cls,
+        w: Array,
+        b: Array,
+        t_min: float,
+        t_max: float,
+        *,
+        alpha: Array | float = 1.0,
+        blocked: bool = True,
     ) -> AlphaLayer:
-        """Weights of eq. 2.28 from ReLU weights whose sum is below 1 in every neuron."""
+        """Weights of eq. 2.28 from those of a ReLU layer.
+
+        Parameters
+        ----------
+        w, b : array, shape (n_out, n_in), (n_out,)
+            ReLU weights, whose sum is below 1 in every neuron, and biases [tau_c].
+        t_min, t_max : start and end of the firing window [tau_c]
+        alpha : float or array, shape (n_out,), constant current
+        blocked : whether the threshold is held high until t_min
+
+        Raises
+        ------
+        InputError
+            If the weights of a neuron sum to 1 or more.
+        """
         w, b = np.asarray(w, float), np.asarray(b, float)
         alpha = np.broadcast_to(np.asarray(alpha, float), b.shape)
         room = 1.0 - w.sum(1)
@@ -63,11 +84,16 @@ class AlphaLayer:
                 f"alpha form: the ReLU weights of neuron {int(np.argmin(room))} sum to "
                 f"{1 - float(room.min()):.3g}, the sum must be below 1; rescale the network"
             )
-        return cls(alpha[:, None] * w / room[:, None], b, alpha, t_min, t_max, held)
+        return cls(alpha[:, None] * w / room[:, None], b, alpha, t_min, t_max, blocked)
 
     @classmethod
     def equal_weights(cls, w: Array, b: Array, t_min: float, t_max: float) -> AlphaLayer:
-        """J = w with alpha_i = 1 - sum w, eq. 2.6: every neuron has slope 1 in its firing window."""
+        """J = w with alpha_i = 1 - sum w, eq. 2.6: every neuron has slope 1 in its firing window.
+
+        Parameters
+        ----------
+        w, b, t_min, t_max : as of `from_relu`
+        """
         return cls.from_relu(w, b, t_min, t_max, alpha=1.0 - np.asarray(w, float).sum(1))
 
     @property
@@ -91,12 +117,17 @@ class AlphaLayer:
         return np.minimum(spike_times, self.t_min)
 
 
-def respond(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> Array:
+def response(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> Array:
     """Closed form: spike times after t_min [tau_c], (sample, n_out); forced at t_max - t_min.
 
     Exact while the threshold is held until t_min. With a constant threshold it is exact too as long as
     no neuron crosses early; a negative value is then the time before t_min of a crossing after the
     last input.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,) [tau_c]; inf = silent
+    mismatch : `slope` deviates alpha
     """
     x = layer.t_min - layer.forced(spike_times)
     synapse = layer.weights * (1.0 + mismatch.synapse)
@@ -108,11 +139,17 @@ def respond(layer: AlphaLayer, spike_times: Array, mismatch: LayerMismatch) -> A
     with np.errstate(divide="ignore", invalid="ignore"):
         # deviations can turn a small slope negative: such a neuron fires at once or is forced
         late = np.where(slope > 0, missing / slope, np.where(missing > 0, window, 0.0))
-    return np.clip(late, 0.0 if layer.held else -np.inf, window)
+    return np.clip(late, 0.0 if layer.blocked else -np.inf, window)
 
 
 def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch: LayerMismatch) -> Cell:
-    """Columns: each synapse until t_min (charge exact) and after it, then alpha in both phases."""
+    """Columns: each synapse until t_min (charge exact) and after it, then alpha in both phases.
+
+    Parameters
+    ----------
+    spike_times : array, shape (n_in,) [tau_c]; inf = silent: forced at t_min
+    mismatch : `slope` deviates alpha
+    """
     samples, n_out = mismatch.slope.shape
     neuron, tau = samples * n_out, point.tau_c
     grid = Grid.spanning(layer.t_max * tau)
@@ -128,12 +165,7 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
             amps=point.i_unit * np.hstack(columns),
             on=np.concatenate([inputs.on, after, [0, n_min]]),
             off=np.concatenate([inputs.off, np.full(n_in, end), [n_min, end]]),
-            labels=(
-                *(f"w{j}" for j in range(n_in)),
-                *(f"v{j}" for j in range(n_in)),
-                "a",
-                "b",
-            ),
+            labels=(*(f"{x}{j}" for x in "wv" for j in range(n_in)), "a", "b"),
         ),
         capacitance=point.c_mem * (1.0 + mismatch.capacitance).reshape(neuron),
         threshold=point.volts(
@@ -141,11 +173,17 @@ def cell(layer: AlphaLayer, spike_times: Array, point: OperatingPoint, mismatch:
         ),
         grid=grid,
         v_reset=point.v_reset,
-        armed=n_min if layer.held else 0,
+        armed=n_min if layer.blocked else 0,
     )
 
 
 def read(layer: AlphaLayer, point: OperatingPoint, time: Array, samples: int) -> Array:
-    """Measured crossings [s after the comparators are armed] -> the same as `respond`."""
-    delay = time / point.tau_c - (0.0 if layer.held else layer.t_min)
+    """Measured crossings [s after the comparators are armed] -> the same as `response`.
+
+    Parameters
+    ----------
+    time : array, shape (sample x n_out,), crossings [s]
+    samples : copies of the layer in the cell
+    """
+    delay = time / point.tau_c - (0.0 if layer.blocked else layer.t_min)
     return np.minimum(delay, layer.t_max - layer.t_min).reshape(samples, len(layer.bias))

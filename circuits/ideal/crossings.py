@@ -33,25 +33,31 @@ def cross(cells: Sequence[Cell], simulator: Ngspice, form: str | None = None) ->
     if len(cells) == 1:
         deck = build(cells[0], form)
         return [measure(cells[0], deck, simulator.run(deck))]
-    found: list[Crossing] = []
+    crossings: list[Crossing] = []
     for first in range(0, len(cells), TOGETHER):
         group = cells[first : first + TOGETHER]
         prefix = [{"prefix": f"s{k}t"} if form == FAST else {} for k in range(len(group))]
         decks = [build(cell, form, **options) for cell, options in zip(group, prefix, strict=True)]
         plots = simulator.run_many(decks)
-        found += [measure(*item) for item in zip(group, decks, plots, strict=True)]
-    return found
+        crossings += [measure(*item) for item in zip(group, decks, plots, strict=True)]
+    return crossings
 
 
 def measure(cell: Cell, deck: Deck, plot: Plot) -> Crossing:
-    """First crossing of every neuron of a deck."""
-    time, volts = membranes(cell, deck, plot)
+    """First crossing of every neuron of a deck.
+
+    Parameters
+    ----------
+    deck, plot : Deck, Plot
+        The cell's deck (`circuits.ideal.netlist.build`) and what ngspice made of it.
+    """
+    time, volts = _membranes(cell, deck, plot)
     start = cell.armed * cell.grid.tick
     return crossing(time, volts, cell.threshold, start, cell.grid.tick)
 
 
-def membranes(cell: Cell, deck: Deck, plot: Plot) -> tuple[Array, Array]:
-    """Time [s] and membrane voltages (point, neuron) of a deck.
+def _membranes(cell: Cell, deck: Deck, plot: Plot) -> tuple[Array, Array]:
+    """Time [s] and membrane voltages [V], shape (point, neuron), of a cell's deck.
 
     The point at t = 0 is put in front: ngspice leaves it out of a run from initial conditions.
     """
@@ -79,8 +85,8 @@ def fast_form(program: str) -> str:
     cell = Cell(sources, np.full(2, 1e-15), np.full(2, 0.5), grid, 0.0, 1_000_000)
     deck = build(cell, FAST)
     try:
-        found = measure(cell, deck, Ngspice(program, retries=2).run(deck, keep=False))
+        measured = measure(cell, deck, Ngspice(program, retries=2).run(deck, keep=False))
     except SimulatorError:
         return PORTABLE
     exact, _ = first_crossing(cell)
-    return FAST if np.allclose(found.time, exact, rtol=0, atol=1e-9 * grid.stop * grid.tick) else PORTABLE
+    return FAST if np.allclose(measured.time, exact, rtol=0, atol=1e-9 * grid.stop * grid.tick) else PORTABLE

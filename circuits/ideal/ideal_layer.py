@@ -53,7 +53,7 @@ class IdealNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> LayerResponse:
-        """Response of all samples to one input, shape (n_in,)."""
+        """Response of all samples to one input. Parameters: see `circuits.simulation.Neuron`."""
         mismatch = mismatch or LayerMismatch.none(layer)
         stim = stimulus(layer, spike_times, self.point)
         per_deck = max(NEURONS_PER_DECK // layer.n_out, 1)
@@ -71,7 +71,7 @@ class IdealNeuron:
     def simulate_each(
         self, layer: Layer, spike_times: Array, mismatch: LayerMismatch, *, simulator: Ngspice
     ) -> LayerResponse:
-        """Every sample with its own input, shape (sample, n_in): one deck a sample, many a process."""
+        """One deck a sample, many a process. Parameters: see `circuits.simulation.Neuron`."""
         samples = range(mismatch.samples)
         cells = [
             layer_cell(layer, stimulus(layer, spike_times[k], self.point), self.point, mismatch[k])
@@ -83,7 +83,7 @@ class IdealNeuron:
     def decks(
         self, layer: Layer, spike_times: Array, mismatch: LayerMismatch | None = None, *, prefix: str = "t"
     ) -> dict[str, Deck]:
-        """The readable deck of one sample; its tables, if it has any, start with `prefix`."""
+        """The readable deck of one sample, named "". Parameters: see `circuits.simulation.Neuron`."""
         mismatch = mismatch or LayerMismatch.none(layer)
         cell = layer_cell(layer, stimulus(layer, spike_times, self.point), self.point, mismatch)
         form = self.form or "pulse"
@@ -103,7 +103,7 @@ class IdealNeuron:
         simulator: Ngspice,
         workers: int = 1,
     ) -> tuple[Array, Array, Array]:
-        """Time [tau_c], membranes (time, neuron) [V] and thresholds (neuron,) [V] of one deck."""
+        """Waveforms of one sample. Parameters and returns: see `circuits.simulation.Neuron`."""
         mismatch = mismatch or LayerMismatch.none(layer)
         cell = layer_cell(layer, stimulus(layer, spike_times, self.point), self.point, mismatch)
         deck = build(cell, fast_form(simulator.program), waveform=True)

@@ -17,6 +17,17 @@ def layer_cell(layer: Layer, stim: Stimulus, point: OperatingPoint, mismatch: La
     """Amperes, farads and volts of every sample of a layer; neuron = sample-major (sample, n_out).
 
     Columns of the sources: one a synapse, then the phase-1 drive, then the slope source.
+
+    Parameters
+    ----------
+    stim : the input spikes on the grid
+    mismatch : LayerMismatch
+        Of all samples; comparators without deviations of their delay.
+
+    Raises
+    ------
+    InputError
+        For deviations of another layer, or of delays.
     """
     mismatch.fits(layer)
     if np.any(mismatch.delay):
@@ -50,6 +61,12 @@ def read(layer: Layer, point: OperatingPoint, cell: Cell, m: Crossing, samples: 
 
     Energy closes on charge: what the supply gave is what the capacitor holds (measured) plus what the
     sinks took to ground; the slope source draws from the supply alone until the spike.
+
+    Parameters
+    ----------
+    m : Crossing
+        Of the cell's neurons, arrays (sample x n_out,), sample-major.
+    samples : copies of the layer in the cell
     """
     delay = m.time / point.tau_c
     v_end, slope = m.v_end, m.slope * point.tau_c / point.v_unit

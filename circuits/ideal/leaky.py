@@ -46,23 +46,27 @@ class LeakySynapse:
 
 
 def response(synapse: LeakySynapse, t: Array) -> Array:
-    """a(t), eq. 3.15, for t in seconds."""
+    """a(t), eq. 3.15, for t in seconds.
+
+    Parameters
+    ----------
+    t : since the input spike [s]
+    """
     t = np.asarray(t, float)
     late = np.maximum(t, 0.0)
     return np.where(t > 0, -np.expm1(-late / synapse.tau_1) * np.exp(-late / synapse.tau_2), 0.0)
-
-
-def linear_error(synapse: LeakySynapse, t: Array) -> Array:
-    """Relative error of the ramp t / tau_1, eq. 3.16: about t (1/2 + tau_1/tau_2) / tau_1."""
-    t = np.asarray(t, float)
-    ramp = t / synapse.tau_1
-    return (ramp - response(synapse, t)) / ramp
 
 
 def potential(synapse: LeakySynapse, weights: Array, spike_times: Array, t: Array) -> Array:
     """V(t) = sum_j W_j a(t - t_j) with packets of finite width; t [s] outside the packets.
 
     A packet of width w is an average of a(t - u) over u in [0, w]: each exponential gains a factor.
+
+    Parameters
+    ----------
+    weights, spike_times : array, shape (input,)
+        W_j, and times [s]; inf = silent.
+    t : array, shape (time,) [s], outside the packets
     """
     width = WIDTH * synapse.tau_1
     total = np.zeros_like(np.asarray(t, float))

@@ -57,7 +57,12 @@ class Multiplier:
             raise InputError("phases and slope must be > 0")
 
     def check(self, x: Array, start: Array) -> tuple[Array, Array]:
-        """Validated inputs and the starts of their pulses."""
+        """Validated inputs and the starts of their pulses.
+
+        Parameters
+        ----------
+        x, start : array, shape (n_in,), as of `cell`
+        """
         x, start = np.asarray(x, float), np.asarray(start, float)
         if x.shape != (self.weights.shape[1],) or start.shape != x.shape:
             raise InputError(f"need {self.weights.shape[1]} inputs and starts, got {x.shape}, {start.shape}")
@@ -69,10 +74,14 @@ class Multiplier:
         return x, start
 
 
-def respond(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
+def response(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
     """Closed form: y (n_out,) and the crossings s [tau_c after phase 1], (P and M, n_out) or (1, n_out).
 
     A crossing outside phase 2 is clipped: the pulse is then too long or missing.
+
+    Parameters
+    ----------
+    x : array, shape (n_in,), signed pulse lengths [tau_c]
     """
     w, window = multiplier.weights, multiplier.phase_2
     if multiplier.quadrants < 4:
@@ -87,7 +96,18 @@ def respond(multiplier: Multiplier, x: Array) -> tuple[Array, Array]:
 
 
 def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) -> Cell:
-    """Columns: x+ and x- line of every input, then the ramp. Neurons: outputs, or all P then all M."""
+    """Columns: x+ and x- line of every input, then the ramp. Neurons: outputs, or all P then all M.
+
+    Parameters
+    ----------
+    x : array, shape (n_in,), pulse lengths [tau_c]; the sign chooses the line
+    start : array, shape (n_in,), when each pulse starts in phase 1 [tau_c]
+
+    Raises
+    ------
+    InputError
+        For pulses outside phase 1, or signs that the multiplier does not take.
+    """
     x, start = multiplier.check(x, start)
     w, tau = multiplier.weights, point.tau_c
     grid = Grid.spanning((multiplier.phase_1 + multiplier.phase_2) * tau)
@@ -120,7 +140,12 @@ def cell(multiplier: Multiplier, x: Array, start: Array, point: OperatingPoint) 
 
 
 def read(multiplier: Multiplier, point: OperatingPoint, time: Array) -> tuple[Array, Array]:
-    """Measured crossings [s after phase 1] -> y and s, as `respond`."""
+    """Measured crossings [s after phase 1] -> y and s, as `response`.
+
+    Parameters
+    ----------
+    time : array, shape (n_out,), or (2 n_out,) of four quadrants, crossings [s]
+    """
     s = np.minimum(time / point.tau_c, multiplier.phase_2)
     if multiplier.quadrants < 4:
         return multiplier.phase_2 - s, s[None]
@@ -132,6 +157,12 @@ def gated(cell: Cell, vdd: float, *, steps: int = 400) -> Deck:
     """Deck of a four-quadrant multiplier with comparators and the gate "P has fired, M has not".
 
     Node r<i> is the output pulse (0 or 1 V) of output i: its length is max(0, y).
+
+    Parameters
+    ----------
+    cell : of a four-quadrant multiplier: all P, then all M
+    vdd : supply [V]
+    steps : fewest time steps
     """
     circuit, nodes = membranes(cell, "four quadrant multiplier with relu gate")
     pulses(circuit, cell, nodes, vdd)
@@ -154,13 +185,3 @@ def gated(cell: Cell, vdd: float, *, steps: int = 400) -> Deck:
     longest = number(stop / steps)
     text = f"{circuit}{saved}.tran {longest} {cell.grid.text(cell.grid.stop)} 0 {longest} uic\n.end\n"
     return Deck(text, outputs, stop, n_devices=8 * len(nodes))
-
-
-def pulse_length(time: Array, level: Array) -> float:
-    """Length of a 0-to-1 V pulse [s]: the integral of its level."""
-    return float(np.trapezoid(level, time))
-
-
-def relu_pulse(s: Array) -> Array:
-    """Length of the gated pulse "P has fired and M has not", max(0, y) [tau_c]; s is (2, n_out)."""
-    return np.maximum(s[1] - s[0], 0.0)

@@ -38,7 +38,20 @@ WAVEFORM_POINTS = 200
 
 
 def build(cell: Cell, form: str = "table", **options: Any) -> Deck:
-    """The deck of a cell in one of the forms `table`, `pwl`, `pulse`; options as there."""
+    """The deck of a cell.
+
+    Parameters
+    ----------
+    form : {"table", "pwl", "pulse"}, see the module
+    options
+        Of the form's function: `title`, `waveform` (record from t = 0 in at least WAVEFORM_POINTS steps), of
+        tables `prefix`, of pulses `vdd`.
+
+    Raises
+    ------
+    InputError
+        For an unknown form.
+    """
     if form not in FORMS:
         raise InputError(f"unknown netlist form {form!r}; choose from {', '.join(FORMS)}")
     return {"table": table, "pwl": pwl, "pulse": pulse}[form](cell, **options)
@@ -96,7 +109,12 @@ def _table(part: NDArray[np.int64], edges: NDArray[np.int64], grid: Grid) -> str
 
 
 def pwl(cell: Cell, *, title: str = "neurons, piecewise linear", waveform: bool = False) -> Deck:
-    """Portable form of the fast path: one PWL source a neuron, with edges that ngspice jumps over."""
+    """Portable form of the fast path: one PWL source a neuron, with edges that ngspice jumps over.
+
+    Parameters
+    ----------
+    waveform : as of `table`
+    """
     edges, rows = cell.sources.rows(cell.grid)
     circuit, nodes = membranes(cell, title, bulk=True)
     before = [cell.grid.text(n) for n in edges]
@@ -122,6 +140,11 @@ def pulse(
     th<i> the threshold that v(m<i>) has to pass. A silent input has no source.
 
     Branch currents i(vdd<i>) are saved: the integral of -vdd * i is the neuron's energy.
+
+    Parameters
+    ----------
+    waveform : as of `table`
+    vdd : supply [V]
     """
     edges, _ = cell.sources.rows(cell.grid)
     circuit, nodes = membranes(cell, title)
@@ -140,6 +163,11 @@ def pulses(circuit: Circuit, cell: Cell, nodes: list[str], vdd: float) -> int:
     The sources meet at a summing node n<i>, and one 0 V source carries their sum to the membrane. On the
     membrane itself each small current would be rounded to the last digit of the large equivalent
     current of the capacitor: 3e-11 of the potential at 784 synapses.
+
+    Parameters
+    ----------
+    nodes : membranes
+    vdd : supply [V]
     """
     grid, sources = cell.grid, cell.sources
     count = 0
@@ -158,14 +186,26 @@ def pulses(circuit: Circuit, cell: Cell, nodes: list[str], vdd: float) -> int:
 
 
 def pulse_shape(height: float, on: int, off: int, grid: Grid) -> str:
-    """A pulse from tick to tick with edges that ngspice jumps over."""
+    """A pulse from tick to tick with edges that ngspice jumps over.
+
+    Parameters
+    ----------
+    height : [A] or [V]
+    on, off : ticks
+    """
     edge = f"0.{EDGE}e{grid.exponent}"
     width, period = grid.text(off - on), grid.text(4 * grid.stop)
     return f"PULSE(0 {number(height)} {grid.text(on)} {edge} {edge} {width} {period})"
 
 
 def membranes(cell: Cell, title: str, bulk: bool = False) -> tuple[Circuit, list[str]]:
-    """A circuit with one capacitor a neuron; in bulk as plain lines, which PySpice adds much faster."""
+    """A circuit with one capacitor a neuron, and the nodes of its membranes.
+
+    Parameters
+    ----------
+    title : of the deck
+    bulk : as plain lines, which PySpice adds much faster
+    """
     circuit = Circuit(plain(title))
     nodes = [f"m{i}" for i in range(cell.sources.neurons)]
     initial, values = _initial(cell), cell.capacitance.tolist()
@@ -187,7 +227,12 @@ def _stop(cell: Cell) -> float:
 
 
 def comb(circuit: Circuit, grid: Grid, ticks: Iterable[int]) -> None:
-    """A source that is always zero, with a corner at every tick where something happens."""
+    """A source that is always zero, with a corner at every tick where something happens.
+
+    Parameters
+    ----------
+    ticks : edges, in ascending order
+    """
     corners = "\n".join(f"+ {grid.text(n)} 0" for n in ticks if n > 0) or f"+ {grid.text(grid.stop)} 0"
     circuit.raw_spice += f"Vbp bp 0 PWL(0 0\n{corners})\n"
 

@@ -6,7 +6,7 @@ By an integrate-and-fire neuron without leak that takes a short charge K per inp
           \text{max: } K > \theta, \qquad \text{min: } \theta/Q < K < \theta/(Q-1)
 
 so that the first, or only the last of Q spikes crosses theta. A real pulse has a width, and the
-crossing lies at a fixed point inside it (`latency`), which is a constant to be taken off the windows.
+crossing lies at a fixed point inside it, which is a constant to be taken off the windows.
 
 By logic on latched spikes (steps that stay up until t_max): first arrival is their OR, last arrival
 their AND; see `logic`.
@@ -34,37 +34,50 @@ EXCESS = 1.05
 """K / theta of max pooling."""
 
 
-def packet(kind: str, inputs: int) -> float:
+def _packet(kind: str, inputs: int) -> float:
     """K in units of theta; for min pooling the middle of the allowed range."""
     if kind not in KINDS:
         raise InputError(f"pooling is one of {KINDS}, got {kind!r}")
     return EXCESS if kind == "max" else 1.0 / (inputs - 0.5)
 
 
-def latency(kind: str, inputs: int) -> float:
+def _latency(kind: str, inputs: int) -> float:
     """Crossing after the deciding spike [tau_c], if no other pulse overlaps it."""
-    k = packet(kind, inputs)
+    k = _packet(kind, inputs)
     return WIDTH * ((1.0 / k) if kind == "max" else (1.0 / k - (inputs - 1)))
 
 
-def respond(kind: str, spike_times: Array) -> Array:
-    """Closed form: time of the pooled spike [tau_c] for groups (group, input); inf = silent."""
+def response(kind: str, spike_times: Array) -> Array:
+    """Closed form: time of the pooled spike [tau_c], shape (group,); inf = silent.
+
+    Parameters
+    ----------
+    kind : {"max", "min"}
+    spike_times : array, shape (group, input) [tau_c]; inf = silent
+    """
     edge = spike_times.min(1) if kind == "max" else spike_times.max(1)
-    return edge + latency(kind, spike_times.shape[1])
+    return edge + _latency(kind, spike_times.shape[1])
 
 
 def cell(kind: str, spike_times: Array, t_max: float, point: OperatingPoint) -> Cell:
-    """One neuron a group; theta is one unit of potential. spike_times: (group, input) [tau_c]."""
+    """One neuron a group; theta is one unit of potential.
+
+    Parameters
+    ----------
+    kind : {"max", "min"}
+    spike_times : array, shape (group, input) [tau_c]; inf = silent
+    t_max : end of the window [tau_c]
+    """
     groups, inputs = spike_times.shape
     flat = spike_times.ravel() * point.tau_c
     width = WIDTH * point.tau_c
     grid = Grid.spanning((t_max + 2 * WIDTH) * point.tau_c)
     pulses = place(flat, flat + width, grid)
-    own = np.repeat(np.eye(groups), inputs, axis=1)
-    height = packet(kind, inputs) / WIDTH * point.i_unit
+    membership = np.repeat(np.eye(groups), inputs, axis=1)
+    height = _packet(kind, inputs) / WIDTH * point.i_unit
     return Cell(
         Sources(
-            amps=own * height * pulses.gain,
+            amps=membership * height * pulses.gain,
             on=pulses.on,
             off=pulses.off,
             labels=tuple(f"k{s}" for s in range(flat.size)),
@@ -81,11 +94,17 @@ def logic(kind: str, spike_times: Array, t_max: float, tau_c: float) -> tuple[De
     """Deck of OR (first arrival) or AND (last arrival) of latched spikes, one group.
 
     Nodes p<j> are the latched inputs (0 to 1 V), q is the pooled step: max or min of their voltages.
+
+    Parameters
+    ----------
+    kind : {"max", "min"}
+    spike_times : array, shape (input,) [tau_c]; inf = silent
+    t_max, tau_c : end of the window [tau_c], and the conversion time [s]
     """
     grid = Grid.spanning(t_max * tau_c)
     circuit = Circuit(f"{kind} pooling by {'or' if kind == 'max' else 'and'} of latched spikes")
     ticks = [round(grid.ticks(t * tau_c)) for t in spike_times if np.isfinite(t)]
-    word = "max" if packet(kind, len(spike_times)) == EXCESS else "min"
+    word = "max" if _packet(kind, len(spike_times)) == EXCESS else "min"
     level = "v(p0)"
     for j, t in enumerate(spike_times):
         if np.isfinite(t):
@@ -109,7 +128,12 @@ EDGE_TICKS = 100
 
 
 def arrival(time: Array, level: Array, grid: Grid) -> float:
-    """Time at which the pooled step passes one half [s], less half its rise; inf = never."""
+    """Time at which the pooled step passes one half [s], less half its rise; inf = never.
+
+    Parameters
+    ----------
+    time, level : array, shape (point,) [s], and v(q) of the deck of `logic` [V]
+    """
     above = np.flatnonzero(level >= 0.5)
     if len(above) == 0:
         return np.inf

@@ -42,7 +42,12 @@ class Pulses:
 
 
 def place(start: Array, end: Array, grid: Grid) -> Pulses:
-    """Put pulses from `start` to `end` [s] on the grid; inf or empty = no pulse."""
+    """Put pulses on the grid.
+
+    Parameters
+    ----------
+    start, end : array, shape (pulse,) [s]; start = inf, or end <= start: no pulse
+    """
     start, end = np.broadcast_arrays(np.asarray(start, float), np.asarray(end, float))
     active = np.isfinite(start) & (end > start)
     per_second = float(f"1e{-grid.exponent}")

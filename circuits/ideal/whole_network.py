@@ -8,7 +8,7 @@ blocked until the window opens (Stanojevic et al. 2024, Methods iv).
 
 Comparator: a gain of 1e8 into a switch. ngspice finds a switching instant only as well as it follows
 the node that controls the switch, so this level agrees with the closed form to a few 1e-8 of tau_c, not to
-rounding; a smooth comparator (tanh, ternary) would err by per cents, in silence.
+rounding; a smooth comparator (tanh, ternary) would err by percents, in silence.
 """
 
 from __future__ import annotations
@@ -138,7 +138,13 @@ def switch_model(circuit: Circuit) -> None:
 
 
 def comparator(circuit: Circuit, label: str, m: str, threshold: str) -> str:
-    """Node p<label>: 1 V once v(m) is above the threshold."""
+    """Node p<label>: 1 V once v(m) is above the threshold.
+
+    Parameters
+    ----------
+    label : of the comparator's elements and output
+    m, threshold : nodes of the membrane and of its threshold
+    """
     circuit.VCVS(label, f"c{label}", circuit.gnd, m, threshold, voltage_gain=number(GAIN))
     circuit.S(label, "one", f"p{label}", f"c{label}", circuit.gnd, model="swc")
     circuit.R(label, f"p{label}", circuit.gnd, 1e6)
@@ -154,7 +160,19 @@ def simulate(
     steps: int = 400,
     simulator: Ngspice | None = None,
 ) -> tuple[list[Array], Array]:
-    """Spike times after t_min of every spiking layer [tau_c] (inf = silent), and the logits."""
+    """Spike times after t_min of every spiking layer [tau_c] (inf = silent), and the logits.
+
+    Parameters
+    ----------
+    x, mismatch, steps : as of `build`: one image, one chip, fewest time steps
+
+    Raises
+    ------
+    InputError
+        If the layers' windows or conversion times do not fit together.
+    SimulatorError
+        If ngspice fails, or its record has no point at the read-out time.
+    """
     flat = build(layers, points, x, mismatch, steps=steps)
     plot = (simulator or Ngspice()).run(flat.deck)
     time, tau = plot["time"], points[0].tau_c

@@ -61,7 +61,7 @@ class Constants:
         rest = (f for f in fields(self) if f.name not in ("delay", "delay_exponent"))
         return all(np.all(getattr(self, f.name) == f.default) for f in rest)
 
-    def signed(self, name: str, weights: Array) -> Array:
+    def _signed(self, name: str, weights: Array) -> Array:
         """A term of synapses, such as "gain" or "turn_on", by the sign of each weight."""
         return np.where(weights > 0, getattr(self, f"{name}_source"), getattr(self, f"{name}_sink"))
 
@@ -76,7 +76,14 @@ IDEAL = Constants()
 
 
 def fire(delay: Array, window: float | Array) -> Array:
-    """Delay of an unbounded ramp -> delay inside the window: 0 if early, inf if too late."""
+    """Delay of an unbounded ramp -> delay inside the window: 0 if early, inf if too late.
+
+    Parameters
+    ----------
+    delay : array
+        When the ramp meets the threshold [tau_c], such as from `ramp_times`.
+    window : length of the firing window [tau_c]
+    """
     return np.where(delay < window * (1.0 - TIE), np.maximum(delay, 0.0), np.inf)
 
 
@@ -97,11 +104,11 @@ def charges(
     array, shape ([sample,] [image,] n_out)
     """
     current = layer.weights if mismatch is None else layer.weights * (1.0 + mismatch.synapse)
-    gained = current if constants.ideal else current * constants.signed("gain", layer.weights)
+    gained = current if constants.ideal else current * constants._signed("gain", layer.weights)
     charge = _sums(gained, x) + layer.drive * layer.t_min
     if not constants.ideal:
-        extra = current * constants.signed("turn_on", layer.weights)
-        extra = extra + np.where(layer.weights != 0, constants.signed("feed_through", layer.weights), 0.0)
+        extra = current * constants._signed("turn_on", layer.weights)
+        extra = extra + np.where(layer.weights != 0, constants._signed("feed_through", layer.weights), 0.0)
         charge = charge + _sums(extra, (np.asarray(x) > 0).astype(float))
     return charge
 

@@ -20,10 +20,21 @@ def encode(x: Array, window: float) -> Array:
     """Activations in [0, window] -> spike times [tau_c] from the window's start; 0 -> inf (silent).
 
     Activations that are longer than the window by rounding fire at its start.
+
+    Parameters
+    ----------
+    x : activations [tau_c]
+    window : length of the window, such as t_min [tau_c]
     """
     return np.where(x > 0, np.maximum(window - x, 0.0), np.inf)
 
 
 def decode(times: NDArray[np.float64], window: float) -> NDArray[np.float64]:
-    """Spike times [tau_c] -> activations; inf -> 0."""
+    """Spike times [tau_c] -> activations; inf -> 0.
+
+    Parameters
+    ----------
+    times : spike times from the window's start [tau_c]; inf = silent
+    window : length of the window [tau_c]
+    """
     return np.where(np.isfinite(times), window - times, 0.0)

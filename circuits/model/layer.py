@@ -148,7 +148,12 @@ class LayerMismatch:
 
     @classmethod
     def none(cls, layer: Layer, samples: int = 1) -> LayerMismatch:
-        """Perfect devices."""
+        """Perfect devices.
+
+        Parameters
+        ----------
+        samples : copies of the layer
+        """
         neuron = np.zeros((samples, layer.n_out))
         return cls(np.zeros((samples, *layer.weights.shape)), neuron, neuron, neuron)
 

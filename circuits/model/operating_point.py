@@ -111,6 +111,16 @@ class OperatingPoint:
 
         The largest scale that keeps [v_min, v_max] inside the swing with `margin` to spare: a
         large s_V makes every voltage error small in units of tau_c.
+
+        Parameters
+        ----------
+        v_min, v_max : extremes of the unit-free potential, partial sums included
+        margin : part of the range to keep free on top
+
+        Raises
+        ------
+        InputError
+            If the range is not finite.
         """
         v_min, v_max = min(v_min, 0.0), max(v_max, 0.0)
         if not (math.isfinite(v_min) and math.isfinite(v_max)):

@@ -53,7 +53,7 @@ class Bin:
     label: str  #: name in the file, such as "nmos_3p3.7"
     fields: dict[str, str]
 
-    def value(self, field: str, lookup: Callable[[str], float], z: float) -> float:
+    def _value(self, field: str, lookup: Callable[[str], float], z: float) -> float:
         """Value of a parameter.
 
         Raises
@@ -72,6 +72,11 @@ class Bin:
 
 def cut(file: ModelFile, models: Iterable[str], size: Size, what: str) -> Bin:
     """The bin of a size among the models `NAME` or `NAME.number` of a file.
+
+    Parameters
+    ----------
+    models : names of models, without the numbers of their bins
+    what : the technology, for messages
 
     Raises
     ------
@@ -123,22 +128,35 @@ def _um(value: float) -> str:
     return f"{value * 1e6:.6g} um"
 
 
-def numbers(found: Bin, lookup: Callable[[str], float], z: float = 0.0) -> dict[str, float]:
-    """The parameters of a bin as numbers: all but its limits, and its level and version, see `statement`."""
+def numbers(model_bin: Bin, lookup: Callable[[str], float], z: float = 0.0) -> dict[str, float]:
+    """The parameters of a bin as numbers: all but its limits, and its level and version, see `statement`.
+
+    Parameters
+    ----------
+    lookup : callable
+        Name of a parameter -> value, such as of `circuits.pdk.model_library.values`.
+    z : standard score of random draws
+    """
     apart = (*LIMITS, "level", "version")
-    return {key: found.value(key, lookup, z) for key in found.fields if key not in apart}
+    return {key: model_bin._value(key, lookup, z) for key in model_bin.fields if key not in apart}
 
 
-def statement(model: str, kind: str, found: Bin, fields: dict[str, float]) -> str:
+def statement(model: str, kind: str, model_bin: Bin, fields: dict[str, float]) -> str:
     """A `.model` statement of plain numbers, of the level and version of a bin.
+
+    Parameters
+    ----------
+    model : name that the transistor lines of a deck use
+    kind : {"n", "p"}
+    fields : the parameters, from `numbers`
 
     Raises
     ------
     InputError
         If the bin is of no BSIM4 model.
     """
-    level, version = found.fields.get("level", ""), found.fields.get("version", "")
-    where = f"{found.file.where(found.statement)}, bin {found.label}"
+    level, version = model_bin.fields.get("level", ""), model_bin.fields.get("version", "")
+    where = f"{model_bin.file.where(model_bin.statement)}, bin {model_bin.label}"
     if not VERSION.match(version) or not re.match(r"(14|54)(\.0*)?\Z", level):
         raise InputError(f"{where}: level {level!r}, version {version!r}; BSIM4, level 14 or 54, is read")
     try:

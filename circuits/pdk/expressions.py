@@ -46,6 +46,11 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
 def evaluate(text: str, lookup: Callable[[str], float], z: float = 0.0) -> float:
     """Value of an expression, bare or in quotes or braces; names are looked up in lower case.
 
+    Parameters
+    ----------
+    lookup : name -> value
+    z : standard score of random draws: 0 = nominal
+
     Raises
     ------
     InputError
@@ -67,10 +72,10 @@ def evaluate(text: str, lookup: Callable[[str], float], z: float = 0.0) -> float
     return value
 
 
-def _scaled(found: re.Match[str]) -> str:
-    digits, letters = found.groups()
+def _scaled(match: re.Match[str]) -> str:
+    digits, letters = match.groups()
     if letters not in SCALES:
-        raise InputError(f"{found.group()!r} is not a number")
+        raise InputError(f"{match.group()!r} is not a number")
     return repr(float(digits) * SCALES[letters]) if letters else digits
 
 

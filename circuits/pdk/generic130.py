@@ -17,11 +17,17 @@ from circuits.pdk.technology import Size
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
-    """Card of one size at one corner."""
+    """Card of one size at one corner.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    """
     folder = Path(__file__).parents[1] / "technologies"
     model = kit["models"][size.kind]
-    found = cut(read(folder / kit["file"]), [model], size, what)
-    fields = numbers(found, values({}, {}))
+    model_bin = cut(read(folder / kit["file"]), [model], size, what)
+    fields = numbers(model_bin, values({}, {}))
     threshold, mobility, oxide = kit["corners"][corner][size.kind]
     fields["vth0"] += threshold * math.copysign(1.0, fields["vth0"])
     fields["u0"] *= mobility
@@ -29,4 +35,4 @@ def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
         fields[key] *= oxide
     root = math.sqrt(size.width * size.length)
     vth, beta = kit["vth"][size.kind], kit["beta"][size.kind]
-    return Card(model, statement(model, size.kind, found, fields), vth / root, beta / root)
+    return Card(model, statement(model, size.kind, model_bin, fields), vth / root, beta / root)

@@ -21,18 +21,24 @@ from circuits.pdk.technology import Size
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
-    """Card of one size at one corner."""
+    """Card of one size at one corner.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    """
     path = locate(what, [[place] for place in kit["places"]])[0]
     file = section(read(path), kit["corners"][corner])
-    found = cut(file, kit["models"][size.kind], size, what)
+    model_bin = cut(file, kit["models"][size.kind], size, what)
     lookup = values(file.parameters(), dict(kit["parameters"]))
-    name = found.label.replace(".", "_b")
-    text = statement(name, size.kind, found, numbers(found, lookup))
-    wrapper = found.label.partition(".")[0]
-    return Card(name, text, sigma(file, wrapper, size), 0.0)
+    name = model_bin.label.replace(".", "_b")
+    text = statement(name, size.kind, model_bin, numbers(model_bin, lookup))
+    wrapper = model_bin.label.partition(".")[0]
+    return Card(name, text, _sigma(file, wrapper, size), 0.0)
 
 
-def sigma(file: ModelFile, wrapper: str, size: Size) -> float:
+def _sigma(file: ModelFile, wrapper: str, size: Size) -> float:
     """Standard deviation of `delvto` of the transistor in a subcircuit of the kit [V].
 
     Raises
@@ -40,13 +46,13 @@ def sigma(file: ModelFile, wrapper: str, size: Size) -> float:
     InputError
         If the file has no such subcircuit, or it no such parameter.
     """
-    given = {"w": size.width, "l": size.length, "sw_stat_mismatch": 1.0, "sw_stat_global": 0.0}
+    preset = {"w": size.width, "l": size.length, "sw_stat_mismatch": 1.0, "sw_stat_global": 0.0}
     try:
         device = next(s for s in file.statements if s.scope == wrapper and s.word[0] == "m")
         field = re.search(r"\bdelvto\s*=\s*('[^']*'|\{[^{}]*\}|\S+)", device.rest)
         if not field:
             raise InputError("delvto is not set")
-        return evaluate(field.group(1), values(file.parameters(wrapper), given, z=1.0), z=1.0)
+        return evaluate(field.group(1), values(file.parameters(wrapper), preset, z=1.0), z=1.0)
     except StopIteration:
         raise InputError(f"{file.path}: no transistor in a subcircuit {wrapper!r}; {REMEDY}") from None
     except InputError as error:

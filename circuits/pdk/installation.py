@@ -18,6 +18,11 @@ VARIABLE = "PDK_ROOT"
 def locate(what: str, layouts: Sequence[Sequence[str]]) -> list[Path]:
     """The files of the first layout that is there in full.
 
+    Parameters
+    ----------
+    what : the technology, for messages
+    layouts : paths below the folder, by layout
+
     Raises
     ------
     InputError

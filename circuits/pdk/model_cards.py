@@ -26,6 +26,11 @@ READERS = {"cards": generic.card, "gf180mcu": gf180mcu.card, "sky130": sky130.ca
 def card(technology: Technology, size: Size, corner: str = "tt") -> Card:
     """Card of the transistors of one size at one process corner.
 
+    Parameters
+    ----------
+    technology : with transistors
+    corner : such as "tt"
+
     Raises
     ------
     InputError

@@ -37,9 +37,9 @@ class ModelFile:
     def __init__(self, path: Path, statements: Iterable[Statement]) -> None:
         self.path, self.statements = path, tuple(statements)
 
-    def named(self, word: str, scope: str | None = None) -> Iterator[Statement]:
-        """Statements with this first word, in this scope if one is given."""
-        return (s for s in self.statements if s.word == word and scope in (None, s.scope))
+    def named(self, word: str) -> Iterator[Statement]:
+        """Statements with this first word, in lower case."""
+        return (s for s in self.statements if s.word == word)
 
     def where(self, statement: Statement) -> str:
         """Place of a statement, for messages."""
@@ -48,36 +48,52 @@ class ModelFile:
     def assignments(self, statement: Statement, text: str) -> dict[str, str]:
         """Names and expressions of a list of assignments.
 
+        Parameters
+        ----------
+        statement : it stands in, for messages
+        text : such as "w = 1e-6 l = {l0 + 2}"
+
         Raises
         ------
         InputError
             If the text is anything else.
         """
-        found, position = {}, 0
+        fields, position = {}, 0
         while position < len(text):
             match = ASSIGNMENT.match(text, position)
             if not match:
                 rest = text[position:].strip()[:40]
                 raise InputError(f"{self.where(statement)}: {rest!r} is not name = value; {REMEDY}")
-            found[match.group(1)] = match.group(2)
+            fields[match.group(1)] = match.group(2)
             position = match.end()
-        return found
+        return fields
 
     def parameters(self, scope: str = "") -> dict[str, str]:
         """Parameters defined in a scope, unevaluated; those of a subcircuit with its defaults."""
-        found: dict[str, str] = {}
+        fields: dict[str, str] = {}
         for statement in self.statements:
             if statement.word == ".subckt" and scope and statement.rest.split()[0] == scope:
                 nodes = re.match(r"[^=]*?(?=[a-z_][a-z0-9_]*\s*=|\Z)", statement.rest)
-                found |= self.assignments(statement, statement.rest[nodes.end() if nodes else 0 :])
+                fields |= self.assignments(statement, statement.rest[nodes.end() if nodes else 0 :])
             elif statement.word == ".param" and statement.scope == scope:
-                found |= self.assignments(statement, statement.rest)
-        return found
+                fields |= self.assignments(statement, statement.rest)
+        return fields
 
 
-def values(parameters: dict[str, str], given: dict[str, float], z: float = 0.0) -> Callable[[str], float]:
-    """Look-up of names for `evaluate`: given values first, then parameters, evaluated when asked for."""
-    known = dict(given)
+def values(parameters: dict[str, str], preset: dict[str, float], z: float = 0.0) -> Callable[[str], float]:
+    """Look-up of names for `evaluate`: `preset` values first, then parameters, evaluated when asked for.
+
+    Parameters
+    ----------
+    parameters : name -> expression
+    z : standard score of random draws
+
+    Returns
+    -------
+    callable
+        It raises an InputError for a name that is not defined, or by itself.
+    """
+    known = dict(preset)
     open_names: set[str] = set()
 
     def lookup(name: str) -> float:
@@ -111,6 +127,10 @@ def read(path: Path) -> ModelFile:
 def section(file: ModelFile, name: str) -> ModelFile:
     """The statements of a `.lib` section and of those it refers to.
 
+    Parameters
+    ----------
+    name : in lower case, such as "typical"
+
     Raises
     ------
     InputError
@@ -119,7 +139,7 @@ def section(file: ModelFile, name: str) -> ModelFile:
     sections = _sections(file)
     if name not in sections:
         raise InputError(f"{file.path} has no section {name!r}; {REMEDY}")
-    found: list[Statement] = []
+    statements: list[Statement] = []
     done: set[str] = set()
 
     def follow(name: str) -> None:
@@ -131,10 +151,10 @@ def section(file: ModelFile, name: str) -> ModelFile:
                 reference = REFERENCE.match(f".lib {statement.rest}")
                 follow(reference.group(1) if reference else "")
             else:
-                found.append(statement)
+                statements.append(statement)
 
     follow(name)
-    return ModelFile(file.path, found)
+    return ModelFile(file.path, statements)
 
 
 def _sections(file: ModelFile) -> dict[str, list[Statement]]:
@@ -156,16 +176,16 @@ def _sections(file: ModelFile) -> dict[str, list[Statement]]:
 
 def _logical(text: str) -> list[tuple[int, str]]:
     """Lines with their continuations joined and comments dropped."""
-    found: list[tuple[int, list[str]]] = []
+    joined: list[tuple[int, list[str]]] = []
     for number, raw in enumerate(text.split("\n"), 1):
         line = re.split(r"[;$]", raw, maxsplit=1)[0].strip() if ";" in raw or "$" in raw else raw.strip()
         if not line or line[0] == "*":
             continue
-        if line[0] == "+" and found:
-            found[-1][1].append(line[1:].strip())
+        if line[0] == "+" and joined:
+            joined[-1][1].append(line[1:].strip())
         else:
-            found.append((number, [line]))
-    return [(number, " ".join(parts)) for number, parts in found]
+            joined.append((number, [line]))
+    return [(number, " ".join(parts)) for number, parts in joined]
 
 
 def _scoped(path: Path, lines: list[tuple[int, str]]) -> Iterator[Statement]:

@@ -25,7 +25,14 @@ SCORE = "_slope_spectre"
 
 
 def files(kit: Mapping[str, Any], what: str, kind: str, corner: str) -> list[Path]:
-    """Model file of a kind at a corner, and the files of its parameters."""
+    """Model file of a kind at a corner, and the files of its parameters.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    kind : {"n", "p"}
+    """
     device = kit["models"][kind]
     short = device.removeprefix("sky130_fd_pr__")
     names = (f"{device}__{kit['corners'][corner]}.pm3.spice", f"{device}__mismatch.corner.spice")
@@ -37,35 +44,42 @@ def files(kit: Mapping[str, Any], what: str, kind: str, corner: str) -> list[Pat
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
-    """Card of one size at one corner."""
+    """Card of one size at one corner.
+
+    Parameters
+    ----------
+    kit : the technology's table [process.kit]
+    what : the technology, for messages
+    """
     path, *others = files(kit, what, size.kind, corner)
     file = read(path)
-    found = cut(file, [f"{kit['models'][size.kind]}__model"], size, what)
+    model_bin = cut(file, [f"{kit['models'][size.kind]}__model"], size, what)
     parameters = {k: v for other in others for k, v in read(other).parameters().items()}
 
     scores = [name for name in file.parameters() if name.endswith(SCORE)]
 
     def parameters_at(z: float, stretch: float = 1.0) -> dict[str, float]:
         """Parameters of the bin at the score z, of a width stretched."""
-        given = {"w": size.width * 1e6 * stretch, "l": size.length * 1e6, "mult": 1.0, "mc_mm_switch": 1.0}
-        return numbers(found, values(parameters, given | dict.fromkeys(scores, z), z), z)
+        preset = {"w": size.width * 1e6 * stretch, "l": size.length * 1e6, "mult": 1.0, "mc_mm_switch": 1.0}
+        return numbers(model_bin, values(parameters, preset | dict.fromkeys(scores, z), z), z)
 
     nominal = parameters_at(0.0)
     if nominal != parameters_at(0.0, 2.0):
-        raise InputError(f"{file.where(found.statement)}: the nominal card depends on the width; {REMEDY}")
-    name = found.label.removeprefix("sky130_fd_pr__").replace("__model.", "_b")
+        where = file.where(model_bin.statement)
+        raise InputError(f"{where}: the nominal card depends on the width; {REMEDY}")
+    name = model_bin.label.removeprefix("sky130_fd_pr__").replace("__model.", "_b")
     settings = {key: value for key, value in kit["settings"].items() if key in nominal}
-    sigma = _sigma(found, nominal, parameters_at(1.0), kit["shares"][size.kind])
-    text = statement(name, size.kind, found, nominal | settings)
+    sigma = _sigma(model_bin, nominal, parameters_at(1.0), kit["shares"][size.kind])
+    text = statement(name, size.kind, model_bin, nominal | settings)
     return Card(name, text, sigma, 0.0)
 
 
 def _sigma(
-    found: Bin, nominal: dict[str, float], shifted: dict[str, float], shares: dict[str, float]
+    model_bin: Bin, nominal: dict[str, float], shifted: dict[str, float], shares: dict[str, float]
 ) -> float:
     terms = {key: shifted[key] - nominal[key] for key in nominal if shifted[key] != nominal[key]}
     unknown = sorted(terms.keys() - shares.keys())
     if unknown:
-        where = f"{found.file.where(found.statement)}, bin {found.label}"
+        where = f"{model_bin.file.where(model_bin.statement)}, bin {model_bin.label}"
         raise InputError(f"{where}: mismatch of {', '.join(unknown)} is not known; name its share")
     return math.hypot(*(shares[key] * shift for key, shift in terms.items()))

@@ -147,6 +147,6 @@ class Technology:
 
 
 def _process(fields: Mapping[str, Any]) -> Process:
-    sizes = {role: Size(*found) for role, found in fields["sizes"].items()}
+    sizes = {role: Size(*size) for role, size in fields["sizes"].items()}
     plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners", "matched")}
     return Process(sizes=sizes, corners=tuple(fields["corners"]), matched=tuple(fields["matched"]), **plain)

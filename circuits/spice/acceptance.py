@@ -25,6 +25,11 @@ SUSPECT = re.compile(r"error|warning|message:|singular|aborted|too small|fatal|u
 def accept(folder: Path, decks: Sequence[Deck]) -> list[Plot]:
     """The plots of a run folder, one a deck, if they can be trusted.
 
+    Parameters
+    ----------
+    folder : with ngspice's stdout, stderr and raw file
+    decks : in the order in which they ran
+
     Raises
     ------
     SimulatorError
@@ -63,10 +68,10 @@ def _check(plot: Plot, deck: Deck) -> None:
         raise SimulatorError("time runs backwards in the raw file")
 
 
-def last_words(folder: Path, lines: int = 6) -> str:
+def last_words(folder: Path) -> str:
     """The end of what ngspice printed, for an error message."""
     words: list[str] = []
     for stream in ("stdout", "stderr"):
         with contextlib.suppress(OSError):
             words += [w for w in (folder / stream).read_text("latin-1").splitlines() if w.strip()]
-    return "".join(f"  | {w}\n" for w in words[-lines:])
+    return "".join(f"  | {w}\n" for w in words[-6:])

@@ -22,7 +22,7 @@ NUMBER_ONLY = re.compile(rf"{NUMBER}\Z", FLAGS)
 NODE = r"[a-z0-9][a-z0-9_]*"
 NAME = r"[a-z0-9_]+"
 PASSIVE = re.compile(rf"([rcl]{NAME}) ({NODE}) ({NODE}) ({NUMBER})(?: ic=({NUMBER}))?\Z", FLAGS)
-GIVEN = re.compile(rf"([ic]{NAME}) ({NODE}) ({NODE}) \{{({NAME})\}}\Z", FLAGS)  # the value is a parameter
+PARAMETRIC = re.compile(rf"([ic]{NAME}) ({NODE}) ({NODE}) \{{({NAME})\}}\Z", FLAGS)
 SOURCE = re.compile(rf"([iv]{NAME}) ({NODE}) ({NODE}) (?:({NUMBER})|(pulse|pwl)\(([^()]*)\))\Z", FLAGS)
 CONTROLLED = re.compile(rf"([eg]{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NUMBER})\Z", FLAGS)
 SWITCH = re.compile(rf"(s{NAME}) ({NODE}) ({NODE}) ({NODE}) ({NODE}) ({NODE})\Z", FLAGS)
@@ -39,7 +39,6 @@ TABLE_MODEL = re.compile(
 )
 TRAN = re.compile(rf"\.tran ({NUMBER}) ({NUMBER}) ({NUMBER}) ({NUMBER}) uic\Z", FLAGS)
 SAVE = re.compile(rf"\.save ([vi])\(({NODE})\)\Z", FLAGS)
-PULSE_VALUES = 7
 
 
 def check(text: str, files: Mapping[str, str], stop: float) -> None:
@@ -120,8 +119,8 @@ class _Seen:
             self.uses.append(("mos", model.lower(), 0))
         elif kind == "x":
             name, nodes = self._instance(line)
-        elif self.scope and (given := GIVEN.match(line)):
-            name, *nodes, parameter = given.groups()
+        elif self.scope and (match := PARAMETRIC.match(line)):
+            name, *nodes, parameter = match.groups()
             self.scope.parameter(parameter)
         elif kind in "rcl":
             name, *nodes, value, initial = _match(PASSIVE, line)
@@ -169,15 +168,13 @@ class _Seen:
     def _instance(self, line: str) -> tuple[str, list[str]]:
         name, words, values = _match(INSTANCE, line)
         *nodes, block = words.split()
-        found = self.subcircuits.get(block.lower())
-        if found is None:
+        definition = self.subcircuits.get(block.lower())
+        if definition is None:
             raise InputError(f"no subcircuit {block!r} before this line")
-        if len(nodes) != len(found.ports):
-            raise InputError(
-                f"subcircuit {block!r} has {len(found.ports)} ports, {len(nodes)} nodes are given"
-            )
+        if len(nodes) != len(definition.ports):
+            raise InputError(f"subcircuit {block!r} has {len(definition.ports)} ports, {len(nodes)} nodes")
         for word in values.split():
-            found.parameter(word.partition("=")[0])
+            definition.parameter(word.partition("=")[0])
         self._values(values)
         return name, nodes
 
@@ -229,9 +226,9 @@ class _Seen:
             what, name = _match(SAVE, line)
             self.wanted.append(("source" if what.lower() == "i" else "node", name.lower()))
         elif word == ".tran":
-            found = TRAN_FROM_OP.match(line)
-            self.from_op |= bool(found)
-            step, stop, start, longest = (float(v) for v in (found.groups() if found else _match(TRAN, line)))
+            match = TRAN_FROM_OP.match(line)
+            self.from_op |= bool(match)
+            step, stop, start, longest = (float(v) for v in (match.groups() if match else _match(TRAN, line)))
             self.stop, self.trans = stop, self.trans + 1
             if not (0 < step < math.inf and 0 <= start < stop < math.inf and 0 < longest < math.inf):
                 raise InputError("need step > 0, 0 <= start < stop and longest step > 0")
@@ -247,8 +244,8 @@ class _Seen:
             name, *values = _match(SWITCH_MODEL, line)
             kind, size = "sw", 0
         elif re.match(rf"\.model {NODE} [np]mos\b", line, FLAGS):
-            name, found = _match(MOS_MODEL, line)
-            values = [w.partition("=")[2] for w in found.split() if not w.lower().startswith("version=")]
+            name, settings = _match(MOS_MODEL, line)
+            values = [w.partition("=")[2] for w in settings.split() if not w.lower().startswith("version=")]
             kind, size = "mos", 0
         else:
             name, offsets, scales, file = _match(TABLE_MODEL, line)
@@ -284,10 +281,10 @@ class _Seen:
 
 
 def _match(pattern: re.Pattern[str], line: str) -> tuple[str, ...]:
-    found = pattern.match(line)
-    if not found:
+    match = pattern.match(line)
+    if not match:
         raise InputError("not in the form that this package writes")
-    return found.groups()
+    return match.groups()
 
 
 def _finite(text: str) -> float:
@@ -300,8 +297,8 @@ def _points(shape: str, text: str) -> None:
     """Numbers of a PULSE or PWL list: right count, finite, times in order."""
     values = [_finite(v) for v in text.split()]
     if shape == "pulse":
-        if len(values) != PULSE_VALUES or min(values[2:]) < 0:
-            raise InputError(f"PULSE needs {PULSE_VALUES} values and times >= 0")
+        if len(values) != 7 or min(values[2:]) < 0:
+            raise InputError("PULSE needs 7 values and times >= 0")
     elif len(values) % 2 or len(values) < 4:
         raise InputError(f"PWL needs pairs of time and value, got {len(values)} values")
     elif values[0] < 0 or any(b < a for a, b in zip(values[0::2], values[2::2], strict=False)):

@@ -56,10 +56,10 @@ def _version(program: str) -> str:
         ).stdout.decode("latin-1")
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SimulatorMissing(f"{program} cannot be run: {error}") from None
-    found = re.search(r"ngspice-(\d+(?:\.\d+)*)", out)
-    if not found:
+    match = re.search(r"ngspice-(\d+(?:\.\d+)*)", out)
+    if not match:
         raise SimulatorMissing(f"{program} does not answer as ngspice to --version")
-    return found.group(1)
+    return match.group(1)
 
 
 class Ngspice:
@@ -82,13 +82,13 @@ class Ngspice:
 
     def __init__(self, program: str | None = None, timeout: float = 600.0, retries: int = 0) -> None:
         wanted = program or os.environ.get(PROGRAM) or "ngspice"
-        found = shutil.which(wanted)
-        if found is None:
+        path = shutil.which(wanted)
+        if path is None:
             raise SimulatorMissing(
                 f"no ngspice program found (looked for {wanted!r}); install it, on Debian and Ubuntu "
                 f"with 'apt-get install ngspice', or set {PROGRAM} to its path"
             )
-        self.program, self.timeout, self.retries = os.path.abspath(found), timeout, retries
+        self.program, self.timeout, self.retries = os.path.abspath(path), timeout, retries
         self.version = _version(self.program)  #: such as '39'
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -103,6 +103,10 @@ class Ngspice:
 
     def run(self, deck: Deck, *, keep: bool = True) -> Plot:
         """Simulate one deck.
+
+        Parameters
+        ----------
+        keep : whether the run folder stays if the run fails
 
         Raises
         ------
@@ -263,12 +267,12 @@ def _to_disk(folder: Path) -> Path:
     if str(folder.parent) != MEMORY:
         return folder
     try:
-        kept = Path(tempfile.mkdtemp(prefix="ttfs-analog-failed-"))
-        shutil.copytree(folder, kept, dirs_exist_ok=True)
+        saved = Path(tempfile.mkdtemp(prefix="ttfs-analog-failed-"))
+        shutil.copytree(folder, saved, dirs_exist_ok=True)
     except OSError:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    return kept
+    return saved
 
 
 def _limit(pid: int, cpu_s: int) -> None:
@@ -290,6 +294,16 @@ def parallel(tasks: Iterable[Callable[[], T]], workers: int, simulator: Ngspice)
 
     At most two tasks per worker are under way, so a long generator of tasks needs little memory.
     On an exception, Ctrl-C included, the runs in flight are killed and nothing is left behind.
+
+    Parameters
+    ----------
+    tasks : without arguments; they run decks in `simulator`
+    workers : threads, and so ngspice processes, at a time
+
+    Raises
+    ------
+    InputError
+        If there are no workers.
     """
     if workers < 1:
         raise InputError(f"workers must be >= 1, got {workers}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from circuits.biasing.transistor_layer import LayerDevices, TransistorNeuron
+from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.pdk.technology import Technology
 from circuits.simulation import Neuron
@@ -14,7 +14,7 @@ from montecarlo.mismatch.transistors import draw_chip
 
 def draw(
     layers: Sequence[Layer], kinds: Sequence[Neuron], technology: Technology, chip: int, entropy: int
-) -> list[LayerMismatch] | list[LayerDevices | None]:
+) -> list[LayerMismatch] | list[TransistorMismatch | None]:
     """Devices of chip number `chip`, one entry per layer.
 
     Parameters
@@ -27,11 +27,11 @@ def draw(
     Returns
     -------
     list
-        LayerMismatch (one sample) of ideal sources; LayerDevices of transistors, None for a read-out layer.
+        LayerMismatch (one sample) of ideal sources; TransistorMismatch of transistors, None for read-out.
     """
     if technology.process is None:
         return draw_chips(MismatchLaw.of(technology.mismatch), layers, [chip], entropy)
-    devices: list[LayerDevices | None] = []
+    devices: list[TransistorMismatch | None] = []
     for n, kind in enumerate(kinds):
         if not isinstance(kind, TransistorNeuron) or not kind.layer.spiking:
             devices.append(None)

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from circuits.benches.testbench import Device
-from circuits.biasing.transistor_layer import LayerDevices
+from circuits.biasing.transistor_layer import TransistorMismatch
 from circuits.pdk.technology import Process
 from montecarlo.mismatch.seeds import CHIP, COMMON, generator
 
@@ -55,7 +55,7 @@ def draw_chip(
     entropy: int,
     chip: int,
     layer: int = 0,
-) -> LayerDevices:
+) -> TransistorMismatch:
     """The devices of one layer of one chip; its references ("ref_...") are common to all its neurons.
 
     Neuron i of a layer of a chip is always the same one, and keeps its own devices when its fan-in changes:
@@ -80,4 +80,4 @@ def draw_chip(
         cells = [d for d in devices if d.path.startswith("n_")]
         synapses = [d for d in devices if d not in references and d not in cells]
         transistors.append(shared | draw([*cells, *synapses], rng))
-    return LayerDevices(tuple(transistors), plates)
+    return TransistorMismatch(tuple(transistors), plates)

@@ -85,9 +85,9 @@ def test_samples_keep_their_order_over_several_decks(rng, make_layer, monkeypatc
     layer, times = make_layer(rng, 2, 5)
     mismatch = deviations(rng, layer, 7)
     monkeypatch.setattr(ideal_layer, "NEURONS_PER_DECK", 4)
-    found = simulate(layer, times, POINT, mismatch, workers=2)
-    assert found.delay.shape == (7, 2)
-    assert_close(found, closed_form.response(layer, times, POINT, mismatch), layer.window)
+    measured = simulate(layer, times, POINT, mismatch, workers=2)
+    assert measured.delay.shape == (7, 2)
+    assert_close(measured, closed_form.response(layer, times, POINT, mismatch), layer.window)
 
 
 @pytest.mark.ngspice
@@ -145,11 +145,11 @@ def test_a_network_in_ngspice_equals_the_closed_form(rng):
     layers = chain(rng)
     mismatch = [deviations(rng, layer, 2) for layer in layers]
     x = rng.random((3, 5)) * (rng.random((3, 5)) > 0.3)
-    found = dict(feed_forward(layers, [POINT] * 2, x, mismatch, workers=2))
+    measured = dict(feed_forward(layers, [POINT] * 2, x, mismatch, workers=2))
     wanted = dict(feed_forward(layers, [POINT] * 2, x, mismatch, level="closed-form"))
-    assert sorted(found) == [0, 1, 2]
+    assert sorted(measured) == [0, 1, 2]
     for image in wanted:
-        for layer, one, other in zip(layers, found[image], wanted[image], strict=True):
+        for layer, one, other in zip(layers, measured[image], wanted[image], strict=True):
             assert_close(one, other, layer.window)
 
 

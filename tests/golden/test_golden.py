@@ -44,9 +44,9 @@ def early() -> Cell:
     return layer_cell(NEURON, stimulus(NEURON, times, POINT), POINT, LayerMismatch.none(NEURON))
 
 
-def alpha_cell(held: bool) -> Cell:
+def alpha_cell(blocked: bool) -> Cell:
     w = np.array([[0.3, -0.25, 0.4]])
-    layer = alpha.AlphaLayer.from_relu(w, np.array([0.2]), 1.0, 3.0, held=held)
+    layer = alpha.AlphaLayer.from_relu(w, np.array([0.2]), 1.0, 3.0, blocked=blocked)
     return alpha.cell(layer, np.array([0.2, 0.5, np.inf]), POINT, no_mismatch(1, 3))
 
 
@@ -65,8 +65,8 @@ CELLS: dict[str, tuple[str, Callable[[], Cell]]] = {
     "readout_pulse": ("pulse", lambda: of_layer(READOUT)),
     "layer_table": ("table", lambda: of_layer(LAYER)),
     "layer_pwl": ("pwl", lambda: of_layer(LAYER)),
-    "alpha_pulse": ("pulse", lambda: alpha_cell(held=True)),
-    "alpha_positive_pulse": ("pulse", lambda: alpha_cell(held=False)),
+    "alpha_pulse": ("pulse", lambda: alpha_cell(blocked=True)),
+    "alpha_positive_pulse": ("pulse", lambda: alpha_cell(blocked=False)),
     "multiplier_1_pulse": ("pulse", lambda: multiplier_cell(1)),
     "multiplier_2_pulse": ("pulse", lambda: multiplier_cell(2)),
     "multiplier_4_pulse": ("pulse", lambda: multiplier_cell(4)),
@@ -127,8 +127,8 @@ def test_golden_deck_is_what_the_code_writes(name, request):
 
 def test_the_folder_holds_these_decks_only_and_the_readme_names_each():
     expected = {f for name in NAMES for f in (f"{name}.cir", *build(name).files)}
-    found = {p.name for p in FOLDER.iterdir() if not p.name.startswith("transistor_")}
-    assert found - {"README.md"} == expected
+    present = {p.name for p in FOLDER.iterdir() if not p.name.startswith("transistor_")}
+    assert present - {"README.md"} == expected
     readme = (FOLDER / "README.md").read_text()
     assert not [name for name in NAMES if f"`{name}.cir`" not in readme]
 
@@ -154,9 +154,9 @@ def test_plain_ngspice_runs_the_deck(name, tmp_path):
 def test_deck_crosses_its_threshold_where_it_should(name):
     """1e-12 of the window (300 ns): rounding of a few hundred steps."""
     cell, deck = CELLS[name][1](), build(name)
-    found = measure(cell, deck, Ngspice().run(deck))
+    measured = measure(cell, deck, Ngspice().run(deck))
     time, v_armed = first_crossing(cell)
     fired = np.isfinite(time)
-    assert np.array_equal(np.isfinite(found.time), fired)
-    assert np.max(np.abs(found.time[fired] - time[fired]), initial=0.0) <= 1e-12 * 300e-9
-    assert np.max(np.abs(found.v_start - v_armed)) <= 1e-12
+    assert np.array_equal(np.isfinite(measured.time), fired)
+    assert np.max(np.abs(measured.time[fired] - time[fired]), initial=0.0) <= 1e-12 * 300e-9
+    assert np.max(np.abs(measured.v_start - v_armed)) <= 1e-12

@@ -100,8 +100,8 @@ def latch(plot: Plot) -> None:
         False, True, True, True, True, False,
     ]  # fmt: skip
     both = plot["v(s)"] + plot["v(sb)"]
-    held = (plot["time"] > (ON + 0.02) * TAU) & (plot["time"] < (OFF - 0.01) * TAU)
-    assert np.max(np.abs(both[held] - VDD)) < 0.02 * VDD
+    while_on = (plot["time"] > (ON + 0.02) * TAU) & (plot["time"] < (OFF - 0.01) * TAU)
+    assert np.max(np.abs(both[while_on] - VDD)) < 0.02 * VDD
 
 
 def gate_driver(plot: Plot) -> None:

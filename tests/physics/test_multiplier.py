@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from circuits.benches.golden_decks import line_gate
-from circuits.benches.multiplier import Product, measure_product, multiplier_bench
-from circuits.benches.multiplier_point import MARK, MultiplierPoint
+from circuits.benches.multiplier import MARK, MultiplierPoint, Product, measure_product, multiplier_bench
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
 

@@ -103,7 +103,7 @@ READ = [([0.5], [0.2]), ([1.0, 0.5], [0.1, 0.2]), ([-1.0], [0.1]), ([0.5, -0.25,
 def test_a_readout_holds_its_sample_while_the_membrane_is_reset():
     """Injection below 0.05 mV (2e-4 of a unit), droop below 0.04 uV / us (1e-8 of a unit a tau_c)."""
     found = [sampled(*pattern) for pattern in READ]
-    gain, offset = np.polyfit([p for p, _ in found], [s.held for _, s in found], 1)
+    gain, offset = np.polyfit([p for p, _ in found], [s.sampled for _, s in found], 1)
     assert gain == pytest.approx(1.03, abs=0.02)
     assert abs(offset) < 0.01
     assert max(abs(s.injection) for _, s in found) < 2e-4

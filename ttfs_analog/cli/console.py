@@ -26,7 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from circuits.errors import InputError, SimulatorError
+from circuits.errors import Diverged, InputError, SimulatorError
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 Tick = Callable[[int, int], None]
@@ -146,7 +146,7 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
         return fail(error.format_message().replace("\n", " ") + where, 2)
     except click.ClickException as error:
         return fail(error.format_message(), 2)
-    except InputError as error:
+    except (InputError, Diverged) as error:
         return fail(str(error), 2)
     except SimulatorError as error:
         return fail(str(error), 3)

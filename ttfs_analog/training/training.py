@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from circuits.errors import InputError
+from circuits.errors import Diverged, InputError
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, widen
@@ -34,10 +34,6 @@ SMALL = 200_000
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints."""
 SCHEDULES = ("cosine", "paper", "constant")
-
-
-class Diverged(RuntimeError):
-    """The loss stopped being finite, or a slope stopped being positive."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from circuits.benches.multiplier import multiplier_bench
-from circuits.benches.multiplier_point import MARK, MultiplierPoint
+from circuits.benches.multiplier import MARK, MultiplierPoint, multiplier_bench
 from circuits.benches.neuron import neuron_bench
 from circuits.benches.pooling import pooling_bench
 from circuits.benches.readout import readout_bench
@@ -24,11 +23,11 @@ W, X = np.array([0.5, -0.25]), np.array([0.8, -0.4])
 
 def pulse(text: str, node: str) -> float:
     """Length of the only pulse of a signal, from edge to edge [s]; nan if it is a level."""
-    found = re.search(rf"^V{node} {node} 0 PWL\((.*)\)$", text, re.MULTILINE)
-    if not found:
+    match = re.search(rf"^V{node} {node} 0 PWL\((.*)\)$", text, re.MULTILINE)
+    if not match:
         assert re.search(rf"^V{node} {node} 0 [\d.]+$", text, re.MULTILINE)
         return np.nan
-    times = [float(t) for t in found[1].split()[::2]]
+    times = [float(t) for t in match[1].split()[::2]]
     assert len(times) == 5
     return times[3] - times[1]
 
@@ -81,8 +80,8 @@ def test_a_multiplier_that_cannot_be_built_is_refused(weights, inputs, options, 
 
 def stack(block) -> int:
     """Transistors in series in the deepest NAND of a block."""
-    own = sum(isinstance(p, Mos) and p.role == "nand_n" for p in block.parts)
-    return max([own, *(stack(p.block) for p in block.parts if isinstance(p, Use))])
+    deepest = sum(isinstance(p, Mos) and p.role == "nand_n" for p in block.parts)
+    return max([deepest, *(stack(p.block) for p in block.parts if isinstance(p, Use))])
 
 
 @pytest.mark.parametrize("inputs", [2, 4, 5, 9, 17, 20])

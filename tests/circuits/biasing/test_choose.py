@@ -66,12 +66,12 @@ def chosen(objective: str, seed: int = 0, figures: Figures = FIGURES, **options)
 @FEW
 @given(st.integers(0, 10**5), st.sampled_from([8, 40, 128]))
 def test_each_objective_is_the_best_of_the_three_at_what_it_is_for(seed, fan_in):
-    found = {o: chosen(o, seed, fan_in=fan_in)[0] for o in OBJECTIVES}
-    spread = {o: (b.spread**2).mean() for o, b in found.items()}
-    energy = {o: b.energy.mean() for o, b in found.items()}
+    by_objective = {o: chosen(o, seed, fan_in=fan_in)[0] for o in OBJECTIVES}
+    spread = {o: (b.spread**2).mean() for o, b in by_objective.items()}
+    energy = {o: b.energy.mean() for o, b in by_objective.items()}
     assert spread["spread"] <= min(spread.values()) * (1 + 1e-9)
     assert energy["energy"] <= min(energy.values()) * (1 + 1e-9)
-    assert found["speed"].point.tau_c <= min(b.point.tau_c for b in found.values())
+    assert by_objective["speed"].point.tau_c <= min(b.point.tau_c for b in by_objective.values())
 
 
 def test_objectives_differ():
@@ -85,47 +85,47 @@ def test_objectives_differ():
 @FEW
 @given(st.integers(0, 10**5), st.sampled_from([8, 64]), st.sampled_from(OBJECTIVES))
 def test_every_trajectory_stays_inside_the_swing_and_every_bound_holds(seed, fan_in, objective):
-    found, x = chosen(objective, seed, fan_in=fan_in)
-    point, bounds, demand = found.point, Bounds(), Demand.of(found.layer, x)
-    top = found.layer.theta + found.delay
+    biased, x = chosen(objective, seed, fan_in=fan_in)
+    point, bounds, demand = biased.point, Bounds(), Demand.of(biased.layer, x)
+    top = biased.layer.theta + biased.delay
     assert np.all(point.volts(demand.low) >= point.v_low - 1e-9)
     assert np.all(point.volts(np.minimum(top, np.maximum(demand.high, 0))) <= point.v_high + 1e-9)
-    assert np.all(found.v_th >= FIGURES.lowest_threshold - 1e-9)
-    assert np.all(np.abs(found.leakage) <= bounds.leakage)
-    assert np.all(found.jitter <= bounds.jitter)
-    assert found.offset <= bounds.offset
-    assert found.delay <= bounds.delay
-    assert found.unit_current >= bounds.above_leakage * FIGURES.leak_sink
-    assert found.unit_current * found.technology.transistors().units == pytest.approx(point.i_unit)
+    assert np.all(biased.v_th >= FIGURES.lowest_threshold - 1e-9)
+    assert np.all(np.abs(biased.leakage) <= bounds.leakage)
+    assert np.all(biased.jitter <= bounds.jitter)
+    assert biased.offset <= bounds.offset
+    assert biased.delay <= bounds.delay
+    assert biased.unit_current >= bounds.above_leakage * FIGURES.leak_sink
+    assert biased.unit_current * biased.technology.transistors().units == pytest.approx(point.i_unit)
 
 
 @FEW
 @given(st.integers(8, 784), st.sampled_from(OBJECTIVES))
 def test_what_is_drawn_and_what_the_fan_in_hangs_on_make_up_the_membrane(fan_in, objective):
-    found, _ = chosen(objective, 1, fan_in=fan_in)
+    biased, _ = chosen(objective, 1, fan_in=fan_in)
     process = TECHNOLOGY.transistors()
-    connected = np.count_nonzero(found.layer.weights, axis=1) * process.synapse_capacitance
-    total = found.capacitors + connected + process.fixed_capacitance
-    np.testing.assert_allclose(total, found.point.c_mem, rtol=1e-12)
-    assert np.all(found.capacitors >= 0.25 * found.point.c_mem * (1 - 1e-9))
+    connected = np.count_nonzero(biased.layer.weights, axis=1) * process.synapse_capacitance
+    total = biased.capacitors + connected + process.fixed_capacitance
+    np.testing.assert_allclose(total, biased.point.c_mem, rtol=1e-12)
+    assert np.all(biased.capacitors >= 0.25 * biased.point.c_mem * (1 - 1e-9))
 
 
 def test_figures_follow_their_equations():
     """One point by hand: OP of the technology, one source of W = 1 for half a tau_c, theta = 1."""
     layer, x = Layer([[1.0]], [0.5], t_min=1.0, t_max=2.5), np.array([[0.5]])
-    demand, own = Demand.of(layer, x), FIGURES.point
-    given_ = [np.array([v]) for v in (own.tau_c, own.c_mem, own.v_unit, own.v_reset)]
-    found = worth(demand, TECHNOLOGY, FIGURES, 8, Bounds(), *given_)
+    demand, point = Demand.of(layer, x), FIGURES.point
+    candidate = [np.array([v]) for v in (point.tau_c, point.c_mem, point.v_unit, point.v_reset)]
+    evaluated = worth(demand, TECHNOLOGY, FIGURES, 8, Bounds(), *candidate)
     q = 25e-15
-    assert found.offset[0] == pytest.approx(12.95e-3 / 0.25)
-    assert found.delay[0] == pytest.approx(0.149)
-    assert found.leakage[0] == pytest.approx(5.3e-12 * 2.5 * 100e-9 / q)
+    assert evaluated.offset[0] == pytest.approx(12.95e-3 / 0.25)
+    assert evaluated.delay[0] == pytest.approx(0.149)
+    assert evaluated.leakage[0] == pytest.approx(5.3e-12 * 2.5 * 100e-9 / q)
     shot = CHARGE * (0.5 + 0.5) / q
     ktc = BOLTZMANN * 300.15 * 100e-15 / q**2
     comparator = 2 * CHARGE * 400e-9 / (4.8e-6 * 2.5e6) ** 2 / 14.9e-9 / 100e-9**2
-    assert found.jitter[0] == pytest.approx(math.sqrt(shot + ktc + comparator), rel=1e-9)
+    assert evaluated.jitter[0] == pytest.approx(math.sqrt(shot + ktc + comparator), rel=1e-9)
     energy = 1.2 * q * (1.0 + 0.149) + 1.2 * 400e-9 * (0.5 + 0.149) * 100e-9 + 14.8e-15
-    assert found.energy[0] == pytest.approx(energy)
+    assert evaluated.energy[0] == pytest.approx(energy)
 
 
 @pytest.mark.parametrize("what", ["c_mem", "tau_c", "s_V"])
@@ -204,28 +204,28 @@ def test_layers_of_a_network_share_tau_c_and_a_read_out_layer_has_no_comparator(
 
 def test_thresholds_that_calibration_never_reaches_lie_at_the_end_of_the_swing():
     layer = Layer([[0.5], [0.5]], [0.0, -1000.0], t_min=1.0, t_max=2.0)
-    (found,) = choose([layer], np.array([[0.8]]), TECHNOLOGY, FIGURES)
-    assert found.unreached == 1
-    assert found.v_th[1] == pytest.approx(found.point.v_high, abs=1e-5)
-    assert found.point.v_unit > 0.1  # it does not take the swing of the others
+    (biased,) = choose([layer], np.array([[0.8]]), TECHNOLOGY, FIGURES)
+    assert biased.unreached == 1
+    assert biased.v_th[1] == pytest.approx(biased.point.v_high, abs=1e-5)
+    assert biased.point.v_unit > 0.1  # it does not take the swing of the others
 
 
 def test_bias_numbers_are_those_of_the_deck():
-    found, _ = chosen("spread")
-    bench = TransistorNeuron(found).benches(np.full(16, np.inf))[0]
-    assert bench.phases == found.phases
-    assert bench.v_th == pytest.approx(found.v_th[0])
-    assert f"cm={float(found.capacitors[0])!r}" in bench.deck.text.lower()
-    text = f"iunit={found.unit_current!r}"
+    biased, _ = chosen("spread")
+    bench = TransistorNeuron(biased).benches(np.full(16, np.inf))[0]
+    assert bench.phases == biased.phases
+    assert bench.v_th == pytest.approx(biased.v_th[0])
+    assert f"cm={float(biased.capacitors[0])!r}" in bench.deck.text.lower()
+    text = f"iunit={biased.unit_current!r}"
     assert text in bench.deck.text.lower()
 
 
 def test_the_expected_spike_of_an_input_without_spikes_is_theta_and_the_delay():
     """Small systematic terms only: kick, turn-on and gain of the slope source, leakage."""
-    found, _ = chosen("spread")
-    late = expected(found, np.zeros((1, 16)))[0]
-    np.testing.assert_allclose(late, found.layer.theta + found.delay, atol=0.05)
-    assert np.all(late != found.layer.theta + found.delay)
+    biased, _ = chosen("spread")
+    late = expected(biased, np.zeros((1, 16)))[0]
+    np.testing.assert_allclose(late, biased.layer.theta + biased.delay, atol=0.05)
+    assert np.all(late != biased.layer.theta + biased.delay)
 
 
 def test_an_unknown_objective_is_refused():

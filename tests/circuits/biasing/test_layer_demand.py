@@ -42,10 +42,10 @@ def test_partial_sums_of_both_signs_count_not_only_the_end():
 def test_charges_are_those_of_the_closed_form(seed):
     one, x = random(seed)
     demand = Demand.of(one, x)
-    found = [response(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint()) for row in x]
-    energy = np.mean([f.energy[0] for f in found], axis=0)
+    responses = [response(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint()) for row in x]
+    energy = np.mean([f.energy[0] for f in responses], axis=0)
     np.testing.assert_allclose(demand.supplied * OperatingPoint().unit_energy, energy, rtol=1e-12)
-    fired = np.mean([np.isfinite(f.delay[0]) for f in found], axis=0)
+    fired = np.mean([np.isfinite(f.delay[0]) for f in responses], axis=0)
     np.testing.assert_array_equal(demand.fired, fired)
 
 
@@ -79,8 +79,8 @@ def test_layers_pass_on_what_the_closed_form_gives():
     second = dataclasses.replace(second, t_min=2.0, t_max=4.0)
     _, inner = propagate([one, second], x)
     for row, wanted in zip(x, inner, strict=True):
-        found = response(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint())
-        np.testing.assert_allclose(wanted, found.activation(one.window)[0], atol=1e-12)
+        expected = response(one, np.where(row > 0, 1.0 - row, np.inf), OperatingPoint())
+        np.testing.assert_allclose(wanted, expected.activation(one.window)[0], atol=1e-12)
 
 
 @pytest.mark.parametrize("x", [np.ones((2, 5)), np.full((2, 12), 1.5), np.full((2, 12), -0.1), np.ones(12)])

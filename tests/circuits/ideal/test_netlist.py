@@ -37,8 +37,8 @@ def content(deck: Deck) -> np.ndarray:
 
 def scales(deck: Deck) -> list[float]:
     """What the whole numbers of each column count [A], all tables of a deck in their order."""
-    found = re.findall(r"amplscale=\[(.*?)\]", deck.text)
-    return [float(v) for words in found for v in words.split()]
+    matches = re.findall(r"amplscale=\[(.*?)\]", deck.text)
+    return [float(v) for words in matches for v in words.split()]
 
 
 def columns(deck: Deck) -> list[tuple[str, ...]]:
@@ -54,8 +54,8 @@ def currents(deck: Deck, neurons: int) -> np.ndarray:
 
 def transient(deck: Deck) -> tuple[float, ...]:
     """Step, stop, start and longest step."""
-    found = re.search(r"^\.tran (\S+) (\S+) (\S+) (\S+) uic$", deck.text, re.M)
-    return tuple(float(v) for v in found.groups())
+    match = re.search(r"^\.tran (\S+) (\S+) (\S+) (\S+) uic$", deck.text, re.M)
+    return tuple(float(v) for v in match.groups())
 
 
 def wide(neurons: int) -> Layer:
@@ -125,8 +125,8 @@ def test_a_table_holds_the_rows_of_its_sources_to_half_of_a_whole_number():
 
 def test_a_table_holds_whole_numbers_up_to_the_mantissa():
     deck = table(cell())
-    found = [[int(word) for word in column] for column in columns(deck)]  # int: no point, no exponent
-    assert [max(map(abs, column)) for column in found] == [MANTISSA, MANTISSA, 0]
+    whole = [[int(word) for word in column] for column in columns(deck)]  # int: no point, no exponent
+    assert [max(map(abs, column)) for column in whole] == [MANTISSA, MANTISSA, 0]
     assert len(scales(deck)) == 3  # two neurons and a pad
     assert "amploffset=[0 0 0] " in deck.text
 
@@ -139,12 +139,12 @@ def test_a_sample_does_not_depend_on_its_deck_mates(rng):
     neuron = [0.05 * rng.normal(size=(20, 1)) for _ in range(3)]
     mismatch = LayerMismatch(size[:, None, None] * rng.random((20, 1, 3)), *neuron)
     together = table(cell(layer, times, mismatch))
-    found = list(zip(columns(together), scales(together), strict=True))
-    assert len({scale for _, scale in found}) == 20
+    mates = list(zip(columns(together), scales(together), strict=True))
+    assert len({scale for _, scale in mates}) == 20
     for k in range(20):
         values = (getattr(mismatch, field.name) for field in dataclasses.fields(mismatch))
         alone = table(cell(layer, times, LayerMismatch(*(v[k : k + 1] for v in values))))
-        assert list(zip(columns(alone), scales(alone), strict=True)) == [found[k]]
+        assert list(zip(columns(alone), scales(alone), strict=True)) == [mates[k]]
 
 
 def test_table_rows_take_effect_just_behind_their_edges():
@@ -169,9 +169,9 @@ def test_an_input_that_is_on_from_the_start_has_no_edge():
 
 
 def test_without_inputs_nothing_flows_until_the_slope_source():
-    found = content(table(cell(times=np.full(3, np.inf))))
-    assert not found[0, 1:].any()
-    assert found[1:, 1:3].all()
+    rows = content(table(cell(times=np.full(3, np.inf))))
+    assert not rows[0, 1:].any()
+    assert rows[1:, 1:3].all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -238,13 +238,13 @@ def test_one_source_per_synapse_in_the_readable_form():
     """Four synapses are live (one weight is 0, one input silent); 1e-8: the grid's gain."""
     deck = pulse(cell())
     sources = re.findall(r"^I(\w+) (\w+) (\w+) .*PULSE\(0 (\S+)", deck.text, re.M)
-    found = {label: (a, b, float(amps)) for label, a, b, amps in sources}
-    assert set(found) == {"w0_0", "w1_0", "w0_1", "w1_1", "b_0", "b_1"}  # current, then neuron
-    assert found["w0_0"][:2] == ("vdd0", "n0")  # positive weights: from the supply to the sum
-    assert found["w1_0"][:2] == ("n0", "0")  # negative weights: from the sum to ground
+    by_label = {label: (a, b, float(amps)) for label, a, b, amps in sources}
+    assert set(by_label) == {"w0_0", "w1_0", "w0_1", "w1_1", "b_0", "b_1"}  # current, then neuron
+    assert by_label["w0_0"][:2] == ("vdd0", "n0")  # positive weights: from the supply to the sum
+    assert by_label["w1_0"][:2] == ("n0", "0")  # negative weights: from the sum to ground
     sums = re.findall(r"^Vs(\d) (\w+) (\w+) (\S+)$", deck.text, re.M)
     assert sums == [("0", "n0", "m0", "0"), ("1", "n1", "m1", "0")]  # and on to the membrane
-    assert found["w1_0"][2] == pytest.approx(0.5 * POINT.i_unit, rel=1e-8)
+    assert by_label["w1_0"][2] == pytest.approx(0.5 * POINT.i_unit, rel=1e-8)
     assert deck.currents == ("vdd0", "vdd1")
     assert deck.n_devices == 6 + 8  # and a capacitor, a supply, a sum and a threshold for each of two neurons
 
@@ -259,9 +259,9 @@ def test_pulses_keep_the_charge_that_the_grid_would_move(rng):
     times = rng.uniform(0, 1, 3)
     layer = dataclasses.replace(LAYER, weights=np.abs(LAYER.weights) + 0.1)
     deck = pulse(cell(layer=layer, times=times))
-    found = re.findall(r"^Iw(\d)_(\d) .*PULSE\(0 (\S+) \S+ \S+ \S+ (\S+) \S+\)", deck.text, re.M)
-    assert len(found) == 6
-    for j, i, amps, width in found:
+    shapes = re.findall(r"^Iw(\d)_(\d) .*PULSE\(0 (\S+) \S+ \S+ \S+ (\S+) \S+\)", deck.text, re.M)
+    assert len(shapes) == 6
+    for j, i, amps, width in shapes:
         charge = layer.weights[int(i), int(j)] * POINT.i_unit * (1 - times[int(j)]) * POINT.tau_c
         assert float(amps) * float(width) == pytest.approx(charge, rel=1e-12)
 

@@ -49,7 +49,7 @@ def test_read_out_neurons_have_no_firing_window():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"weights": [[1.0, 2.0], [3.0]]}, "equal rows"),
         ({"weights": [["x", 2.0]]}, "numbers"),
@@ -77,8 +77,8 @@ def test_read_out_neurons_have_no_firing_window():
         ({"t_max": math.nan}, "finite"),
     ],
 )
-def test_a_bad_layer_is_refused_and_the_fault_named(changes, said):
-    with pytest.raises(InputError, match=said):
+def test_a_bad_layer_is_refused_and_the_fault_named(changes, message):
+    with pytest.raises(InputError, match=message):
         layer(**changes)
 
 
@@ -92,7 +92,7 @@ def test_both_ends_of_the_input_window_belong_to_it():
 
 
 @pytest.mark.parametrize(
-    ("times", "said"),
+    ("times", "message"),
     [
         ([0.1], "must have 2 entries"),
         ([[0.1, 0.2]], "must have 2 entries"),
@@ -103,13 +103,13 @@ def test_both_ends_of_the_input_window_belong_to_it():
         (["soon", 0.0], "numbers or null"),
     ],
 )
-def test_bad_input_times_are_refused_by_number(times, said):
-    with pytest.raises(InputError, match=said):
+def test_bad_input_times_are_refused_by_number(times, message):
+    with pytest.raises(InputError, match=message):
         layer().inputs(times)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"synapse": np.zeros((4, 3))}, "sample, n_out, n_in"),
         ({"slope": np.zeros(3)}, "slope mismatch must have shape"),
@@ -120,8 +120,8 @@ def test_bad_input_times_are_refused_by_number(times, said):
         ({"capacitance": np.full((4, 3), -1.0)}, "capacitance mismatch must be > -1"),
     ],
 )
-def test_bad_deviations_are_refused(changes, said):
-    with pytest.raises(InputError, match=said):
+def test_bad_deviations_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
         mismatch(**changes)
 
 

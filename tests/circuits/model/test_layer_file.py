@@ -54,7 +54,7 @@ def test_a_missing_key_is_named(write, key):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("{", "not JSON"),
         ("", "not JSON"),
@@ -76,8 +76,8 @@ def test_a_missing_key_is_named(write, key):
         ({**GOOD, "bias": [10**400, 0.0]}, "bias must be numbers"),
     ],
 )
-def test_a_bad_file_is_refused_with_its_name_and_fault(write, content, said):
-    with pytest.raises(InputError, match=rf"layer\.json.*{said}"):
+def test_a_bad_file_is_refused_with_its_name_and_fault(write, content, message):
+    with pytest.raises(InputError, match=rf"layer\.json.*{message}"):
         read_layer(write(content))
 
 

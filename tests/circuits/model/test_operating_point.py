@@ -55,8 +55,8 @@ def test_a_fitted_swing_holds_its_range_with_margin_to_spare(a, b, margin):
 @given(POTENTIAL, POTENTIAL)
 def test_fitting_changes_the_current_and_the_reset_level_only(a, b):
     point = POINT.fit_swing(min(a, b), max(a, b))
-    kept = dataclasses.replace(point, i_unit=POINT.i_unit, v_reset=POINT.v_reset)
-    assert kept == POINT
+    restored = dataclasses.replace(point, i_unit=POINT.i_unit, v_reset=POINT.v_reset)
+    assert restored == POINT
     assert point.v_low <= point.v_reset <= point.v_high
 
 

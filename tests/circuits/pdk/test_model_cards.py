@@ -129,19 +129,19 @@ def root(tmp_path, monkeypatch):
 
 def test_gf180mcu_is_cut_to_one_bin(root):
     technology = installed(root, gf180())
-    found = card(technology, N)
-    assert found.model == "nmos_3p3_b1"
-    assert found.text == (
+    model_card = card(technology, N)
+    assert model_card.model == "nmos_3p3_b1"
+    assert model_card.text == (
         ".model nmos_3p3_b1 nmos\n+ level=14 version=4.5 toxe=8e-09 vth0=1.7 noia=3.2e+41\n"
     )
     assert card(technology, P).text.startswith(".model pmos_3p3_b1 pmos\n")
-    assert found is card(technology, Size("n", 0.5 * UM, 2 * UM))
+    assert model_card is card(technology, Size("n", 0.5 * UM, 2 * UM))
 
 
 def test_gf180mcu_spread_is_the_kits_expression(root):
-    found = card(installed(root, gf180()), N)
-    assert found.sigma_vth == pytest.approx(0.7071 * 0.007e-6 / math.sqrt(1.85e-6 * 0.6e-6), rel=1e-12)
-    assert found.sigma_beta == 0
+    model_card = card(installed(root, gf180()), N)
+    assert model_card.sigma_vth == pytest.approx(0.7071 * 0.007e-6 / math.sqrt(1.85e-6 * 0.6e-6), rel=1e-12)
+    assert model_card.sigma_beta == 0
 
 
 def test_a_size_at_an_edge_belongs_to_the_first_bin_that_holds_it(root):
@@ -151,14 +151,14 @@ def test_a_size_at_an_edge_belongs_to_the_first_bin_that_holds_it(root):
 @pytest.mark.parametrize("variant", "ABCD")
 def test_gf180mcu_as_open_pdks_installs_it(variant, root):
     place = f"gf180mcu{variant}/libs.tech/ngspice/sm141064.ngspice"
-    found = card(installed(root, gf180(("nfet_03v3", "pfet_03v3")), place), N)
-    assert found.model == "nfet_03v3_b1"
-    assert found.sigma_vth > 0
+    model_card = card(installed(root, gf180(("nfet_03v3", "pfet_03v3")), place), N)
+    assert model_card.model == "nfet_03v3_b1"
+    assert model_card.sigma_vth > 0
 
 
 def test_a_size_outside_the_kit_is_refused_with_the_range(root):
-    said = r"gf180mcu holds W = 0\.1 um, L = 2 um.*W from 0\.22 um to 10 um and L from 0\.28 um to 10 um"
-    with pytest.raises(InputError, match=said):
+    message = r"gf180mcu holds W = 0\.1 um, L = 2 um.*W from 0\.22 um to 10 um and L from 0\.28 um to 10 um"
+    with pytest.raises(InputError, match=message):
         card(installed(root, gf180()), Size("n", 0.1 * UM, 2 * UM))
 
 
@@ -199,9 +199,9 @@ def test_a_file_cut_short_anywhere_is_refused_clearly(root, monkeypatch):
     for end in range(0, len(text) - len(".endl fets_mm\n"), 7):
         place = root / str(end)
         monkeypatch.setenv("PDK_ROOT", str(place))
-        said = outcome(installed(place, text[:end]))
-        assert str(place) in said, (end, said)
-        assert "fetch it again" in said, (end, said)
+        message = outcome(installed(place, text[:end]))
+        assert str(place) in message, (end, message)
+        assert "fetch it again" in message, (end, message)
 
 
 ODD = {
@@ -233,7 +233,7 @@ def test_nothing_of_a_file_but_numbers_gets_through(line, root):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
+    ("before", "after", "message"),
     [
         ("+version = 4.5\n", "", "version ''"),
         ("+level = 54\n", "+level = 1\n", "level '1'.*BSIM4"),
@@ -246,9 +246,9 @@ def test_nothing_of_a_file_but_numbers_gets_through(line, root):
         (".subckt nmos_3p3", ".subckt nmos", "no transistor in a subcircuit 'nmos_3p3'"),
     ],
 )
-def test_an_odd_file_is_refused_by_name(before, after, said, root):
+def test_an_odd_file_is_refused_by_name(before, after, message, root):
     assert before in gf180()
-    with pytest.raises(InputError, match=rf"sm141064\.ngspice.*({said})"):
+    with pytest.raises(InputError, match=rf"sm141064\.ngspice.*({message})"):
         card(installed(root, gf180().replace(before, after)), N)
 
 
@@ -304,15 +304,15 @@ def sky130(root, place: str, names: tuple[str, str], draw: str = "") -> Technolo
 )
 def test_sky130_in_all_its_layouts(place, lod, draw, root):
     technology = sky130(root, place, (lod, "lod.spice"), draw)
-    found = card(technology, N)
-    assert found.text == (
+    model_card = card(technology, N)
+    assert model_card.text == (
         ".model nfet_01v8_b7 nmos\n"
         "+ level=14 version=4.5 toxe=4.148e-09 vth0=0.5 lvth0=-3.6e-09 kvth0=7.9e-09\n"
     )
     share = technology.transistors().kit["shares"]["n"]["toxe"]
     expected = math.hypot(3e-3, share * 4.148e-9 * 2e-3) / math.sqrt(0.5 * 2)
-    assert found.sigma_vth == pytest.approx(expected, rel=1e-9)
-    assert found.sigma_beta == 0
+    assert model_card.sigma_vth == pytest.approx(expected, rel=1e-9)
+    assert model_card.sigma_beta == 0
 
 
 def test_sky130_refuses_a_spread_that_it_cannot_weigh(root):
@@ -335,9 +335,9 @@ def test_sky130_refuses_a_nominal_card_that_depends_on_the_size(root):
 @pytest.mark.parametrize("kind", ["n", "p"])
 def test_generic130_corners_shift_what_the_technology_says(kind, corner):
     technology = Technology.load("generic130")
-    found = card(technology, Size(kind, UM, UM), corner)
-    assert CARD.fullmatch(found.text.replace("version=4.8.1", "version=4.8"))
-    values = {k: float(v) for k, v in re.findall(r"(\w+)=(\S+)", found.text) if k != "version"}
+    model_card = card(technology, Size(kind, UM, UM), corner)
+    assert CARD.fullmatch(model_card.text.replace("version=4.8.1", "version=4.8"))
+    values = {k: float(v) for k, v in re.findall(r"(\w+)=(\S+)", model_card.text) if k != "version"}
     shift, mobility, oxide = technology.transistors().kit["corners"][corner][kind]
     assert abs(values["vth0"]) == pytest.approx(0.42 + shift, rel=1e-12)
     assert math.copysign(1, values["vth0"]) == {"n": 1, "p": -1}[kind]

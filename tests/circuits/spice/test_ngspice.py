@@ -39,13 +39,13 @@ def rc(extra: str = "", *, run: str = TRAN, save: str = ".save v(out)\n", **opti
     return Deck(f"{RC}{extra}{save}{run}.end\n", **fields)
 
 
-def refused(deck: Deck, said: str, folder: Path, **options) -> str:
+def refused(deck: Deck, message: str, folder: Path, **options) -> str:
     """Run a deck that must be refused; its folder must be kept, and named."""
-    with pytest.raises(SimulatorError, match=said) as caught:
+    with pytest.raises(SimulatorError, match=message) as caught:
         Ngspice(**options).run(deck)
-    (kept,) = folder.iterdir()
-    assert f"run folder kept: {kept}" in str(caught.value)
-    assert (kept / "deck.cir").read_text() == deck.text
+    (run_folder,) = folder.iterdir()
+    assert f"run folder kept: {run_folder}" in str(caught.value)
+    assert (run_folder / "deck.cir").read_text() == deck.text
     return str(caught.value)
 
 
@@ -106,28 +106,18 @@ def test_a_deck_outside_the_packages_language_is_refused_before_anything_is_writ
 
 
 @pytest.mark.ngspice
-def test_a_run_that_stops_early_is_noticed(folder, unread):
-    refused(rc(stop=2e-6), "run ended at 1e-06 s instead of 2e-06 s", folder)
-
-
-@pytest.mark.ngspice
-def test_a_missing_node_is_noticed(folder):
-    refused(rc(nodes=("out", "m0")), r"v\(m0\)|m0", folder)
-
-
-@pytest.mark.ngspice
-def test_a_missing_current_is_noticed(folder):
-    refused(rc(currents=("v1",)), r"i\(v1\)", folder)
-
-
-@pytest.mark.ngspice
-def test_a_deck_without_an_analysis_is_noticed(folder, unread):
-    refused(rc(run=""), "ngspice|raw file", folder)
-
-
-@pytest.mark.ngspice
-def test_two_analyses_are_one_too_many(folder, unread):
-    refused(rc(run=".op\n" + TRAN), "2 plots, 1|ngspice said", folder)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stop": 2e-6}, "run ended at 1e-06 s instead of 2e-06 s"),
+        ({"nodes": ("out", "m0")}, r"v\(m0\)|m0"),
+        ({"currents": ("v1",)}, r"i\(v1\)"),
+        ({"run": ""}, "ngspice|raw file"),
+        ({"run": ".op\n" + TRAN}, "2 plots, 1|ngspice said"),
+    ],
+)
+def test_a_record_that_is_not_what_was_asked_for_is_noticed(folder, unread, options, message):
+    refused(rc(**options), message, folder)
 
 
 @pytest.mark.ngspice
@@ -153,7 +143,7 @@ def test_a_simulator_that_is_killed_is_reported(folder):
 
 
 @pytest.mark.ngspice
-def test_cancelling_ends_the_run_and_refuses_later_ones(folder):
+def test_canceling_ends_the_run_and_refuses_later_ones(folder):
     simulator = Ngspice(timeout=60)
 
     def cancel():
@@ -259,10 +249,10 @@ def test_parallel_runs_return_every_result_under_its_number(folder):
         run = f".tran 1e-8 {end!r} 0 1e-8 uic\n"
         return lambda: simulator.run(rc(run=run, stop=end))["time"][-1]
 
-    found = dict(parallel((task(e) for e in ends), 2, simulator))
-    assert sorted(found) == [0, 1, 2, 3, 4]
+    last_times = dict(parallel((task(e) for e in ends), 2, simulator))
+    assert sorted(last_times) == [0, 1, 2, 3, 4]
     for k, end in enumerate(ends):
-        assert found[k] == pytest.approx(end, rel=1e-9)  # the end is a break point: rounding only
+        assert last_times[k] == pytest.approx(end, rel=1e-9)  # the end is a break point: rounding only
 
 
 @pytest.mark.ngspice

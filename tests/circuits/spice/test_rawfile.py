@@ -97,7 +97,7 @@ def test_values_that_are_not_finite_are_refused(value):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "empty"),
         (b"no simulator wrote this", "without a data block"),
@@ -106,8 +106,8 @@ def test_values_that_are_not_finite_are_refused(value):
         (raw(flags="complex"), "complex"),
     ],
 )
-def test_what_is_no_transient_is_refused(content, said):
-    with pytest.raises(SimulatorError, match=said):
+def test_what_is_no_transient_is_refused(content, message):
+    with pytest.raises(SimulatorError, match=message):
         parse(content)
 
 

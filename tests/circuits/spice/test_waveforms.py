@@ -27,28 +27,28 @@ def test_a_linear_ramp_is_measured_exactly(slope, offset, when, points):
     """Interpolation of a straight line: 1e-13 covers rounding of numbers up to 20 over slopes of 0.1."""
     time, volts = ramp(slope, offset, points)
     threshold = np.array([offset + slope * when])
-    found = crossing(time, volts, threshold, 1.0, TICK)
-    assert found.time[0] == pytest.approx(when, abs=1e-12)
-    assert found.slope[0] == pytest.approx(slope, rel=1e-11)
-    assert found.v_start[0] == offset
-    assert found.v_end[0] == threshold[0]
+    measured = crossing(time, volts, threshold, 1.0, TICK)
+    assert measured.time[0] == pytest.approx(when, abs=1e-12)
+    assert measured.slope[0] == pytest.approx(slope, rel=1e-11)
+    assert measured.v_start[0] == offset
+    assert measured.v_end[0] == threshold[0]
 
 
 def test_neurons_are_measured_one_by_one():
     """Early, in the middle, never; 1e-15 of rounding in the middle one."""
     time, volts = ramp(1.0, 0.0)
-    found = crossing(time, np.repeat(volts, 3, axis=1), np.array([-0.5, 0.55, 9.0]), 1.0, TICK)
-    np.testing.assert_allclose(found.time, [0.0, 0.55, np.inf], rtol=1e-14)
-    np.testing.assert_allclose(found.v_end, [0.0, 0.55, 2.0], rtol=1e-14)
-    np.testing.assert_allclose(found.slope, 1.0, rtol=1e-13)
+    measured = crossing(time, np.repeat(volts, 3, axis=1), np.array([-0.5, 0.55, 9.0]), 1.0, TICK)
+    np.testing.assert_allclose(measured.time, [0.0, 0.55, np.inf], rtol=1e-14)
+    np.testing.assert_allclose(measured.v_end, [0.0, 0.55, 2.0], rtol=1e-14)
+    np.testing.assert_allclose(measured.slope, 1.0, rtol=1e-13)
 
 
 def test_crossings_before_the_start_are_ignored():
     """Up to 2 V before t_min and back to 0: the threshold of 1 V counts only from t_min on."""
     time = np.array([0.0, 0.5, 1.0, 2.0, 3.0])
     volts = np.array([[0.0], [2.0], [0.0], [0.8], [1.6]])
-    found = crossing(time, volts, np.array([1.0]), 1.0, TICK)
-    assert found.time[0] == pytest.approx(1.25, rel=1e-14)  # one interpolation
+    measured = crossing(time, volts, np.array([1.0]), 1.0, TICK)
+    assert measured.time[0] == pytest.approx(1.25, rel=1e-14)  # one interpolation
 
 
 def test_only_the_first_crossing_counts():
@@ -65,17 +65,17 @@ def test_reaching_the_threshold_on_a_point_is_a_crossing_there():
 
 def test_exactly_at_threshold_at_the_start_fires_at_once():
     time, volts = ramp(1.0, 0.25)
-    found = crossing(time, volts, np.array([0.25]), 1.0, TICK)
-    assert found.time[0] == 0.0
-    assert found.v_end[0] == 0.25
+    measured = crossing(time, volts, np.array([0.25]), 1.0, TICK)
+    assert measured.time[0] == 0.0
+    assert measured.v_end[0] == 0.25
 
 
 def test_the_tiny_first_step_behind_a_break_point_is_not_used_for_the_slope():
     """A step of 1e-9 with an error of 1e-9 V would give a slope of 2; the next segment gives 1."""
     time = np.array([0.0, 1.0, 1.0 + 1e-9, 2.0, 3.0])
     volts = np.array([[0.0], [0.0], [2e-9], [1.0], [2.0]])
-    found = crossing(time, volts, np.array([1e-9]), 1.0, TICK)
-    assert found.slope[0] == pytest.approx(1.0, rel=1e-8)  # the error itself over a unit step
+    measured = crossing(time, volts, np.array([1e-9]), 1.0, TICK)
+    assert measured.slope[0] == pytest.approx(1.0, rel=1e-8)  # the error itself over a unit step
 
 
 def test_a_record_without_the_start_point_is_refused():

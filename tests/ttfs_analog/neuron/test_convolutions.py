@@ -129,7 +129,7 @@ def test_evaluation_energy_and_tuning_run_on_convolutions(make_noise, mapping):
     if mapping == "b1":
         joules = energy(net, (x, y), noise, chips=2)
         assert joules["energy"].shape == (2, 3, 2)
-        assert float(joules["energy"].sel(part="synapse").min()) > 0
+        assert float(joules["energy"].sel(part="source.synapse").min()) > 0
         assert np.isfinite(joules["capacitor_estimate"]).all()
     else:  # the account is that of B1 currents
         with pytest.raises(InputError, match="form b1"):

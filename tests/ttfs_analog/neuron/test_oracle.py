@@ -106,7 +106,7 @@ def test_weights_and_thresholds_are_those_of_the_alpha_circuit(make_relu, mappin
         after = net.trace(x)[n].numpy()
         for given, found in zip(before, after, strict=True):
             times = np.where(given > 0, circuit.t_min - given, np.inf)
-            delay = block.respond(circuit, times, none)[0]
+            delay = block.response(circuit, times, none)[0]
             np.testing.assert_allclose(float(layer.window) - delay, found, rtol=0, atol=1e-11)
         before = after
 
@@ -123,5 +123,5 @@ def test_an_error_of_the_alpha_current_is_that_of_the_alpha_circuit(make_relu, r
     found = layer(x, deviations).detach().numpy()
     for k, given in enumerate(x.numpy()):
         times = np.where(given > 0, circuit.t_min - given, np.inf)
-        delay = block.respond(circuit, times, mismatch)
+        delay = block.response(circuit, times, mismatch)
         np.testing.assert_allclose(found[:, k], circuit.t_max - circuit.t_min - delay, rtol=0, atol=1e-11)

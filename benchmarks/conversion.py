@@ -22,7 +22,8 @@ from ttfs_analog.data.datasets import Data, load
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import FORMS
 from ttfs_analog.training.architectures import VGG16, build
-from ttfs_analog.training.training import Recipe, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import train
 
 ZETA = 2.0
 """After one epoch a test image may exceed 1.5 times the largest activation of training: it fires early."""

@@ -35,7 +35,8 @@ from ttfs_analog.network.windows import choose_windows, latency, tighten
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.finetuning import finetune
-from ttfs_analog.training.training import Recipe, accuracy, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import accuracy, train
 
 KINDS: dict[str, tuple[Callable[[Any], Constraint], list[Any], str]] = {
     "jitter": (Jitter, [0.02, 0.05, 0.1, 0.2, 0.5], "std of spike times [tau_c]"),

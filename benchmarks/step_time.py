@@ -1,9 +1,10 @@
-"""Training step of a TTFS network over that of its ReLU twin, in one run: same batches, Adam included.
+"""Training step of the commands over that of the ReLU twin, in one run: same batches, Adam included.
 
-Columns: form b1 with adaptive windows (bar 1.05); one chip's mismatch of every neuron, and of every synapse
-too; jitter; time steps; weight bits; all of them at once (bar 1.20 for fully connected layers, 1.30 for
-convolutions, whose mismatch is that of the neurons only). Denormal numbers count as 0, in both networks: the
-moments of neurons that have died would make a step longer the more steps there were before.
+Columns: `train` on spike times with adaptive windows (bar 1.05); `finetune` under jitter, time steps or weight
+bits (bar 1.4) and under all of them (2.1); `finetune --noise`, every image on a chip of its own, devices at 5 %
+(bars: 3 of fc-340 at batch 64 and 4.5 at batch 8, 3.5 of lenet5). The losses are those that the commands
+minimize. Denormal numbers count as 0 in both networks: the moments of neurons that have died would make a step
+longer the more steps there were before.
 """
 
 from __future__ import annotations
@@ -15,22 +16,29 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from circuits.model.closed_form import IDEAL
+from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.constraints.constraints import Constraint, Jitter, TimeSteps, WeightBits
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.network.constrain import constrain
-from ttfs_analog.network.network import TTFSNetwork
-from ttfs_analog.network.windows import widen
-from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.training.architectures import build
-from ttfs_analog.training.training import Recipe
+from ttfs_analog.training.finetuning import loss_under
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import steps_of
 
 SHAPE, CLASSES = (1, 28, 28), 10
 WARM = 100
-COLUMNS = ("adaptive", "neurons", "+synapses", "jitter", "steps", "bits", " all")
+LIMITS: list[Constraint] = [Jitter(0.02), TimeSteps(64), WeightBits(6)]
+COLUMNS = ("train", "jitter", "steps", "bits", "  all", "noise")
+BARS = {"train": 1.05, "jitter": 1.4, "steps": 1.4, "bits": 1.4, "all": 2.1}
+NOISE: Any = SimpleNamespace(law=MismatchLaw(0.05, 0.05, 0.05, 0.05, 0.05), constants=IDEAL, jitter=0.0)
+"""What `finetune` takes of a noise model."""
 
 
 def teacher(batch: int, device: str) -> list[tuple[Tensor, Tensor]]:
@@ -41,23 +49,11 @@ def teacher(batch: int, device: str) -> list[tuple[Tensor, Tensor]]:
     return [(x.to(device), ((x - 0.5) @ rule).argmax(1).to(device)) for x in images]
 
 
-def frozen(net: TTFSNetwork, synapses: bool) -> list[Deviations]:
-    """One chip at 5 %."""
-    generator = torch.Generator().manual_seed(1)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return 0.05 * torch.randn(1, *shape, generator=generator).to(net.like)
-
-    return [
-        Deviations(
-            normal(*layer.weight.shape) if synapses else None, *(normal(layer.n_out) for _ in range(3))
-        )
-        for layer in net.layers
-    ]
-
-
 def step_of(
-    model: nn.Module, batches: list[tuple[Tensor, Tensor]], chips: list[Deviations] | None, adapt: bool
+    model: nn.Module,
+    batches: list[tuple[Tensor, Tensor]],
+    loss_of: Callable[[Tensor, Tensor], Tensor],
+    after: Callable[[], None] | None = None,
 ) -> Callable[[], None]:
     """One training step, on the batches in turn."""
     optimizer = Recipe.paper().build(model.parameters())
@@ -65,19 +61,28 @@ def step_of(
 
     def step() -> None:
         x, y = next(turns)
-        if isinstance(model, TTFSNetwork):
-            trace = model.trace(x, chips)
-            logits = trace[-1].squeeze(0) if chips else trace[-1]
-        else:
-            logits = model(x)
-        loss = nn.functional.cross_entropy(logits, y)
+        loss = loss_of(x, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if adapt:
-            widen(model, trace)
+        if after is not None:
+            after()
 
     return step
+
+
+def steps_under_test(arch: str, batch: int, device: str) -> list[Callable[[], None]]:
+    """The ReLU step, and those of COLUMNS."""
+    generator = torch.Generator(device=device).manual_seed(1)
+    x, batches = torch.rand(500, 784, device=device), teacher(batch, device)
+    relu = build(arch, SHAPE, CLASSES, 0, torch.float32).to(device)
+    net = convert(relu, x)
+    steps = [step_of(m, batches, *steps_of(m, Recipe())) for m in (relu, net.clone())]
+    for parts in (*([part] for part in LIMITS), LIMITS):
+        limited = constrain(net, x, parts)
+        steps.append(step_of(limited, batches, loss_under(limited, None, generator)))
+    tuned = net.clone()
+    return [*steps, step_of(tuned, batches, loss_under(tuned, NOISE, generator))]
 
 
 def compare(steps: list[Callable[[], None]], seconds: float, run: int) -> tuple[float, list[float]]:
@@ -95,16 +100,23 @@ def compare(steps: list[Callable[[], None]], seconds: float, run: int) -> tuple[
         generator.shuffle(order)
         times = [0.0] * len(steps)
         for k in order:
-            own = []
+            single = []
             for _ in range(run):
                 start = time.perf_counter()
                 steps[k]()
-                own.append(time.perf_counter() - start)
-            times[k] = statistics.median(own)
+                single.append(time.perf_counter() - start)
+            times[k] = statistics.median(single)
         turns.append(times)
     ratios = [[t / turn[0] for t in turn[1:]] for turn in turns]
     first = statistics.median(turn[0] for turn in turns)
     return first, [statistics.median(column) for column in zip(*ratios, strict=True)]
+
+
+def bar(column: str, arch: str, batch: int) -> float:
+    """Largest ratio of a column."""
+    if column.strip() != "noise":
+        return BARS[column.strip()]
+    return 3.5 if arch == "lenet5" else (4.5 if batch == 8 else 3.0)
 
 
 def main() -> int:
@@ -116,32 +128,17 @@ def main() -> int:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
-    print("arch      batch   ReLU step   " + "  ".join(COLUMNS))
+    print("arch      batch   ReLU step   " + "  ".join(COLUMNS) + "   (*: above its bar)")
     good = True
     for arch in ("fc-340", "fc16-340", "lenet5"):
         for batch in (8, 64):
-            x = torch.rand(500, 784, device=options.device)
-            batches = teacher(batch, options.device)
-            relu = build(arch, SHAPE, CLASSES, 0, torch.float32).to(options.device)
-            net = convert(relu, x)
-            conv = any(layer.inside for layer in net.layers)
-            limits: list[Constraint] = [Jitter(0.02), TimeSteps(64), WeightBits(6)]
-            neurons, every = frozen(net, False), frozen(net, not conv)
-
-            def held(*parts: Constraint, net: TTFSNetwork = net, x: Tensor = x) -> TTFSNetwork:
-                return constrain(net, x, parts)
-
-            steps = [
-                step_of(relu, batches, None, False),
-                step_of(net.clone(), batches, None, True),
-                step_of(net.clone(), batches, neurons, False),
-                step_of(net.clone(), batches, every, False),
-                *(step_of(held(part), batches, None, False) for part in limits),
-                step_of(held(*limits), batches, every, False),
-            ]
+            steps = steps_under_test(arch, batch, options.device)
             first, ratios = compare(steps, options.seconds, options.run)
-            good &= ratios[0] <= 1.05 and max(ratios[1:]) <= (1.3 if conv else 1.2)
-            cells = "  ".join(f"{r:{len(c)}.2f}" for r, c in zip(ratios, COLUMNS, strict=True))
+            above = [r > bar(c, arch, batch) for r, c in zip(ratios, COLUMNS, strict=True)]
+            good &= not any(above)
+            cells = "  ".join(
+                f"{r:{len(c)}.2f}{'*' if a else ''}" for r, c, a in zip(ratios, COLUMNS, above, strict=True)
+            )
             print(f"{arch:<9} {batch:>5}   {1e3 * first:6.2f} ms   {cells}", flush=True)
     return 0 if good else 1
 

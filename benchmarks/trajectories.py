@@ -31,7 +31,8 @@ from ttfs_analog.data.datasets import Data
 from ttfs_analog.training import diagnostic_plots
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.diagnostics import initial_spectrum, trajectories
-from ttfs_analog.training.training import Recipe, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import train
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from importlib import import_module
 _HOME = {
     "Chips": "noise.chips",
     "NoiseModel": "noise.noise_model",
-    "Recipe": "training.training",
+    "Recipe": "training.recipe",
     "TTFSNetwork": "network.network",
     "build": "training.architectures",
     "constrain": "network.constrain",

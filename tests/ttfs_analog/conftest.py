@@ -16,7 +16,8 @@ from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.data import datasets
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.training.architectures import build
-from ttfs_analog.training.training import Recipe, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import train
 
 
 def random_relu(sizes, seed=0, dtype=torch.float64):

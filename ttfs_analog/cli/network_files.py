@@ -22,7 +22,8 @@ from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import check_margin, latency, tighten
 from ttfs_analog.training.architectures import build
-from ttfs_analog.training.training import Progress, Recipe, accuracy, least_epochs, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import Progress, accuracy, least_epochs, train
 
 
 def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:

@@ -32,7 +32,8 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import widen
 from ttfs_analog.neuron.functional import jacobian
 from ttfs_analog.neuron.layers import TTFSLayer
-from ttfs_analog.training.training import Diverged, Progress, Recipe, accuracy, optimize
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import Diverged, Progress, accuracy, optimize
 
 SPECTRUM, TRAJECTORIES = "ttfs-analog/jacobian-spectrum/1", "ttfs-analog/trajectories/1"
 CASES = ("b1", "alpha1", "alpha1 smart")

@@ -6,9 +6,11 @@ may also shorten the windows first, which costs nothing: a slope error acts as a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
@@ -18,11 +20,30 @@ from ttfs_analog.network.windows import tighten
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.noise.per_image import PerImage
-from ttfs_analog.training.training import Progress, Recipe, optimize, require_slopes
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import Progress, optimize, require_slopes
 
 MODES = ("agnostic",)
 LEAST_EPOCHS, LEAST_STEPS = 20, 4400
 """Of the default length: 20 epochs of small data are too few to see what the training buys."""
+
+
+def loss_under(
+    net: TTFSNetwork, noise: NoiseModel | None, generator: torch.Generator
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What one step of `finetune` minimizes: `loss(x, y)` of a batch, every image on a chip of its own.
+
+    Parameters
+    ----------
+    noise : NoiseModel, optional
+        None: under the network's own constraints alone.
+    generator : torch.Generator
+        What chips are drawn from, on the network's device.
+    """
+    devices = None
+    if noise is not None:
+        devices = PerImage(noise.law, generator, noise.constants, noise.jitter)
+    return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)
 
 
 def finetune(
@@ -33,7 +54,7 @@ def finetune(
     *,
     epochs: int | None = None,
     batch: int = 64,
-    lr: float = 2e-3,
+    lr: float = 4e-3,
     percentile: float | None = 99.5,
     seed: int = 0,
     checkpoint: str | Path | None = None,
@@ -73,13 +94,7 @@ def finetune(
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
     generator = seeded(seed, device=tuned.like.device)
-    devices = None
-    if noise is not None:
-        devices = PerImage(noise.law, generator, noise.constants, noise.jitter)
-
-    def loss_of(x: Tensor, y: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(tuned(x, devices), y)
-
+    loss_of = loss_under(tuned, noise, generator)
     if epochs is None:
         epochs = max(LEAST_EPOCHS, LEAST_STEPS // -(-len(x_train) // batch))
     recipe = Recipe(epochs, batch, lr, seed=seed)

@@ -10,14 +10,11 @@ activity regularization: thesis of A. Stanojevic, EPFL 2023, Table 2.1.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,62 +24,14 @@ from ttfs_analog.data.datasets import Data
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, widen
 from ttfs_analog.neuron.seeding import seeded
+from ttfs_analog.training import run_checkpoint
+from ttfs_analog.training.recipe import Recipe
 
 LEAST_STEPS = 1500
 SMALL = 200_000
 """Parameters below which more than one thread only costs time."""
 SAVE_EVERY = 60.0
 """Seconds between two checkpoints."""
-SCHEDULES = ("cosine", "paper", "constant")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; the default suits small data."""
-
-    epochs: int = 40
-    batch: int = 32
-    lr: float = 2e-3
-    optimizer: str = "adam"  #: or "sgd"
-    schedule: str = "cosine"  #: to zero; "paper": 0.9^(step / 5000); "constant"
-    eps: float = 1e-8  #: of Adam
-    weight_decay: float = 0.0
-    l1: float = 0.0  #: strength of the sum of hidden activations, mean over the batch
-    seed: int = 0  #: of the order of the images
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or not 0 < self.lr < math.inf:
-            raise InputError(
-                f"need epochs >= 1, batch >= 1 and lr > 0, got {self.epochs}, {self.batch}, {self.lr}"
-            )
-        if self.optimizer not in ("adam", "sgd") or self.schedule not in SCHEDULES:
-            raise InputError(
-                f"optimizer is 'adam' or 'sgd' and schedule one of {', '.join(SCHEDULES)}, got "
-                f"{self.optimizer!r}, {self.schedule!r}"
-            )
-        if not 0 <= self.l1 < math.inf or not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"l1 and weight decay must be >= 0, got {self.l1}, {self.weight_decay}")
-
-    @classmethod
-    def paper(cls, **changes: Any) -> Recipe:
-        """Adam at 5e-4 x 0.9^(step / 5000), batches of 8, 50 epochs, epsilon 1e-7 (that of Keras)."""
-        return replace(cls(50, 8, 5e-4, schedule="paper", eps=1e-7), **changes)
-
-    def rate(self, step: int, steps: int) -> float:
-        """Learning rate of one step."""
-        if self.schedule == "paper":
-            return self.lr * 0.9 ** (step / 5000)
-        if self.schedule == "cosine":
-            return self.lr * 0.5 * (1.0 + math.cos(math.pi * step / steps))
-        return self.lr
-
-    def build(self, parameters: Any) -> torch.optim.Optimizer:
-        """The optimizer."""
-        if self.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        return torch.optim.Adam(
-            parameters, lr=self.lr, eps=self.eps, weight_decay=self.weight_decay, fused=True
-        )
 
 
 def require_slopes(net: TTFSNetwork) -> None:
@@ -97,6 +46,54 @@ def require_slopes(net: TTFSNetwork) -> None:
 def least_epochs(recipe: Recipe, images: int) -> int:
     """The recipe's epochs, or as many as make LEAST_STEPS steps."""
     return max(recipe.epochs, LEAST_STEPS * recipe.batch // images)
+
+
+def steps_of(
+    model: nn.Module, recipe: Recipe, *, adaptive: bool = True
+) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[], None] | None]:
+    """What one step of `train` minimizes, and what follows the step.
+
+    Parameters
+    ----------
+    model : nn.Module or TTFSNetwork
+    recipe : Recipe
+        Its l1 counts here.
+    adaptive : bool
+        As in `train`.
+
+    Returns
+    -------
+    loss_of, after
+        `loss_of(x, y)` of a batch; `after()` widens windows and checks slopes (None: nothing to do).
+
+    Raises
+    ------
+    InputError
+        If spikes of a ReLU network are to be sparse.
+    """
+    net = model if isinstance(model, TTFSNetwork) else None
+    if net is None:
+        if recipe.l1:
+            raise InputError("l1 counts spikes: train a TTFS network, or set l1 to 0")
+        return lambda x, y: nn.functional.cross_entropy(model(x), y), None
+    adaptive = adaptive and net.constraints is None
+    tracked = any(layer.form != "b1" for layer in net.layers)
+    trace: list[Tensor] = []
+
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        trace[:] = net.trace(x)
+        loss = nn.functional.cross_entropy(trace[-1], y)
+        if recipe.l1:
+            loss = loss + recipe.l1 * sum(h.sum() for h in trace[:-1]) / len(x)
+        return loss
+
+    def after() -> None:
+        if adaptive:
+            widen(net, trace)
+        if tracked:
+            require_slopes(net)
+
+    return loss_of, after
 
 
 def train(
@@ -139,28 +136,7 @@ def train(
     if recipe is None:
         recipe = Recipe(weight_decay=1e-4)
         recipe = replace(recipe, epochs=least_epochs(recipe, len(data.x_train)))
-    net = model if isinstance(model, TTFSNetwork) else None
-    if net is None and recipe.l1:
-        raise InputError("l1 counts spikes: train a TTFS network, or set l1 to 0")
-    adaptive = adaptive and net is not None and net.constraints is None
-    tracked = net is not None and any(layer.form != "b1" for layer in net.layers)
-    seen: list[Tensor] = []
-
-    def loss_of(x: Tensor, y: Tensor) -> Tensor:
-        if net is None:
-            return nn.functional.cross_entropy(model(x), y)
-        seen[:] = net.trace(x)
-        loss = nn.functional.cross_entropy(seen[-1], y)
-        if recipe.l1:
-            loss = loss + recipe.l1 * sum(h.sum() for h in seen[:-1]) / len(x)
-        return loss
-
-    def after() -> None:
-        if net is not None and adaptive:
-            widen(net, seen)
-        if net is not None and tracked:
-            require_slopes(net)
-
+    loss_of, after = steps_of(model, recipe, adaptive=adaptive)
     place = next(model.parameters())
     x, y = data.x_train.to(place), data.y_train.to(place.device)
     score = (lambda: accuracy(model, data.x_test, data.y_test)) if judge else None
@@ -169,7 +145,7 @@ def train(
         (x, y),
         loss_of,
         recipe,
-        after=after if net is not None else None,
+        after=after,
         score=score,
         checkpoint=checkpoint,
         resume=resume,
@@ -204,12 +180,12 @@ def optimize(
     generator = seeded(recipe.seed)
     per_epoch = -(-len(x) // recipe.batch)
     steps = recipe.epochs * per_epoch
-    fingerprint = "" if file is None else _fingerprint(model, x, y)
+    fingerprint = "" if file is None else run_checkpoint.fingerprint_of(model, x, y)
     optimizer = recipe.build(model.parameters())
     history: list[dict[str, float]] = []
     first, skip, total = 0, 0, 0.0
     if resume and file is not None and file.exists():
-        state = _read(file, recipe, fingerprint)
+        state = run_checkpoint.read(file, recipe, fingerprint)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
@@ -229,7 +205,7 @@ def optimize(
             state = {"epoch": epoch, "step": step, "total": total, "history": history, "generator": start}
             if chances is not None:
                 state["chances"] = chances.get_state()
-            _write(file, recipe, fingerprint, model, optimizer, state)
+            run_checkpoint.write(file, recipe, fingerprint, model, optimizer, state)
 
     try:
         for epoch in range(first, recipe.epochs):
@@ -267,62 +243,6 @@ def optimize(
         model.eval()
         torch.set_num_threads(threads)
     return history
-
-
-def _fingerprint(model: nn.Module, x: Tensor, y: Tensor) -> str:
-    """What a checkpoint belongs to: layers, forms, constraints, and a sample of the data."""
-    about: list[Any] = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
-    if isinstance(model, TTFSNetwork):
-        about += [layer.form for layer in model.layers]
-        about.append(model.constraints.to_dict() if model.constraints else None)
-    digest = hashlib.sha256(json.dumps([type(model).__name__, about]).encode())
-    for part in (x[:: max(1, len(x) // 200)], y):
-        digest.update(part.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _write(
-    file: Path,
-    recipe: Recipe,
-    fingerprint: str,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    state: dict[str, Any],
-) -> None:
-    """One file, replaced whole: a death while writing leaves the one before."""
-    limits = model.constraints if isinstance(model, TTFSNetwork) else None
-    state = {
-        **state,
-        "recipe": asdict(recipe),
-        "fingerprint": fingerprint,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
-        "trials": limits.trial_state() if limits else None,
-    }
-    part = file.with_name(file.name + ".part")
-    with open(part, "wb") as out:
-        torch.save(state, out)
-    part.replace(file)
-
-
-def _read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
-    try:
-        state = torch.load(file, weights_only=True)
-        given = state["recipe"]
-        same = state["fingerprint"] == fingerprint
-        state["trials"]
-    except Exception:  # torch, zipfile and pickle raise many kinds
-        raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
-    other = [k for k, v in asdict(recipe).items() if given.get(k) != v]
-    if recipe.schedule != "cosine":  # its rates do not depend on the end
-        other = [k for k in other if k != "epochs"]
-    if not other and state["epoch"] > recipe.epochs:
-        raise InputError(f"{file} holds {state['epoch']} epochs already, {recipe.epochs} were asked for")
-    if other or not same:
-        what = ", ".join(other + ["network or data"] * (not same))
-        raise InputError(f"{file} belongs to another training ({what} differ); remove it to start anew")
-    return state
 
 
 @torch.no_grad()

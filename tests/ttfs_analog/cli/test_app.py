@@ -26,7 +26,8 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron import layers
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.training import training
-from ttfs_analog.training.training import Recipe, least_epochs
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import least_epochs
 
 LAYER = {
     "weights": [[1.0, -0.5], [0.25, 0.75], [-2.0, -2.0]],

@@ -10,7 +10,8 @@ from torch import nn
 
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.training.architectures import build
-from ttfs_analog.training.training import Recipe, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import train
 
 
 class SpikeTimes(nn.Module):

@@ -26,7 +26,8 @@ from ttfs_analog.training.diagnostics import (
     layer_jacobian,
     trajectories,
 )
-from ttfs_analog.training.training import Diverged, Recipe, accuracy, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import Diverged, accuracy, train
 
 SGD = Recipe(2, 32, 1e-2, "sgd", "constant")
 ADAM = Recipe.paper(epochs=3, batch=32, lr=2e-3)

@@ -21,7 +21,8 @@ from ttfs_analog.neuron.layers import TRACKED
 from ttfs_analog.training import training
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.finetuning import finetune
-from ttfs_analog.training.training import Diverged, Recipe, accuracy, least_epochs, optimize, train
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import Diverged, accuracy, least_epochs, optimize, train
 
 F64 = torch.float64
 

@@ -1,0 +1,72 @@
+"""What a training that was interrupted goes on from: one file, replaced whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuits.errors import InputError
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.training.recipe import Recipe
+
+
+def fingerprint_of(model: nn.Module, x: Tensor, y: Tensor) -> str:
+    """What a checkpoint belongs to: layers, forms, constraints, and a sample of the data."""
+    about: list[Any] = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
+    if isinstance(model, TTFSNetwork):
+        about += [layer.form for layer in model.layers]
+        about.append(model.constraints.to_dict() if model.constraints else None)
+    digest = hashlib.sha256(json.dumps([type(model).__name__, about]).encode())
+    for part in (x[:: max(1, len(x) // 200)], y):
+        digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write(
+    file: Path,
+    recipe: Recipe,
+    fingerprint: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+) -> None:
+    """One file, replaced whole: a death while writing leaves the one before."""
+    limits = model.constraints if isinstance(model, TTFSNetwork) else None
+    state = {
+        **state,
+        "recipe": asdict(recipe),
+        "fingerprint": fingerprint,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "trials": limits.trial_state() if limits else None,
+    }
+    part = file.with_name(file.name + ".part")
+    with open(part, "wb") as out:
+        torch.save(state, out)
+    part.replace(file)
+
+
+def read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+    try:
+        state = torch.load(file, weights_only=True)
+        stored = state["recipe"]
+        same = state["fingerprint"] == fingerprint
+        state["trials"], state["epoch"]
+    except Exception:  # torch, zipfile and pickle raise many kinds
+        raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
+    other = [k for k, v in asdict(recipe).items() if stored.get(k) != v]
+    if recipe.schedule != "cosine":  # its rates do not depend on the end
+        other = [k for k in other if k != "epochs"]
+    if not other and state["epoch"] > recipe.epochs:
+        raise InputError(f"{file} holds {state['epoch']} epochs already, {recipe.epochs} were asked for")
+    if other or not same:
+        what = ", ".join(other + ["network or data"] * (not same))
+        raise InputError(f"{file} belongs to another training ({what} differ); remove it to start anew")
+    return state

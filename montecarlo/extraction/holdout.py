@@ -113,6 +113,7 @@ def judge(dataset: xr.Dataset, devices: Devices, pattern: int, rng: np.random.Ge
     random = [str(s).startswith("random_") for s in dataset["stimulus"].values]
     judged = dataset.isel(sample=held_out, stimulus=random)
     weights, neurons = weights_of(judged), devices.isel(np.flatnonzero(held_out))
+    neurons = dataclasses.replace(neurons, constants=fitted.constants)
 
     def times(mismatch: LayerMismatch, weights: Array = weights) -> Array:
         return spike_times(judged, weights, mismatch, fitted.constants)

@@ -1,10 +1,10 @@
 """Training step of the commands over that of the ReLU twin, in one run: same batches, Adam included.
 
-Columns: `train` on spike times with adaptive windows (bar 1.05); `finetune` under jitter, time steps or weight
-bits (bar 1.4) and under all of them (2.1); `finetune --noise`, every image on a chip of its own, devices at 5 to 6 %
-(bars: 3 of fc-340 at batch 64 and 4.5 at batch 8, 3.5 of lenet5). The losses are those that the commands
-minimize. Denormal numbers count as 0 in both networks: the moments of neurons that have died would make a step
-longer the more steps there were before.
+Columns: `train` on spike times with adaptive windows (bar 1.05); `finetune` under jitter, time steps or
+weight bits (bar 1.4) and under all of them (2.1); `finetune --noise`, every image on a chip of its own,
+devices at 5 to 6 % (bars: 3 of fc-340 at batch 64 and 4.5 at batch 8, 3.5 of lenet5). The losses are those
+that the commands minimize. Denormal numbers count as 0 in both networks: the moments of neurons that have
+died would make a step longer the more steps there were before.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""The one equation of the neuron: when a B1 neuron fires, ideal or of transistors.
 
 .. math:: V_i(t_{min}) = \frac{Q_i}{1+c_i}, \qquad
-          Q_i = \sum_{j:\,x_j>0} \left[ W_{ij}(1+e_{ij})(g_\pm x_j + \delta_\pm) + \kappa_\pm \right]
+          Q_i = \sum_{j:\,x_j>0} \left[ W_{ij} ((1+e_{ij}) g_\pm x_j + \delta_\pm) + \kappa_\pm \right]
 
 .. math:: s_i = \frac{k\,(\theta_i (1+c_i) + o_i) + v - l_i - Q_i}{B_i\, g_B\, (1+\beta_i)} + d + d_i
 
@@ -107,7 +107,8 @@ def charges(
     gained = current if constants.ideal else current * constants._signed("gain", layer.weights)
     charge = _sums(gained, x) + layer.drive * layer.t_min
     if not constants.ideal:
-        extra = current * constants._signed("turn_on", layer.weights)
+        # stored on the unit devices' own nodes: their number counts, not their current
+        extra = layer.weights * constants._signed("turn_on", layer.weights)
         extra = extra + np.where(layer.weights != 0, constants._signed("feed_through", layer.weights), 0.0)
         charge = charge + _sums(extra, (np.asarray(x) > 0).astype(float))
     return charge

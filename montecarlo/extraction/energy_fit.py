@@ -3,7 +3,7 @@ r"""What predicts the supply energy of a neuron: joules by supply and part, per 
 =====================  ==========================================================  =====================
 supply, part           energy                                                      coefficient
 =====================  ==========================================================  =====================
-source, synapse        k V_DD I_u tau_c sum over sources of W (1+e)(g x + delta)   k, 1 in ideal sources
+source, synapse        k V_DD I_u tau_c sum over sources W ((1+e) g x + delta)     k, 1 in ideal sources
 source, slope          k V_DD I_u tau_c B (1+beta) min(s, T)                       k
 source, switching      C V_DD^2 a neuron                                           C [F]
 comparator, bias       I V_DD tau_c min(s, T)                                      I [A]

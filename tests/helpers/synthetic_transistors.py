@@ -82,7 +82,7 @@ def campaign(samples: int, entropy: int = 0) -> xr.Dataset:
         "nominal_spike_time": times(stim.nominal_weight, nominal_x, stim.nominal_theta),
         "trial_spike_time": 1.0 + JITTER * rng.standard_normal(plan.trials),
         "deviation_reference": np.expm1(np.array(REFERENCES) * rng.standard_normal((samples, 3))),
-        "energy": energies(weights * (1.0 + drawn["synapse"]), x, 1.0 + drawn["slope"], spike, point),
+        "energy": energies(weights, 1.0 + drawn["synapse"], x, 1.0 + drawn["slope"], spike, point),
     }
     values |= {f"deviation_{k}": v for k, v in drawn.items() if k != "delay"}
     for name, value in values.items():
@@ -93,11 +93,12 @@ def campaign(samples: int, entropy: int = 0) -> xr.Dataset:
     return dataset
 
 
-def energies(current, x, slope, spike, point):
+def energies(weights, synapse, x, slope, spike, point):
     """Supply energies of the coefficients above, shape (sample, stimulus, supply, phase) [J]."""
     result = np.zeros((*spike.shape, len(SUPPLIES), len(PHASES)))
-    lasting = np.where(x > 0, CONSTANTS.gain_source * x + CONSTANTS.turn_on_source, 0.0)
-    charge = np.maximum(current, 0.0) @ lasting.T
+    sources = np.maximum(weights, 0.0)
+    charge = CONSTANTS.gain_source * (sources * synapse) @ x.T
+    charge = charge + CONSTANTS.turn_on_source * sources @ (x > 0).T
     result[:, :, 0, 0] = ENERGY["source", "synapse"] * point.unit_energy * charge
     ramp = ENERGY["source", "slope"] * point.unit_energy * slope[:, None] * spike
     result[:, :, 0, 1] = ramp + ENERGY["source", "switching"] * point.vdd**2

@@ -4,7 +4,7 @@ The account of `montecarlo.extraction.energy_fit` with the coefficients that wer
 (noise model). Ideal sources have two parts: synapses while they are on, and the slope source from t_min
 to the spike (or t_max),
 
-.. math:: E = V_{DD} I_u \tau_c \Big[ k_{syn} \sum_{W_{ij}>0} W_{ij}(1+e_{ij}) (g x_j + \delta)
+.. math:: E = V_{DD} I_u \tau_c \Big[ k_{syn} \sum_{W_{ij}>0} W_{ij}\left((1+e_{ij})\, g x_j + \delta\right)
               + k_{ramp}\, B (1+\beta) \min(s, T) \Big]
 
 Transistors add what their nodes, comparators and latches take: a current while a comparator waits for the

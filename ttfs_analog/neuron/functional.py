@@ -43,7 +43,11 @@ class Deviations(NamedTuple):
 
 
 def charge(
-    x: Tensor, current: Tensor, product: Callable[[Tensor, Tensor], Tensor], constants: Constants = IDEAL
+    x: Tensor,
+    current: Tensor,
+    product: Callable[[Tensor, Tensor], Tensor],
+    constants: Constants = IDEAL,
+    nominal: Tensor | None = None,
 ) -> Tensor:
     """Charge at t_min.
 
@@ -57,14 +61,18 @@ def charge(
         (x, current) -> sums, shape (..., batch, out): a matrix product, or a convolution.
     constants : Constants, optional
         Gains, turn-on charges and feed-through of sources and sinks.
+    nominal : Tensor, optional
+        Currents without deviations where `current` has them: turn-on charges are those of the unit devices'
+        nodes and go with these.
 
     Source: `circuits.model.closed_form.charges`.
     """
     if constants.ideal:
         return product(x, current)
-    gain, turn_on, feed = (signed(constants, name, current) for name in ("gain", "turn_on", "feed_through"))
-    extra = current * turn_on + torch.where(current != 0, feed, torch.zeros_like(current))
-    return product(x, current * gain) + product((x > 0).to(x), extra)
+    nominal = current if nominal is None else nominal
+    turn_on, feed = (signed(constants, name, nominal) for name in ("turn_on", "feed_through"))
+    extra = nominal * turn_on + torch.where(nominal != 0, feed, torch.zeros_like(nominal))
+    return product(x, current * signed(constants, "gain", current)) + product((x > 0).to(x), extra)
 
 
 def signed(constants: Constants, name: str, current: Tensor) -> Tensor:

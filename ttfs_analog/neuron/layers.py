@@ -183,7 +183,8 @@ class TTFSLayer(nn.Module):
         """
         if deviations is None:
             return self.product(x, weight)
-        return charge(x, self.currents(weight, deviations.synapse), self.product, deviations.constants)
+        current = self.currents(weight, deviations.synapse)
+        return charge(x, current, self.product, deviations.constants, self.currents(weight))
 
     def forward(
         self,

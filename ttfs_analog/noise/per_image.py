@@ -17,6 +17,7 @@ Source: local reparameterization, Kingma, Salimans and Welling, NeurIPS 2015; mo
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -104,31 +105,27 @@ class PerImage:
         """Mean and variance of the charge at t_min of every image and neuron."""
         if not any(term in shared for term in SYNAPSES):
             return self._moments(layer, x, weight)
-        total, variance = None, None
+        sums = []
         for term, part in zip(SYNAPSES, (weight.clamp(min=0), weight.clamp(max=0)), strict=True):
             factor = torch.exp(shared.get(term, x.new_zeros(len(x), 1)))
             mean, v = self._moments(layer, x, part)
-            mean, v = factor * mean, factor.square() * v
-            total, variance = (mean, v) if total is None else (total + mean, variance + v)
-        assert total is not None
-        return total, variance  # type: ignore[return-value]
+            sums.append((factor * mean, factor.square() * v))
+        (sources, spread), (sinks, other) = sums
+        return sources + sinks, spread + other
 
     def _moments(self, layer: TTFSLayer, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | float]:
         gain, root = self._gains(weight)
-        mean = charge(x, weight * gain, layer.product, self.constants)
+        mean = charge(x, weight * gain, layer.product, self.constants, weight)
         if not (self.law.synapse_source or self.law.synapse_sink):
             return mean, 0.0
-        v = (weight * root).square()
-        if self.constants.ideal:
-            return mean, layer.product(x.square(), v)
-        g, delta = (signed(self.constants, name, weight) for name in ("gain", "turn_on"))
-        terms = ((x.square(), g.square()), (x, 2.0 * g * delta), ((x > 0).to(x), delta.square()))
-        return mean, sum(layer.product(inputs, v * factor) for inputs, factor in terms)
+        if not self.constants.ideal:
+            root = root * signed(self.constants, "gain", weight)
+        return mean, layer.product(x.square(), (weight * root).square())
 
     def _gains(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of 1 + e of every synapse."""
         law, weight = self.law, weight.detach()
-        moments = []
+        moments: list[Any] = []
         for term in SYNAPSES:
             center, square = self.mean.get(term, 0.0), getattr(law, term) ** 2
             if law.units is None:
@@ -139,10 +136,9 @@ class PerImage:
                 means = torch.exp(center + 0.5 * v)
                 moments.append((means, means * torch.expm1(v).sqrt()))
         sign = weight.sign()  # torch.where takes ten times as long
-        (m0, r0), (m1, r1) = moments
-        return (sign * (0.5 * (m0 - m1))).add_(0.5 * (m0 + m1)), (sign * (0.5 * (r0 - r1))).add_(
-            0.5 * (r0 + r1)
-        )
+        pairs = zip(*moments, strict=True)
+        mean, root = ((sign * (0.5 * (a - b))).add_(0.5 * (a + b)) for a, b in pairs)
+        return mean, root
 
     def _stay_on(
         self, layer: TTFSLayer, x: Tensor, weight: Tensor, mean: Tensor, variance: Tensor | float
@@ -170,16 +166,15 @@ class PerImage:
         offset = mean["threshold"] + law.threshold * root[1][0] * z
         c = mean["capacitance"] + law.capacitance * root[2][0] * z
         scale = float(self.constants.theta_scale)
-        variance: Tensor | float = (scale * law.threshold * root[1][1]) ** 2
+        variance: Tensor | float = 0.0
         if layer.form == "b1":  # theta c joins the charge
             c = torch.expm1(c + 0.5 * (law.capacitance * math.hypot(*root[2][1:])) ** 2)
-            theta = scale * law.capacitance * layer.thresholds()
+            theta = scale * law.capacitance * layer.thresholds() if law.capacitance else 0.0
             variance = (theta * root[2][1] + scale * law.threshold * root[1][1]) ** 2
             variance = variance + (theta * root[2][2]) ** 2
         else:
             rest = self._normal(q, 2, *q.shape)
             c = torch.expm1(c + law.capacitance * (root[2][1] * rest[0] + root[2][2] * rest[1]))
             offset = offset + law.threshold * root[1][1] * rest[0]
-            variance = 0.0
         late = self.mean.get("delay", 0.0) + self.late * self._normal(q, *q.shape) if self.late else None
         return Deviations(None, slope, offset, c, late, self.constants), variance

@@ -55,23 +55,24 @@ def moments(values):
 def test_moments_of_a_batch_are_those_of_whole_chips(make, case):
     """One image 4000 times against 4000 explicit chips: mean to 5 and variance to 6 standard errors of both.
 
-    Variances of clipped values have longer tails than normal ones, hence 6.
+    No neuron is clipped: the moments are exact then but for theta c, which counts to first order, 0.2 %.
     """
     torch.manual_seed(3)
     law, constants = CASES[case]
     model, x = make(torch.Generator().manual_seed(1))
     net = convert(model, x.expand(4, *x.shape[1:]) * torch.rand(4, *[1] * (x.dim() - 1)))
-    net.set_windows([2.0])
+    net.set_windows([8.0])
+    net.layers[0].bias.fill_(4.0)
     devices = PerImage(law, torch.Generator().manual_seed(5), constants, 0.01)
     ours = net.trace(x.expand(CHIPS, *x.shape[1:]), devices)
     chips = Chips.draw(law, net, range(CHIPS), 7, constants, 0.01)
     whole = net.trace(x, chips.devices(x))
     for a, b in zip(ours, whole, strict=True):
         (mean, var), (mean_b, var_b) = moments(a), moments(b[:, 0])
-        error = ((var + var_b) / CHIPS).sqrt() + 1e-12
+        error = ((var + var_b) / CHIPS).sqrt()
         assert float(((mean - mean_b).abs() / error).max()) < 5.0
         kurtosis = ((b[:, 0] - mean_b) ** 4).mean(0)
-        error = ((kurtosis - var_b**2).clamp_min(0) * 2 / CHIPS).sqrt() + 1e-4 * float(var_b.max())
+        error = ((kurtosis - var_b**2) * 2 / CHIPS).sqrt()
         assert float(((var - var_b).abs() / error).max()) < 6.0
 
 

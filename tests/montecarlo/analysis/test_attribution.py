@@ -10,7 +10,7 @@ import pytest
 from circuits.errors import InputError
 from circuits.model.layer import Layer
 from circuits.model.operating_point import OperatingPoint
-from montecarlo.analysis.attribution import QUANTITIES, attribute, devices
+from montecarlo.analysis.attribution import QUANTITIES, attribute, contributors
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import TERMS, MismatchLaw
 
@@ -32,7 +32,7 @@ def found():
 
 
 def test_every_device_has_a_name_and_a_term():
-    assert [(d.name, d.term, d.column) for d in devices(WEIGHTS[0])] == [
+    assert [(d.name, d.term, d.column) for d in contributors(WEIGHTS[0])] == [
         ("synapse_source_0", "synapse_source", 0),
         ("synapse_sink_1", "synapse_sink", 1),
         ("synapse_source_3", "synapse_source", 3),

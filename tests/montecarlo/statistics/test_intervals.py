@@ -17,9 +17,7 @@ from montecarlo.statistics.intervals import (
     mean_interval,
     normality,
     proportion_interval,
-    samples_for_proportion,
     samples_for_std,
-    samples_for_tolerance,
     std_interval,
 )
 
@@ -245,32 +243,6 @@ def test_the_same_generator_gives_the_same_interval():
     values = rng(6).normal(size=50)
     assert std_interval(values, rng(9)) == std_interval(values, rng(9))
     assert bootstrap(np.mean, (values,), rng(9)) == bootstrap(np.mean, (values,), rng(9))
-
-
-@pytest.mark.parametrize(("expected", "half"), [(0.95, 0.02), (0.5, 0.1), (1.0, 0.01), (0.0, 0.05)])
-def test_samples_wanted_for_a_yield(expected, half):
-    """Both ends lie within the half width; 10 % fewer samples would not do."""
-    n = samples_for_proportion(expected, half)
-    for samples, enough in ((n, True), (int(0.9 * n), False)):
-        low, high = proportion_interval(round(expected * samples), samples)
-        assert (max(expected - low, high - expected) <= half) is enough
-
-
-@pytest.mark.parametrize(("expected", "half"), [(1.1, 0.1), (0.5, 0.0), (0.5, 0.5), (math.nan, 0.1)])
-def test_a_yield_that_cannot_be_is_refused(expected, half):
-    with pytest.raises(InputError, match="proportion must lie in"):
-        samples_for_proportion(expected, half)
-
-
-@pytest.mark.parametrize(("content", "level", "n"), [(0.95, 0.95, 93), (0.9, 0.95, 46), (0.99, 0.99, 662)])
-def test_samples_wanted_for_a_tolerance_interval(content, level, n):
-    """Wilks' table: exact."""
-    assert samples_for_tolerance(content, level) == n
-
-
-def test_a_tolerance_interval_of_everything_is_refused():
-    with pytest.raises(InputError, match="content and level"):
-        samples_for_tolerance(1.0)
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic", "BCa"])

@@ -196,38 +196,27 @@ def correlation_interval(x: Array, y: Array, level: float = LEVEL) -> tuple[floa
 
 
 def bootstrap(
-    statistic: Callable[..., Array],
-    data: tuple[Array, ...],
-    rng: np.random.Generator,
-    *,
-    level: float = LEVEL,
-    method: str = "percentile",
-    resamples: int = 999,
+    statistic: Callable[[Array], float], values: Array, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Interval of any statistic of one or more arrays resampled together, scipy's implementation.
+    """95 % percentile interval of any statistic, from 999 resamples by scipy.
 
     Parameters
     ----------
     statistic : callable
-        Of as many arrays as `data` has, each (n,), to a number.
-    data : tuple of arrays, shape (n,)
-        Resampled together.
+        Of values (n,).
+    values : array, shape (n,)
     rng : numpy.random.Generator
-    level : float
-        Confidence, in (0, 1).
-    method : {"percentile", "basic", "BCa"}
-    resamples : int
 
-    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapters 13 and 14.
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     interval = stats.bootstrap(
-        data,
+        (values,),
         statistic,
         paired=True,
         vectorized=False,
-        confidence_level=level,
-        method=method,
-        n_resamples=resamples,
+        confidence_level=LEVEL,
+        method="percentile",
+        n_resamples=999,
         rng=rng,
     ).confidence_interval
     return float(interval.low), float(interval.high)

@@ -223,17 +223,10 @@ def test_a_correlation_with_a_constant_or_of_three_is_not_a_number(n):
     assert all(math.isnan(v) for v in correlation_interval(x, y))
 
 
-def test_a_bootstrap_keeps_pairs_together():
-    """y - x is 1 for every pair: every resample gives 1, to 1e-12 of rounding; unpaired ones would not."""
-    x = rng(1).normal(size=30)
-    low, high = bootstrap(lambda a, b: np.mean(b - a), (x, x + 1), rng())
-    assert (low, high) == pytest.approx((1.0, 1.0), abs=1e-12)
-
-
 def test_a_bootstrap_of_a_mean_is_near_normal_theory():
     """Percentiles of 999 resamples of 200 values: 10 % of the half width."""
     values = rng(6).normal(size=200)
-    low, high = bootstrap(np.mean, (values,), rng())
+    low, high = bootstrap(np.mean, values, rng())
     half = 1.96 * values.std() / math.sqrt(200)
     assert low < values.mean() < high
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
@@ -242,11 +235,4 @@ def test_a_bootstrap_of_a_mean_is_near_normal_theory():
 def test_the_same_generator_gives_the_same_interval():
     values = rng(6).normal(size=50)
     assert std_interval(values, rng(9)) == std_interval(values, rng(9))
-    assert bootstrap(np.mean, (values,), rng(9)) == bootstrap(np.mean, (values,), rng(9))
-
-
-@pytest.mark.parametrize("method", ["percentile", "basic", "BCa"])
-def test_a_bootstrap_takes_scipys_methods_and_levels(method):
-    values = rng(6).normal(size=100)
-    narrow, wide = (bootstrap(np.mean, (values,), rng(), method=method, level=v) for v in (0.5, 0.99))
-    assert wide[0] < narrow[0] < values.mean() < narrow[1] < wide[1]
+    assert bootstrap(np.mean, values, rng(9)) == bootstrap(np.mean, values, rng(9))

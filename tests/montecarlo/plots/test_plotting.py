@@ -128,12 +128,6 @@ def test_accuracies_are_percent_with_mean_and_quartiles():
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["ReLU network", "yield target"]
 
 
-def test_accuracies_without_reference_lines_need_no_legend():
-    (axes,) = plotting.accuracies({"plain": np.array([0.5, 0.6])}, None, None).axes
-    assert axes.get_legend() is None
-    assert len(axes.lines) == 3
-
-
 def test_model_and_circuit_are_compared_where_both_fire():
     """rms of 0.3 and -0.1 and 0: sqrt(0.1 / 3) = 0.18."""
     spice = np.array([1.0, 2.0, 3.0, np.inf, 2.0])
@@ -166,9 +160,12 @@ def test_bars_are_stacked_and_scaled():
     assert labels(axes) == ["a", "b"]
 
 
-def test_bars_of_one_part_need_no_legend():
-    (axes,) = plotting.bars({"a": {"x": 1.0}, "b": {"x": 2.0}}, "energy").axes
-    assert axes.get_legend() is None
+def test_one_thing_alone_needs_no_legend():
+    for figure in (
+        plotting.bars({"a": {"x": 1.0}, "b": {"x": 2.0}}, "energy"),
+        plotting.accuracies({"plain": np.array([0.5, 0.6])}, None, None),
+    ):
+        assert figure.axes[0].get_legend() is None
 
 
 def test_log_bars_keep_a_place_for_zero():

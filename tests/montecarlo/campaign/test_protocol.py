@@ -15,9 +15,7 @@ SIZES = st.integers(1, 20), st.integers(1, 6), st.integers(0, 8), st.integers(0,
 
 @FEW
 @given(*SIZES)
-def test_a_protocol_of_any_size_is_whole_and_depends_on_its_arguments_only(
-    synapses, patterns, random, entropy
-):
+def test_a_protocol_is_whole_and_depends_on_its_arguments_only(synapses, patterns, random, entropy):
     stim = stimuli(synapses, patterns, random, entropy)
     n = 3 + synapses + random
     assert len(stim.label) == len(set(stim.label)) == n

@@ -34,13 +34,6 @@ def sample_waveforms():
     return plotting.waveforms(time, volts, np.array([0.7, 0.9]), 1.0, 3.0, np.array([2.0, np.inf]))
 
 
-@pytest.mark.parametrize("columns", [1, 3])
-def test_a_canvas_has_one_row_of_axes(columns):
-    figure, axes = plotting.canvas(columns, width=2.0, height=1.5)
-    assert len(axes) == columns
-    assert tuple(figure.get_size_inches()) == (2.0 * columns, 1.5)
-
-
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_the_suffix_chooses_the_format(tmp_path, sample_waveforms, suffix, start):
     path = plotting.save(sample_waveforms, str(tmp_path / f"figure.{suffix}"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -15,7 +13,6 @@ from montecarlo.campaign.schema import (
     VARIABLES,
     empty,
     open_dataset,
-    package_version,
 )
 from montecarlo.mismatch.law import UNIT
 
@@ -54,10 +51,6 @@ def test_nothing_is_measured_in_an_empty_dataset():
     for name in set(dataset.data_vars) - {"status", "reason", "retried", "theta"}:
         assert np.all(np.isnan(dataset[name])), name
     assert dataset.attrs == {"schema": CHARACTERIZATION, "entropy": 7}
-
-
-def test_the_version_is_that_of_the_installed_package():
-    assert package_version() == version("ttfs-analog")
 
 
 @pytest.mark.parametrize("kind", ["zarr", "nc"])

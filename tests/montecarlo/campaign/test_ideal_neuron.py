@@ -9,8 +9,10 @@ import pytest
 
 from circuits.model import closed_form
 from circuits.pdk.technology import Technology
+from circuits.spice.ngspice import Canceled, HostError
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.ideal_neuron import draw_samples
+from montecarlo.campaign.neuron_under_test import attempt
 from montecarlo.campaign.schema import MEASURED
 from montecarlo.mismatch.law import TERMS
 
@@ -73,3 +75,12 @@ def test_a_run_that_fails_is_data_with_its_reason(tmp_path, monkeypatch):
     assert all(str(r) and "\n" not in str(r) for r in dataset["reason"].values)
     assert np.all(np.isfinite(dataset["deviation_synapse"]))
     assert all(np.all(np.isnan(dataset[name])) for name in MEASURED)
+
+
+@pytest.mark.parametrize("error", [HostError("no room on the disk"), Canceled("stopped")])
+def test_a_fault_of_the_machine_is_no_data(error):
+    def simulate():
+        raise error
+
+    with pytest.raises(type(error)):
+        attempt(simulate)

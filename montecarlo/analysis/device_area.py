@@ -21,7 +21,22 @@ ALL = "all"
 
 
 def part(attribution: xr.Dataset, device: str, quantity: str = "spike_time") -> float:
-    """Variance from one device, from all devices of a term, or from "all" [quantity's unit squared]."""
+    """Variance from one device or a group of them [quantity's unit squared].
+
+    Parameters
+    ----------
+    attribution : xarray.Dataset
+        From `montecarlo.analysis.attribution.attribute`.
+    device : str
+        A device, a term (all of its devices) or "all".
+    quantity : str
+        A name of its dimension `quantity`.
+
+    Raises
+    ------
+    InputError
+        If the attribution has no such quantity or device.
+    """
     if f"{quantity}_part" not in attribution:
         known = ", ".join(map(str, attribution["quantity"].values))
         raise InputError(f"unknown quantity {quantity!r}; known: {known}")
@@ -38,14 +53,23 @@ def enlarged(attribution: xr.Dataset, area: dict[str, float], quantity: str = "s
 
     Parameters
     ----------
+    attribution : xarray.Dataset
+        From `montecarlo.analysis.attribution.attribute`.
     area : dict
         Device or term -> area over the present one, > 0; 2 halves that device's variance. Device names
         go before the name of their term.
+    quantity : str
+        A name of its dimension `quantity`.
 
     Returns
     -------
     float
         Variance [quantity's unit squared].
+
+    Raises
+    ------
+    InputError
+        If an area is not positive, or a name is unknown.
     """
     for device, factor in area.items():
         if not (math.isfinite(factor) and factor > 0):
@@ -62,13 +86,27 @@ def enlarged(attribution: xr.Dataset, area: dict[str, float], quantity: str = "s
 def area_for(attribution: xr.Dataset, device: str, sigma: float, quantity: str = "spike_time") -> float:
     """Area of one device (or term, or "all") that brings a quantity's total std to `sigma`.
 
+    Parameters
+    ----------
+    attribution : xarray.Dataset
+        From `montecarlo.analysis.attribution.attribute`.
+    device, quantity : str
+        As in `part`.
+    sigma : float
+        Target std of the quantity [its unit], > 0.
+
     Returns
     -------
     float
         Over the present area; below 1 if there is room; inf if what else varies is too much already.
+
+    Raises
+    ------
+    InputError
+        If sigma is not positive, or a name is unknown.
     """
     if not (math.isfinite(sigma) and sigma > 0):
         raise InputError(f"target sigma must be > 0, got {sigma}")
-    own = part(attribution, device, quantity)
-    room = sigma**2 - (float(attribution[f"{quantity}_total_variance"]) - own)
-    return own / room if room > 0 else math.inf
+    variance = part(attribution, device, quantity)
+    room = sigma**2 - (float(attribution[f"{quantity}_total_variance"]) - variance)
+    return variance / room if room > 0 else math.inf

@@ -66,7 +66,16 @@ class Estimate:
 
 
 def plain(fails: Fails, dimensions: int, samples: int, rng: np.random.Generator) -> Estimate:
-    """Plain Monte Carlo, with the interval of Clopper and Pearson: right at any count, 0 too."""
+    """Plain Monte Carlo, with the interval of Clopper and Pearson: right at any count, 0 too.
+
+    Parameters
+    ----------
+    fails : callable
+        Standard normals (n, dimensions) -> bool (n,).
+    dimensions, samples : int
+        Normals behind a sample, and how many samples.
+    rng : numpy.random.Generator
+    """
     count = 0
     for first in range(0, samples, BLOCK):  # the same numbers in blocks as at once, in little memory
         n = min(BLOCK, samples - first)
@@ -85,8 +94,11 @@ def importance(
     ----------
     fails : callable
         Standard normals (n, dimensions) -> bool (n,).
+    dimensions : int
+        Normals behind a sample.
     samples : int
         For the estimate itself; 2000 give about 5 % at any distance.
+    rng : numpy.random.Generator
     search : int, optional
         Samples of each step of the search, about ten steps; default 250, or 10 a dimension if more.
 
@@ -123,7 +135,28 @@ def importance(
 
 
 def find_shifts(fails: Fails, dimensions: int, batch: int, rng: np.random.Generator) -> tuple[Array, int]:
-    """Means of the failing samples, seen from nominal: shape (shift, dimension), and what it cost."""
+    """Means of the failing samples, seen from nominal.
+
+    Parameters
+    ----------
+    fails : callable
+        Standard normals (n, dimensions) -> bool (n,).
+    dimensions, batch : int
+        Normals behind a sample, and samples of each step.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    shifts, evaluations
+        One or two shifts, shape (shift, dimension), and how many samples it took.
+
+    Raises
+    ------
+    InputError
+        If no failure lies within 9 sigma, or their region is too small.
+
+    Source: Bucher, Structural Safety 5 (1988), wider normals; Rubinstein & Kroese (2004), ch. 3.
+    """
     spent = 0
     for wide in WIDER:
         u = wide * rng.standard_normal((batch, dimensions))
@@ -183,9 +216,9 @@ def _log_mixture(u: Array, center: Array, share: Array) -> Array:
 
 
 def _ask(fails: Fails, u: Array) -> np.ndarray:
-    found = np.asarray(fails(u))
-    if found.shape != (len(u),) or found.dtype != bool:
+    failed = np.asarray(fails(u))
+    if failed.shape != (len(u),) or failed.dtype != bool:
         raise InputError(
-            f"the failure function must return {len(u)} booleans, got {found.dtype} {found.shape}"
+            f"the failure function must return {len(u)} booleans, got {failed.dtype} {failed.shape}"
         )
-    return found
+    return failed

@@ -35,6 +35,8 @@ def bad_spike(
 
     Parameters
     ----------
+    law : MismatchLaw
+        Of the neuron's devices.
     layer : Layer
         Of one neuron.
     spike_times : array, shape (n_in,)
@@ -44,6 +46,18 @@ def bad_spike(
     point : OperatingPoint, optional
         Needed at the level ngspice; spike times in the closed form do not depend on it.
     level : {"closed-form", "ngspice"}
+    workers : int
+        ngspice processes at a time.
+
+    Returns
+    -------
+    fails, dimensions
+        Standard normals (n, dimensions) -> bool (n,).
+
+    Raises
+    ------
+    InputError
+        If the layer has more than one neuron, or no time lies between the bounds.
     """
     if layer.n_out != 1:
         raise InputError(f"a layer of one neuron is needed, this one has {layer.n_out}")
@@ -60,8 +74,10 @@ def bad_spike(
         drawn = law.deviations(weights, neuron.T, synapse, common.T if law.common else None)
         # one sample of a layer each: its weights are the same in all
         chips = LayerMismatch(**{f: drawn[f][:, None] for f in fields})
-        found = simulate(layer, spike_times, place, chips, level=level, workers=workers, simulator=simulator)
-        delay = found.delay[:, 0]
+        response = simulate(
+            layer, spike_times, place, chips, level=level, workers=workers, simulator=simulator
+        )
+        delay = response.delay[:, 0]
         return (delay > latest) | (delay < earliest)
 
     return fails, int(ends[-1])

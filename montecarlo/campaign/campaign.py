@@ -39,6 +39,8 @@ class Campaign(Plan):
 
         Parameters
         ----------
+        technology : Technology
+            Ideal sources or transistors.
         samples : int
             Neurons to draw; 200 give sigmas to about +-10 %.
         entropy : int

@@ -45,6 +45,9 @@ def check_axis(technology: Technology, name: str, values: tuple[Any, ...], *, ne
 
     Parameters
     ----------
+    technology : Technology
+    name, values : str, tuple
+        A key of AXES, and its points [SI units, tau_c or degC; see AXES].
     network : bool
         Whether chips of a network are swept, and not neurons.
 
@@ -102,7 +105,15 @@ def _check_condition(technology: Technology, name: str, values: tuple[Any, ...])
 
 
 def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
-    """The mismatch of one point: a term's own sigma before `sigma` before the base, then the size."""
+    """The mismatch of one point: a sigma of one term goes before `sigma`, and `sigma` before the base.
+
+    Parameters
+    ----------
+    settings : dict
+        Value by axis; `size` is an area and divides by its square root (Pelgrom et al., 1989).
+    base : MismatchLaw
+        Where an axis is not set.
+    """
     sigma = base.sigma | {term: settings["sigma"] for term in TERMS if "sigma" in settings}
     sigma |= {term: settings[f"sigma_{term}"] for term in TERMS if f"sigma_{term}" in settings}
     shrink = math.sqrt(settings.get("size", 1.0))
@@ -125,6 +136,8 @@ def point_at(
 
     Parameters
     ----------
+    settings : dict
+        Value by axis.
     point : OperatingPoint
         The technology's own.
     reach : (float, float), optional

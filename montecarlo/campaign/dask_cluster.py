@@ -1,6 +1,6 @@
 """The same work on many machines: dask.distributed hands out tasks, this process alone writes.
 
-Workers return what they found instead of writing it, so they share no disk, and a worker that was
+Workers return their results instead of writing it, so they share no disk, and a worker that was
 believed dead and is not cannot write over anything. dask is imported only here, and only when asked for.
 """
 
@@ -55,6 +55,14 @@ def remote(
     """(item, function(item)) as they end, computed by the workers of a scheduler.
 
     A task whose worker is lost is handed to another one.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler.
+    function : callable
+        Can be pickled, and so can its results.
+    items : sequence of int
 
     Raises
     ------

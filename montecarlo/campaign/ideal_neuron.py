@@ -46,7 +46,13 @@ class IdealUnderTest:
     def fields(
         technology: Technology, synapses: int, settings: Settings, law: MismatchLaw, design: str
     ) -> dict[str, Any]:
-        """Fields of the standard plan; see `montecarlo.campaign.campaign.Campaign.characterize`."""
+        """Fields of the standard plan.
+
+        Parameters
+        ----------
+        technology, synapses, settings, law, design
+            As in `montecarlo.campaign.campaign.Campaign.characterize`.
+        """
         threshold = float(settings.get("window", THETA_HIGH))
         reach = V_RANGE[0], V_RANGE[1] * threshold / THETA_HIGH
         return {
@@ -82,7 +88,13 @@ class IdealUnderTest:
     def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
         """One simulation a stimulus.
 
-        A deck is always full, so that a sample's numbers do not depend on how many were asked for.
+        A deck is always full, so that a sample's numbers do not depend on how many there are.
+
+        Parameters
+        ----------
+        batch : Batch
+        simulator : Ngspice, optional
+            None: the closed form.
         """
         samples = np.arange(batch.first, batch.first + self.plan.batch)
         mismatch, stim = draw_samples(self.plan, samples), self.stimuli
@@ -122,7 +134,18 @@ class IdealUnderTest:
 
 
 def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
-    """Deviations of the given samples, as one layer whose neurons are the samples."""
+    """Deviations of some samples of a campaign, as one layer whose neurons are the samples.
+
+    Parameters
+    ----------
+    plan : Plan
+    samples : array of int, shape (n,)
+
+    Returns
+    -------
+    LayerMismatch
+        Arrays (1, n[, synapse]).
+    """
     law, weights = plan.law or MismatchLaw(), IdealUnderTest(plan).stimuli.weights
     z = normals(plan.design, plan.entropy, samples, plan.samples, len(NEURON) + plan.synapses)
     drawn = []

@@ -1,4 +1,4 @@
-"""What a campaign asks of a kind of neuron: what to draw, what to simulate, what it measures.
+"""What a campaign takes from a kind of neuron: what to draw, what to simulate, what it measures.
 
 A campaign has parts (samples; where there are transistors, runs without mismatch and trials with noise), and
 a part has batches. A batch is the unit of what can be lost or handed out; its numbers depend on the plan and
@@ -89,7 +89,14 @@ class NeuronUnderTest(Protocol):
         """Form and fingerprint of its decks: a campaign is finished with those that it was begun with."""
 
     def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
-        """What to simulate for one batch; without a simulator: the closed form."""
+        """What to simulate for one batch.
+
+        Parameters
+        ----------
+        batch : Batch
+        simulator : Ngspice, optional
+            None: the closed form.
+        """
 
 
 def coordinates(neuron: NeuronUnderTest) -> dict[str, Any]:
@@ -106,7 +113,16 @@ def coordinates(neuron: NeuronUnderTest) -> dict[str, Any]:
 
 
 def unmeasured(neuron: NeuronUnderTest, part: str, runs: int) -> Values:
-    """Values of some runs of a part, to be filled in."""
+    """Values of some runs of a part, to be filled in.
+
+    Parameters
+    ----------
+    neuron : NeuronUnderTest
+    part : str
+        Name of its dimension.
+    runs : int
+        Length of this dimension.
+    """
     return blank({part: runs, **{k: len(v) for k, v in coordinates(neuron).items()}})
 
 

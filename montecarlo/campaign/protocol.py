@@ -52,7 +52,14 @@ class Stimuli:
         return {"weight": self.weights, "input_time": self.input_time, "theta": self.theta}
 
     def layer(self, stimulus: int, samples: NDArray[np.integer]) -> Layer:
-        """Neuron k of this layer is sample samples[k], with its own weights."""
+        """A layer whose neuron k is sample samples[k], with that sample's weights.
+
+        Parameters
+        ----------
+        stimulus : int
+            Its threshold.
+        samples : array of int, shape (n,)
+        """
         weights = self.weights[samples % len(self.weights)]
         bias = np.full(len(samples), self.window - self.theta[stimulus])
         return Layer(weights, bias, t_min=self.t_min, t_max=self.t_min + self.window)
@@ -72,6 +79,8 @@ def stimuli(
         Weight patterns; sample k carries pattern k modulo this.
     random : int
         Held-out stimuli with random input times, one input in five silent.
+    entropy : int
+        Seed of the campaign.
     threshold : float
         In units of potential; `ramp_low` has half of it.
     """

@@ -40,7 +40,18 @@ def neuron_of(plan: Plan) -> NeuronUnderTest:
 
 
 def simulator_for(neuron: NeuronUnderTest, level: str) -> Ngspice | None:
-    """What simulates at a level of fidelity; None: the closed form."""
+    """What simulates at a level of fidelity; None: the closed form.
+
+    Parameters
+    ----------
+    neuron : NeuronUnderTest
+    level : {"ngspice", "closed-form"}
+
+    Raises
+    ------
+    InputError
+        If the level is unknown, or this kind of neuron cannot be characterized at it.
+    """
     if level not in LEVELS:
         raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
     neuron.check_level(level)
@@ -48,7 +59,14 @@ def simulator_for(neuron: NeuronUnderTest, level: str) -> Ngspice | None:
 
 
 def unfinished(neuron: NeuronUnderTest, path: Path) -> list[Batch]:
-    """Batches of which a run was not done."""
+    """Batches of which a run was not done.
+
+    Parameters
+    ----------
+    neuron : NeuronUnderTest
+    path : Path
+        Of the store.
+    """
     with open_dataset(path) as dataset:
         status = {part.name: dataset[part.status].values for part in neuron.parts}
     batches = [batch for part in neuron.parts for batch in part.batches()]
@@ -62,7 +80,24 @@ def carry_out(
     scheduler: str | None,
     simulator: Ngspice | None,
 ) -> Generator[tuple[int, Values], None, None]:
-    """Finished batches, in order of completion, by the workers of a scheduler if there is one."""
+    """Simulate batches, in this process or by the workers of a scheduler.
+
+    Parameters
+    ----------
+    neuron : NeuronUnderTest
+    batches : sequence of Batch
+    workers : int
+        ngspice processes at a time, without a scheduler.
+    scheduler : str, optional
+        Address of a dask scheduler.
+    simulator : Ngspice, optional
+        None: the closed form.
+
+    Yields
+    ------
+    number, values
+        Place in `batches`, and its values, in order of completion.
+    """
     if not scheduler:
         return _here(neuron, batches, workers, simulator)
     version = simulator.version if simulator else None
@@ -115,7 +150,21 @@ def _elsewhere(plan: Plan, version: str | None, batches: Sequence[Batch], k: int
 
 
 def open_store(neuron: NeuronUnderTest, path: Path, simulator: Ngspice | None) -> None:
-    """Make the store, or see that the one that is there belongs to the same campaign."""
+    """Make the store, or see that the one that is there belongs to the same campaign.
+
+    Parameters
+    ----------
+    neuron : NeuronUnderTest
+    path : Path
+        Of the store.
+    simulator : Ngspice, optional
+        None: the closed form.
+
+    Raises
+    ------
+    InputError
+        If the store is of another plan, or was begun with another simulator.
+    """
     plan, stim = neuron.plan, neuron.stimuli
     origin = {"level": "closed-form", "ngspice_version": "none", "deck_hash": "none"}
     if simulator:

@@ -98,6 +98,8 @@ def empty(
         Coordinates of all other dimensions.
     inputs : dict
         Values of INPUTS.
+    attrs : mapping
+        Of the dataset; the schema is added.
     """
     sizes = {**lengths, **{k: len(v) for k, v in coords.items()}}
     data: dict[str, Any] = {k: (VARIABLES[k], v) for k, v in blank(sizes).items()}
@@ -126,6 +128,7 @@ def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset
 
     Parameters
     ----------
+    path : str or Path
     schema : str
         The schema that it must have.
 

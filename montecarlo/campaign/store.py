@@ -80,6 +80,8 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
     template : xarray.Dataset
         A few entries along each dim of `sizes`; the rest is filled with what zarr calls the fill value
         (NaN, or 0), except for `status`, which is -1, and coordinates, which count on.
+    path : Path
+        Of the store.
     sizes : dict
         Final length by dim.
     chunk : dict
@@ -133,6 +135,8 @@ def write(path: Path, region: tuple[slice, ...], values: Mapping[str, Any]) -> N
 
     Parameters
     ----------
+    path : Path
+        Of the store.
     region : tuple of slice
         Place along the first dims of every variable.
     values : dict

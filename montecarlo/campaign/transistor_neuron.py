@@ -62,7 +62,18 @@ class TransistorsUnderTest:
     def fields(
         technology: Technology, synapses: int, settings: Settings, law: MismatchLaw, design: str
     ) -> dict[str, Any]:
-        """Fields of the standard plan; see `montecarlo.campaign.campaign.Campaign.characterize`."""
+        """Fields of the standard plan.
+
+        Parameters
+        ----------
+        technology, synapses, settings, law, design
+            As in `montecarlo.campaign.campaign.Campaign.characterize`.
+
+        Raises
+        ------
+        InputError
+            If a law or design is set, or the capacitor would be smaller than what hangs on it.
+        """
         if law != MismatchLaw() or design != "plain":
             raise InputError(
                 f"the transistors of {technology.name!r} deviate by the matching of their process: no "
@@ -117,7 +128,14 @@ class TransistorsUnderTest:
         return {"deck_form": "transistors", "deck": bench.deck.text}
 
     def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
-        """One simulation after the other: transients need the trip voltages of the operating points."""
+        """One simulation after the other: transients need the trip voltages of the operating points.
+
+        Parameters
+        ----------
+        batch : Batch
+        simulator : Ngspice
+            Never None, see `check_level`.
+        """
         assert simulator is not None, "see check_level"
         run = {NOMINAL: self._nominal, TRIAL: self._trials, SAMPLE: self._samples}[batch.part]
         return Work([partial(run, range(batch.first, batch.last), simulator)], lambda results: results[0])
@@ -131,7 +149,15 @@ class TransistorsUnderTest:
         return transistors, draw_capacitor(farads, process, rng)
 
     def bench(self, weights: np.ndarray, times: np.ndarray, **options: Any) -> NeuronBench:
-        """The bench of one transient of the plan; `options` of `circuits.benches.neuron.neuron_bench`."""
+        """The bench of one transient of the plan.
+
+        Parameters
+        ----------
+        weights, times : array, shape (synapse,)
+            Weights [1] and input times [tau_c].
+        **options
+            Of `circuits.benches.neuron.neuron_bench`.
+        """
         return neuron_bench(
             self.technology, weights, times, input_window=INPUT_WINDOW, window=WINDOW,
             comparator=str(self.plan.comparator), **self._conditions, **options,
@@ -166,7 +192,7 @@ class TransistorsUnderTest:
 
     def _samples(self, samples: range, simulator: Ngspice) -> Values:
         n, plan, stim = len(samples), self.plan, self.stimuli
-        # whole groups, so that a sample's numbers do not depend on how many were asked for
+        # whole groups, so that a sample's numbers do not depend on how many there are
         members = range(samples.start, samples.start + -(-plan.batch // TOGETHER) * TOGETHER)
         drawn = [self.draw(k) for k in members]
         copies = [_without_references(devices) for devices, _ in drawn]

@@ -63,6 +63,8 @@ def stimuli(
     ----------
     synapses, patterns, random, nominal : int
         How many of each; `random` inputs are common to all samples.
+    entropy : int
+        Seed of the campaign.
     units : int
         Unit devices of W = 1.
     point : OperatingPoint

@@ -72,6 +72,8 @@ def scale(part: str, point: OperatingPoint) -> float:
     ----------
     part : str
         A key of UNITS.
+    point : OperatingPoint
+        Sets volts, amperes and seconds.
     """
     per_unit = {CHARGE: point.unit_energy, CURRENT: point.vdd * point.tau_c, CAPACITANCE: point.vdd**2}
     return per_unit[UNITS[part]]
@@ -102,7 +104,15 @@ def fit(dataset: xr.Dataset, devices: Devices) -> dict[Part, Coefficient]:
 
 
 def estimates(dataset: xr.Dataset, devices: Devices) -> dict[Part, float]:
-    """The coefficients alone."""
+    """The coefficients alone, by (supply, part) in the units of UNITS.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Good samples.
+    devices : Devices
+        Theirs.
+    """
     dataset = _supplied(dataset)
     regressors = _regressors(dataset, devices)
     result: dict[Part, float] = {}
@@ -119,6 +129,10 @@ def predict(dataset: xr.Dataset, devices: Devices, coefficients: Mapping[Part, f
 
     Parameters
     ----------
+    dataset : xarray.Dataset
+        Good samples.
+    devices : Devices
+        Theirs.
     coefficients : mapping
         From `estimates`.
     """

@@ -104,7 +104,14 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
 
 
 def nominal_residual(dataset: xr.Dataset, constants: Constants) -> Array:
-    """Spike times of the runs without mismatch less their prediction, those that fired [tau_c]."""
+    """Spike times of the runs without mismatch less their prediction, shape (run,) [tau_c].
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization; runs that did not fire on the ramp are left out.
+    constants : Constants
+    """
     time = dataset["nominal_spike_time"].values
     return (time - _nominal_times(dataset, constants) - constants.delay)[_inside(time)]
 

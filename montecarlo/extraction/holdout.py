@@ -61,12 +61,17 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
         `rms_without_term_tau_c` by term; `coverage_50`, `_90`, `_95` of the prediction intervals, each with a
         bootstrap interval over neurons (`_ci`); silent and early spikes; `energy_relative_rms` over neurons
         and `energy_relative_bias`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two weight patterns.
     """
     patterns = patterns_of(dataset)
     if len(set(patterns.tolist())) < 2:
         raise InputError("held-out figures need at least two weight patterns")
     devices = extract(dataset)
-    folds = [judge(dataset, devices, k, rng) for k in sorted(set(patterns.tolist()))]
+    folds = [_judge(dataset, devices, k, rng) for k in sorted(set(patterns.tolist()))]
     measured, predicted = (np.concatenate([getattr(f, n) for f in folds]) for n in ("measured", "predicted"))
     without = {name: np.concatenate([f.without[name] for f in folds]) for name in folds[0].without}
     residual, fired = _residual(measured, predicted), np.isfinite(measured)
@@ -86,14 +91,14 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
         figures[f"coverage_{level}"] = float(share.mean())
         varies = len(share) > 1 and np.ptp(share) > 0
         figures[f"coverage_{level}_ci"] = (
-            list(bootstrap(np.mean, (share,), rng)) if varies else [float(share.mean())] * 2
+            list(bootstrap(np.mean, share, rng)) if varies else [float(share.mean())] * 2
         )
     energy = np.concatenate([f.energy for f in folds])
     error = (energy[:, 1] - energy[:, 0]) / energy[:, 0].mean()
     return figures | {"energy_relative_rms": _rms(error), "energy_relative_bias": float(error.mean())}
 
 
-def judge(dataset: xr.Dataset, devices: Devices, pattern: int, rng: np.random.Generator) -> Judged:
+def _judge(dataset: xr.Dataset, devices: Devices, pattern: int, rng: np.random.Generator) -> Judged:
     """Fit to all weight patterns but one, and predict that one.
 
     Parameters
@@ -103,16 +108,16 @@ def judge(dataset: xr.Dataset, devices: Devices, pattern: int, rng: np.random.Ge
     devices : Devices
         Theirs; deviations are each neuron's own measurement, so they know nothing of the others.
     """
-    held_out = patterns_of(dataset) == pattern
-    train = dataset.isel(sample=~held_out)
+    test = patterns_of(dataset) == pattern
+    train = dataset.isel(sample=~test)
     if "run" in dataset.sizes:
         others = np.arange(dataset.sizes["run"]) % dataset.sizes["pattern"] != pattern
         train = train.isel(run=others, nominal=others)
     fitted = extract(train)
     law = law_of(spreads(train, fitted), unit_devices(train))
     random = [str(s).startswith("random_") for s in dataset["stimulus"].values]
-    judged = dataset.isel(sample=held_out, stimulus=random)
-    weights, neurons = weights_of(judged), devices.isel(np.flatnonzero(held_out))
+    judged = dataset.isel(sample=test, stimulus=random)
+    weights, neurons = weights_of(judged), devices.isel(np.flatnonzero(test))
     neurons = dataclasses.replace(neurons, constants=fitted.constants)
 
     def times(mismatch: LayerMismatch, weights: Array = weights) -> Array:

@@ -59,6 +59,17 @@ def only_complete(dataset: xr.Dataset, devices: Devices) -> tuple[xr.Dataset, De
 
     Those that are not are the extreme ones: leaving out many would bias every sigma.
 
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Good samples.
+    devices : Devices
+        Theirs.
+
+    Returns
+    -------
+    dataset, devices, lost
+
     Raises
     ------
     InputError
@@ -90,6 +101,8 @@ def stimulus_layer(dataset: xr.Dataset, weights: Array, theta: Array | float) ->
 
     Parameters
     ----------
+    dataset : xarray.Dataset
+        A characterization, for its windows.
     weights : array, shape (neuron, synapse)
     theta : float or array, shape (neuron,)
         Thresholds [1].
@@ -100,7 +113,15 @@ def stimulus_layer(dataset: xr.Dataset, weights: Array, theta: Array | float) ->
 
 
 def activations(dataset: xr.Dataset, name: str = "input_time") -> Array:
-    """x = t_min - t of the inputs, 0 = silent, shape (stimulus, synapse) [tau_c]."""
+    """x = t_min - t of the inputs, 0 = silent, shape (stimulus, synapse) [tau_c].
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization.
+    name : {"input_time", "nominal_input_time"}
+        Of samples, or of the runs without mismatch: shape (run, synapse).
+    """
     times = dataset[name].values
     return np.where(np.isfinite(times), dataset.attrs["t_min"] - times, 0.0)
 
@@ -122,6 +143,8 @@ def spike_times(
     weights : array, shape (neuron, synapse)
     mismatch : LayerMismatch, shape (1, neuron), optional
         None: no neuron deviates.
+    constants : Constants
+        Of the nominal circuit.
     bounded : bool
         0 + d where a neuron is above threshold at t_min, inf where it is silent; else the bare ramp.
 

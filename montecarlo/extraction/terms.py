@@ -45,6 +45,13 @@ def columns(dataset: xr.Dataset, devices: Devices) -> dict[str, Array]:
 
     Terms of which there is nothing are left out: sinks of a neuron with one synapse, delays of ideal
     comparators.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization.
+    devices : Devices
+        Of its samples.
     """
     weights, deviations = weights_of(dataset), devices.deviations
     synapse = np.log1p(deviations["synapse"].values)
@@ -90,7 +97,15 @@ def jitter_column(dataset: xr.Dataset) -> Array:
 
 
 def spreads(dataset: xr.Dataset, devices: Devices) -> dict[str, Spread]:
-    """Estimates of every frozen term, without the intervals of their standard deviations."""
+    """Estimates of every frozen term, without the intervals of their standard deviations.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization.
+    devices : Devices
+        Of its samples.
+    """
     weights, units = weights_of(dataset), unit_devices(dataset)
     return {
         name: Spread(float(np.nanstd(per_unit(values, weights, units), ddof=1)), *mean_interval(values))
@@ -105,6 +120,8 @@ def law_of(
 
     Parameters
     ----------
+    terms : mapping
+        Estimates by term.
     units : int, optional
         Unit devices of W = 1.
     reference : mapping, optional

@@ -19,10 +19,13 @@ def draw(
 
     Parameters
     ----------
+    layers : sequence of Layer
     kinds : sequence of Neuron
         One per layer; the devices of transistors are those of their benches.
     technology : Technology
         Its sigmas, or the matching of its process.
+    chip, entropy : int
+        Number of the chip, and seed.
 
     Returns
     -------

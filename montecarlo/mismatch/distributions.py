@@ -33,7 +33,7 @@ SAFE = 8.0
 """Sigmas that a linear normal must lie away from a device of no current: 6e-16 of the draws reach it."""
 
 
-def freedom(name: str | None) -> float | None:
+def _freedom(name: str | None) -> float | None:
     """Degrees of freedom of a `student-t:DF`; None for any other name."""
     if name is None or not name.startswith("student-t"):
         return None
@@ -51,12 +51,20 @@ def check_distribution(term: str, name: str, sigma: float, mean: float, *, offse
 
     Parameters
     ----------
+    term, name : str
+        The term, and its distribution.
     sigma : float
         Of everything that varies in the term, its common part too.
+    mean : float
+        Of the term.
     offset : bool
         Whether the term adds instead of multiplying.
+
+    Raises
+    ------
+    InputError
     """
-    if name not in ("lognormal", "normal") and freedom(name) is None:
+    if name not in ("lognormal", "normal") and _freedom(name) is None:
         raise InputError(f"unknown distribution {name!r} of {term}; known: lognormal, normal, student-t:DF")
     if offset and name == "lognormal":
         raise InputError(f"{term} is an offset of either sign: it cannot be lognormal")
@@ -68,8 +76,16 @@ def check_distribution(term: str, name: str, sigma: float, mean: float, *, offse
 
 
 def shaped(z: Array, name: str | None) -> Array:
-    """Standard normals as draws of mean 0 and std 1 of the named distribution, same shape."""
-    df = freedom(name)
+    """Standard normals as draws of mean 0 and std 1 of the named distribution.
+
+    Parameters
+    ----------
+    z : array
+        Standard normals; the result has its shape.
+    name : str, optional
+        None: the term's rule.
+    """
+    df = _freedom(name)
     if df is None:
         return z
     # from the lower tail, where probabilities keep their digits
@@ -78,14 +94,29 @@ def shaped(z: Array, name: str | None) -> Array:
 
 
 def multiplied(value: Array, name: str | None) -> Array:
-    """Deviation e of a term that multiplies, from mu + sigma z."""
+    """Deviation e of a term that multiplies.
+
+    Parameters
+    ----------
+    value : array
+        mu + sigma z; the result has its shape.
+    name : str, optional
+        Distribution; None: lognormal.
+    """
     if name == "normal":
         return value
-    return np.expm1(value if freedom(name) is None else np.clip(value, -LARGEST, LARGEST))
+    return np.expm1(value if _freedom(name) is None else np.clip(value, -LARGEST, LARGEST))
 
 
 def cholesky(names: Sequence[str], pairs: Sequence[tuple[str, str, float]]) -> Array:
     """Lower root of a correlation matrix, shape (name, name).
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of rows and columns.
+    pairs : sequence of (str, str, float)
+        Two names and their correlation in (-1, 1); all others are 0.
 
     Raises
     ------

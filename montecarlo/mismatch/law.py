@@ -141,7 +141,7 @@ class MismatchLaw:
         reference: Array | None = None,
         delay: Array | None = None,
     ) -> dict[str, Array]:
-        """Deviations of one copy of a layer with `weights` (n_out, n_in).
+        """Deviations of one copy of a layer.
 
         Always the same normals are taken, whatever the sigmas: a chip drawn at half the sigma is the
         same chip with half the deviations. Neurons come before synapses, so that a neuron keeps its
@@ -149,6 +149,8 @@ class MismatchLaw:
 
         Parameters
         ----------
+        weights : array, shape (n_out, n_in)
+        rng : numpy.random.Generator
         common, reference : array, shape (term,), optional
             Standard normals of the chip and of the layer, in the order of TERMS; else they are taken from
             `rng`, last, if the law has such parts.
@@ -240,9 +242,13 @@ def draw_chips(
 
     Parameters
     ----------
+    law : MismatchLaw
+    layers : sequence of Layer
     chips : sequence of int
         Chip numbers; chip k of an entropy is always the same chip. Shared parts and delays have streams of
         their own, so that its devices stay the same with and without them.
+    entropy : int
+        Seed.
     """
     drawn: list[list[dict[str, Array]]] = []
     for chip in chips:

@@ -33,7 +33,18 @@ SOBOL_BITS = 30
 
 
 def check_design(design: str, samples: int, dimensions: int) -> None:
-    """Refuse a design that is unknown or cannot hold so many samples."""
+    """Refuse a design that is unknown or cannot hold so many samples.
+
+    Parameters
+    ----------
+    design : {"plain", "latin", "sobol"}
+    samples, dimensions : int
+        Of the campaign, and devices of a sample.
+
+    Raises
+    ------
+    InputError
+    """
     if design not in DESIGNS:
         raise InputError(f"unknown design {design!r}; available: {', '.join(DESIGNS)}")
     if design == "latin" and samples * dimensions > LATIN_VALUES:
@@ -52,6 +63,9 @@ def normals(design: str, entropy: int, samples: Array, of: int, dimensions: int)
 
     Parameters
     ----------
+    design : {"plain", "latin", "sobol"}
+    entropy : int
+        Seed of the campaign.
     samples : array of int, shape (sample,)
         Which ones, >= 0.
     of : int
@@ -59,6 +73,11 @@ def normals(design: str, entropy: int, samples: Array, of: int, dimensions: int)
         a campaign is filled up with them).
     dimensions : int
         Devices of a sample. The first ones of a plain sample do not depend on how many there are.
+
+    Raises
+    ------
+    InputError
+        If a sample is negative or `check_design` refuses.
     """
     check_design(design, of, dimensions)
     samples = np.asarray(samples)
@@ -84,7 +103,7 @@ def _latin(entropy: int, of: int, dimensions: int) -> Array:
 
 
 def _sobol(entropy: int, samples: Array, dimensions: int) -> Array:
-    """Points of the sequence, each found by its number."""
+    """Points of the sequence, each by its number."""
     from scipy.stats import qmc
 
     wanted, back = np.unique(samples, return_inverse=True)
@@ -92,17 +111,17 @@ def _sobol(entropy: int, samples: Array, dimensions: int) -> Array:
         return np.empty((0, dimensions))
     engine = qmc.Sobol(dimensions, bits=SOBOL_BITS, rng=generator(entropy, DESIGN, 1))
     runs = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
-    found, at = [], 0
+    blocks, at = [], 0
     for run in runs:
         if run[0] > at:
             engine.fast_forward(int(run[0] - at))
         elif at == 0:  # alone, or scipy warns of a first block that is no power of 2
-            found.append(engine.random(1))
+            blocks.append(engine.random(1))
             run = run[1:]
         if len(run):
-            found.append(engine.random(len(run)))
+            blocks.append(engine.random(len(run)))
             at = int(run[-1]) + 1
         else:
             at = 1
-    u = np.concatenate(found) + 2.0 ** -(SOBOL_BITS + 1)  # middle of a cell: never 0
+    u = np.concatenate(blocks) + 2.0 ** -(SOBOL_BITS + 1)  # middle of a cell: never 0
     return special.ndtri(u)[back]

@@ -30,6 +30,12 @@ def draw(devices: Sequence[Device], rng: np.random.Generator) -> dict[str, tuple
     Two normals a device, in the order of `devices`, whatever the sigmas: larger devices are the same chip
     with smaller deviations, and devices added at the end leave those before them as they were.
 
+    Parameters
+    ----------
+    devices : sequence of Device
+        Of a bench, with the sigmas of their areas.
+    rng : numpy.random.Generator
+
     Returns
     -------
     dict
@@ -43,7 +49,16 @@ def draw(devices: Sequence[Device], rng: np.random.Generator) -> dict[str, tuple
 
 
 def draw_capacitor(farads: float, process: Process, rng: np.random.Generator) -> float:
-    """Relative deviation of one capacitor, by its plate area; lognormal: it cannot vanish."""
+    """Relative deviation of one capacitor, by its plate area; lognormal: it cannot vanish.
+
+    Parameters
+    ----------
+    farads : float
+        Drawn capacitance [F].
+    process : Process
+        Its density [F/m^2] and matching coefficient [m].
+    rng : numpy.random.Generator
+    """
     area = farads / process.capacitor["density"]
     return math.expm1(process.capacitor["matching"] / math.sqrt(area) * rng.standard_normal())
 
@@ -67,6 +82,10 @@ def draw_chip(
         Of each neuron's bench.
     capacitors : sequence of float
         Drawn capacitor of each neuron [F].
+    process : Process
+        Matching of the capacitors.
+    entropy, chip : int
+        Seed of the campaign, and number of the chip.
     layer : int
         Its number in the network.
     """

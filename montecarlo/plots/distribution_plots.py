@@ -32,7 +32,14 @@ SHOWN = 12
 
 
 def save_both(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write STEM.png and STEM.svg."""
+    """Write STEM.png and STEM.svg.
+
+    Parameters
+    ----------
+    figure : Figure
+    stem : str or Path
+        Path without suffix.
+    """
     stem = Path(stem)
     return [save(figure, stem.with_name(stem.name + suffix)) for suffix in SUFFIXES]
 
@@ -55,7 +62,7 @@ def _axes(ax: Axes | None) -> tuple[Figure, Axes]:
     return figure, new
 
 
-def folded(label: str) -> str:
+def _folded(label: str) -> str:
     """A label in lines that fit the height of a figure."""
     return textwrap.fill(label, LINE)
 
@@ -73,7 +80,18 @@ def _empty(ax: Axes, good: Array, least: int = 2) -> bool:
 
 
 def histogram(values: Array, label: str, title: str = "", ax: Axes | None = None) -> Figure:
-    """Density with the normal law of the same moments and, where its tails are heavier, Student's t."""
+    """Density with the normal law of the same moments and, where its tails are heavier, Student's t.
+
+    Parameters
+    ----------
+    values : array
+        NaN = failed, inf = silent; both are counted in the title.
+    label : str
+        With unit.
+    title : str
+    ax : Axes, optional
+        None: a new figure.
+    """
     figure, ax = _axes(ax)
     good, note = _good(values)
     ax.set_xlabel(label)
@@ -98,6 +116,18 @@ def histogram(values: Array, label: str, title: str = "", ax: Axes | None = None
 def qq(values: Array, label: str, title: str = "", ax: Axes | None = None, level: float = LEVEL) -> Figure:
     """Ordered values against normal quantiles; the band is where each would lie with chance `level`.
 
+    Parameters
+    ----------
+    values : array
+        NaN = failed, inf = silent; both are counted in the title.
+    label : str
+        With unit.
+    title : str
+    ax : Axes, optional
+        None: a new figure.
+    level : float
+        In (0, 1).
+
     Source: order statistics of uniforms are Beta(k, n + 1 - k).
     """
     figure, ax = _axes(ax)
@@ -121,7 +151,20 @@ def qq(values: Array, label: str, title: str = "", ax: Axes | None = None, level
 def convergence(
     values: Array, label: str, title: str = "", ax: Axes | None = None, level: float = LEVEL
 ) -> Figure:
-    """Sigma of the first n values against n, with its interval (chi-square), and +-10 % of the last."""
+    """Sigma of the first n values against n, with its interval (chi-square), and +-10 % of the last.
+
+    Parameters
+    ----------
+    values : array
+        NaN = failed, inf = silent; both are counted in the title.
+    label : str
+        With unit.
+    title : str
+    ax : Axes, optional
+        None: a new figure.
+    level : float
+        Of the interval, in (0, 1).
+    """
     figure, ax = _axes(ax)
     good, note = _good(values)
     ax.set(xlabel="samples", ylabel=f"sigma of {label}")
@@ -145,7 +188,14 @@ def convergence(
 
 
 def distribution(values: Array, label: str, title: str = "") -> Figure:
-    """Histogram, Q-Q plot and convergence side by side."""
+    """Histogram, Q-Q plot and convergence side by side.
+
+    Parameters
+    ----------
+    values : array
+        NaN = failed, inf = silent.
+    label, title : str
+    """
     figure, axes = canvas(3, width=3.6)
     for draw, ax in zip((histogram, qq, convergence), axes, strict=True):
         draw(values, label, title, ax)
@@ -175,7 +225,21 @@ def attribution_bars(attribution: xr.Dataset) -> Figure:
 
 
 def sweep(x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: str, ylabel: str) -> Figure:
-    """Curves with bands: name -> (value, low, high), each as long as x, logarithmic over a decade or more."""
+    """Curves with bands; x is logarithmic over a decade or more.
+
+    Parameters
+    ----------
+    x : array, shape (point,)
+        In any order.
+    curves : mapping
+        Name -> (value, low, high), arrays (point,).
+    xlabel, ylabel : str
+
+    Raises
+    ------
+    InputError
+        If a curve is not as long as x.
+    """
     figure, (ax,) = canvas(width=5.6, height=3.6)
     order = np.argsort(x)
     for k, (name, triple) in enumerate(curves.items()):
@@ -186,7 +250,7 @@ def sweep(x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: st
         ax.fill_between(x[order], low, high, color=color, alpha=0.18, lw=0)
         ax.plot(x[order], value, "o-", color=color, ms=3.5, lw=1.3, label=name)
     ax.set_xlabel(xlabel)
-    ax.set_ylabel(folded(ylabel))
+    ax.set_ylabel(_folded(ylabel))
     if x.min() > 0 and x.max() >= 10 * x.min():
         ax.set_xscale("log")
     if len(curves) > 1:
@@ -195,7 +259,14 @@ def sweep(x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: st
 
 
 def strips(groups: Mapping[str, Array], label: str, title: str = "") -> Figure:
-    """Groups of samples side by side (corners, technologies): every value, middle half and mean."""
+    """Groups of samples side by side (corners, technologies): every value, middle half and mean.
+
+    Parameters
+    ----------
+    groups : mapping
+        Name -> values; NaN = failed, inf = silent.
+    label, title : str
+    """
     longest = max((len(line) for name in groups for line in name.split("\n")), default=0)
     figure, (ax,) = canvas(width=max(4.2, max(0.7, 0.075 * longest) * len(groups) + 1.6), height=3.4)
     spread = np.random.default_rng(0)
@@ -210,6 +281,6 @@ def strips(groups: Mapping[str, Array], label: str, title: str = "") -> Figure:
         ax.plot(k + 0.25, good.mean(), "kD", ms=4)
     ax.set_xticks(range(len(groups)), ticks, fontsize=7)
     ax.set_xlim(-0.6, len(groups) - 0.4)
-    ax.set_ylabel(folded(label))
+    ax.set_ylabel(_folded(label))
     _title(ax, title)
     return figure

@@ -22,7 +22,14 @@ COLORS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GRAY)
 
 
 def canvas(columns: int = 1, width: float = 4.2, height: float = 3.0) -> tuple[Figure, list[Axes]]:
-    """A figure with one row of axes."""
+    """A figure with one row of axes.
+
+    Parameters
+    ----------
+    columns : int
+    width, height : float
+        Of one column [inch].
+    """
     figure = Figure(figsize=(width * columns, height), layout="constrained")
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for ax in axes:
@@ -32,7 +39,14 @@ def canvas(columns: int = 1, width: float = 4.2, height: float = 3.0) -> tuple[F
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure; the suffix chooses the format."""
+    """Write a figure.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : str or Path
+        Its suffix chooses the format.
+    """
     path = Path(path)
     figure.savefig(path, dpi=150)
     return path
@@ -48,7 +62,21 @@ def data_uri(figure: Figure) -> str:
 def waveforms(
     time: Array, volts: Array, threshold: Array, t_min: float, t_max: float, spikes: Array
 ) -> Figure:
-    """Membranes with their thresholds, spikes and the two windows; time in tau_c, volts in V."""
+    """Membranes with their thresholds, spikes and the two windows.
+
+    Parameters
+    ----------
+    time : array, shape (n,)
+        [tau_c].
+    volts : array, shape (n, neuron)
+        [V].
+    threshold : array, shape (neuron,)
+        [V].
+    t_min, t_max : float
+        Ends of the windows [tau_c].
+    spikes : array, shape (neuron,)
+        [tau_c]; inf = silent.
+    """
     figure, (ax,) = canvas(width=8.4, height=3.6)
     ax.axvspan(0, t_min, color=BLUE, alpha=0.12, lw=0, label="input window")
     ax.axvspan(t_min, t_max, color=ORANGE, alpha=0.14, lw=0, label="firing window")
@@ -85,7 +113,14 @@ def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure
 
 
 def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Figure:
-    """Estimates with their intervals: name -> (value, low, high)."""
+    """Estimates with their intervals.
+
+    Parameters
+    ----------
+    rows : mapping
+        Name -> (value, low, high).
+    label : str
+    """
     figure, (ax,) = canvas(width=6.0, height=0.6 + 0.4 * len(rows))
     for k, (value, low, high) in enumerate(rows.values()):
         ax.plot([low, high], [k, k], color=BLUE, lw=2)
@@ -97,7 +132,15 @@ def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Fig
 
 
 def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float | None) -> Figure:
-    """Accuracy of every chip, one strip a network, with mean and quartiles."""
+    """Accuracy of every chip, one strip a network, with mean and quartiles.
+
+    Parameters
+    ----------
+    groups : mapping
+        Network -> accuracies (chip,), in [0, 1].
+    nominal, target : float, optional
+        Accuracy of the ReLU network, and the accuracy that a good chip reaches.
+    """
     figure, (ax,) = canvas(width=8.4, height=1.0 + 0.65 * len(groups))
     spread = np.random.default_rng(0)
     for k, values in enumerate(groups.values()):
@@ -119,7 +162,15 @@ def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float
 
 
 def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, width: float) -> Figure:
-    """Spike times of the same chips: predicted against simulated, the residual, and intervals."""
+    """Spike times of the same chips: predicted against simulated, the residual, and intervals.
+
+    Parameters
+    ----------
+    spice, model, low, high : array, one shape
+        Simulated, predicted, and the ends of the 95 % prediction interval [tau_c]; inf = silent.
+    width : float
+        Firing window [tau_c].
+    """
     figure, axes = canvas(3, width=3.3, height=3.0)
     both = np.isfinite(spice) & np.isfinite(model)
     residual = spice[both] - model[both]
@@ -144,7 +195,16 @@ def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, w
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1.0) -> Figure:
-    """Stacked bars: group -> part -> value."""
+    """Stacked bars.
+
+    Parameters
+    ----------
+    groups : mapping
+        Group -> part -> value.
+    label : str
+    scale : float
+        Factor of all values.
+    """
     parts = list(dict.fromkeys(p for g in groups.values() for p in g))
     figure, (ax,) = canvas(width=8.4, height=0.9 + 0.5 * len(groups))
     left = np.zeros(len(groups))
@@ -160,7 +220,14 @@ def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1
 
 
 def log_bars(rows: Mapping[str, float], label: str) -> Figure:
-    """Positive numbers of very different size."""
+    """Positive numbers of very different size, on a logarithmic axis.
+
+    Parameters
+    ----------
+    rows : mapping
+        Name -> value.
+    label : str
+    """
     figure, (ax,) = canvas(width=8.4, height=0.9 + 0.3 * len(rows))
     ax.barh(list(rows), [max(v, 1e-18) for v in rows.values()], color=BLUE, alpha=0.7)
     ax.set_xscale("log")

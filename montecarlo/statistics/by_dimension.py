@@ -62,6 +62,8 @@ def describe(
         NaN = failed, inf = silent.
     dim : str or sequence of str
         Dimensions whose values are draws of one population; the others remain.
+    quantiles : sequence of float
+        Each in (0, 1).
     content, level : float
         Of the tolerance intervals; `level` also of the quantiles' intervals.
     heavy_tails : bool
@@ -88,7 +90,7 @@ def describe(
     def cell(values: Array) -> tuple[Array, Array]:
         return _cell(values.ravel(), chance, content, level, heavy_tails)
 
-    found, spread = xr.apply_ufunc(
+    statistics, spread = xr.apply_ufunc(
         cell,
         array.drop_vars(dims, errors="ignore").compute(),
         input_core_dims=[dims],
@@ -100,7 +102,7 @@ def describe(
     dataset = xr.Dataset(coords={"quantile": ("quantile", np.array(chance), {"units": "1"})})
     words = {**COUNTS, **SHAPE, **TAILS}
     for k, statistic in enumerate(single):
-        data = found.isel(statistic=k)
+        data = statistics.isel(statistic=k)
         dataset[statistic] = data.astype(np.int64) if statistic in COUNTS else data
         what = words.get(statistic, statistic.replace("_se", ", standard error"))
         dataset[statistic].attrs = {

@@ -99,6 +99,8 @@ def kolmogorov_smirnov(values: Array, model: Callable[[Array], Array] | Array) -
 
     Parameters
     ----------
+    values : array
+        Finite.
     model : callable or array
         The model's distribution function (`scipy.stats.norm(0, 0.05).cdf`), or a sample of it. It must not
         have been fitted to these very values: p would then be far too large.
@@ -107,12 +109,14 @@ def kolmogorov_smirnov(values: Array, model: Callable[[Array], Array] | Array) -
     ------
     InputError
         If the model is neither.
+
+    Source: Kolmogorov (1933), Smirnov (1939); exact p from scipy.stats.
     """
     x = finite(values, 1, "a Kolmogorov-Smirnov test")
     if callable(model):
-        found = stats.ks_1samp(x, model)
+        test = stats.ks_1samp(x, model)
     elif isinstance(model, np.ndarray):
-        found = stats.ks_2samp(x, finite(model, 1, "a Kolmogorov-Smirnov test"))
+        test = stats.ks_2samp(x, finite(model, 1, "a Kolmogorov-Smirnov test"))
     else:
         raise InputError(f"model must be a distribution function or an array, got {type(model).__name__}")
-    return Outcome(float(found.statistic), float(found.pvalue))
+    return Outcome(float(test.statistic), float(test.pvalue))

@@ -28,11 +28,21 @@ def std_interval(
     ----------
     values : array, shape (n,) or (n, repeat)
         NaN = not measured; left out.
+    rng : numpy.random.Generator
+    resamples : int
+        Of the bootstrap.
+    level : float
+        Confidence, in (0, 1).
 
     Returns
     -------
     std, low, high
         low = high = std if the values do not vary.
+
+    Raises
+    ------
+    InputError
+        If fewer than 3 values are finite.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 12 and sec. 12.6.
     """
@@ -83,7 +93,20 @@ def _log_std_many(weight: Array, n: Array, s: Array, q: Array) -> tuple[Array, A
 
 
 def mean_interval(values: Array, level: float = LEVEL) -> tuple[float, float, float]:
-    """Mean with Student's t interval over the first dimension's units."""
+    """Mean with Student's t interval over the rows (Student, Biometrika 6, 1908).
+
+    Parameters
+    ----------
+    values : array, shape (n,) or (n, repeat)
+        Rows are independent; NaN = not measured, left out.
+    level : float
+        Confidence, in (0, 1).
+
+    Returns
+    -------
+    mean, low, high
+        -inf, inf if only one row was measured.
+    """
     rows = values.reshape(len(values), -1)
     rows = rows[np.isfinite(rows).any(1)]
     units = np.nanmean(rows, axis=1)
@@ -95,7 +118,21 @@ def mean_interval(values: Array, level: float = LEVEL) -> tuple[float, float, fl
 
 
 def proportion_interval(successes: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Clopper-Pearson interval of a proportion such as a yield."""
+    """Clopper-Pearson interval of a proportion such as a yield.
+
+    Parameters
+    ----------
+    successes, trials : int
+    level : float
+        Confidence, in (0, 1).
+
+    Raises
+    ------
+    InputError
+        Unless 0 <= successes <= trials and trials >= 1.
+
+    Source: Clopper & Pearson, Biometrika 26 (1934).
+    """
     if not 0 <= successes <= trials or trials < 1:
         raise InputError(f"{successes} successes of {trials} trials is not a proportion")
     interval = stats.binomtest(successes, trials).proportion_ci(level, method="exact")
@@ -114,92 +151,72 @@ def normality(values: Array) -> float:
 
 
 def samples_for_std(relative_half_width: float, level: float = LEVEL) -> int:
-    """Samples for a std known to +-`relative_half_width`, normal values: about 190 for 10 %."""
+    """Samples for the std of normal values, whose relative standard error is 1 / sqrt(2 (n - 1)).
+
+    Parameters
+    ----------
+    relative_half_width : float
+        Of the interval, in (0, 1): 0.1 takes about 190.
+    level : float
+        Confidence, in (0, 1).
+
+    Raises
+    ------
+    InputError
+        If the half width is not in (0, 1).
+
+    Source: Cramer, Mathematical Methods of Statistics (1946), sec. 27.4.
+    """
     if not 0 < relative_half_width < 1:
         raise InputError(f"relative half width must lie in (0, 1), got {relative_half_width}")
     z = stats.norm.ppf((1 + level) / 2)
     return math.ceil(0.5 * (z / relative_half_width) ** 2) + 1
 
 
-def samples_for_proportion(expected: float, half_width: float, level: float = LEVEL) -> int:
-    """Samples for a yield near `expected` known to +-`half_width`: 606 for 0.95 +- 0.02.
-
-    Both ends of the Clopper-Pearson interval lie within the half width if the count is as expected.
-
-    Raises
-    ------
-    InputError
-        If `expected` is outside [0, 1] or the half width outside (0, 0.5).
-    """
-    if not (0 <= expected <= 1 and 0 < half_width < 0.5):
-        raise InputError(
-            f"expected proportion must lie in [0, 1] and the half width in (0, 0.5), got {expected} and "
-            f"{half_width}"
-        )
-
-    def enough(n: int) -> bool:
-        low, high = proportion_interval(round(expected * n), n, level)
-        return max(expected - low, high - expected) <= half_width
-
-    high = 1
-    while not enough(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:  # rounding of the count makes this a step or two more than the least
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
-
-
-def samples_for_tolerance(content: float = 0.95, level: float = LEVEL) -> int:
-    """Samples whose smallest and largest hold a part `content` of any law: 93 for 95 % at 95 %.
-
-    Source: Wilks, Ann. Math. Stat. 12 (1941).
-    """
-    if not (0 < content < 1 and 0 < level < 1):
-        raise InputError(f"content and level must lie in (0, 1), got {content} and {level}")
-    n = 2
-    while stats.beta.sf(content, n - 1, 2) < level:
-        n += max(n // 64, 1)
-    while stats.beta.sf(content, n - 2, 2) >= level:
-        n -= 1
-    return n
-
-
 def correlation_interval(x: Array, y: Array, level: float = LEVEL) -> tuple[float, float, float]:
-    """Pearson correlation with Fisher's z interval; nan if either does not vary."""
+    """Pearson correlation with Fisher's z interval (Fisher, Metron 1, 1921).
+
+    Parameters
+    ----------
+    x, y : array, shape (n,)
+        Finite.
+    level : float
+        Confidence, in (0, 1).
+
+    Returns
+    -------
+    correlation, low, high
+        nan if either does not vary, or for n < 4.
+    """
     if np.ptp(x) <= 1e-9 or np.ptp(y) <= 1e-9 or len(x) < 4:
         return math.nan, math.nan, math.nan
-    found = stats.pearsonr(x, y)
-    interval = found.confidence_interval(level)
-    return float(found.statistic), float(interval.low), float(interval.high)
+    pearson = stats.pearsonr(x, y)
+    interval = pearson.confidence_interval(level)
+    return float(pearson.statistic), float(interval.low), float(interval.high)
 
 
 def bootstrap(
-    statistic: Callable[..., Array],
-    data: tuple[Array, ...],
-    rng: np.random.Generator,
-    *,
-    level: float = LEVEL,
-    method: str = "percentile",
-    resamples: int = 999,
+    statistic: Callable[[Array], float], values: Array, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Interval of any statistic of one or more arrays resampled together, scipy's implementation.
+    """95 % percentile interval of any statistic, from 999 resamples by scipy.
 
     Parameters
     ----------
     statistic : callable
-        Of as many arrays as `data` holds; its first dimension is resampled.
-    method : {"percentile", "basic", "BCa"}
+        Of values (n,).
+    values : array, shape (n,)
+    rng : numpy.random.Generator
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    found = stats.bootstrap(
-        data,
+    interval = stats.bootstrap(
+        (values,),
         statistic,
         paired=True,
         vectorized=False,
-        confidence_level=level,
-        method=method,
-        n_resamples=resamples,
+        confidence_level=LEVEL,
+        method="percentile",
+        n_resamples=999,
         rng=rng,
-    )
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

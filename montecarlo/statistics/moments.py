@@ -35,7 +35,21 @@ class Moments(NamedTuple):
 
 
 def finite(values: Array, least: int, what: str) -> Array:
-    """The values as one row, refused if they are too few or not all finite."""
+    """The values as one row (n,), refused if they are too few or not all finite.
+
+    Parameters
+    ----------
+    values : array
+    least : int
+        Values that are needed.
+    what : str
+        What takes them, for the message.
+
+    Raises
+    ------
+    InputError
+        If there are fewer, or one is NaN or infinite.
+    """
     flat = np.asarray(values, dtype=np.float64).ravel()
     if not np.all(np.isfinite(flat)):
         raise InputError(
@@ -87,8 +101,12 @@ def quantile_interval(values: Array, q: float, level: float = LEVEL) -> tuple[fl
 
     Parameters
     ----------
+    values : array
+        Finite.
     q : float
         In (0, 1).
+    level : float
+        Confidence, in (0, 1).
 
     Returns
     -------
@@ -122,6 +140,18 @@ def tolerance_factor(n: int, content: float = 0.95, level: float = LEVEL) -> flo
 
     Solved as it stands (Howe's closed form is 0.4 % low at n = 10).
 
+    Parameters
+    ----------
+    n : int
+        Values of the sample, >= 2.
+    content, level : float
+        Both in (0, 1).
+
+    Raises
+    ------
+    InputError
+        Outside these ranges.
+
     Source: Wald & Wolfowitz, Ann. Math. Stat. 17 (1946); Howe, JASA 64 (1969); ISO 16269-6, annex F.
     """
     _unit(content=content, level=level)
@@ -138,7 +168,17 @@ def tolerance_factor(n: int, content: float = 0.95, level: float = LEVEL) -> flo
 
 
 def normal_tolerance(values: Array, content: float = 0.95, level: float = LEVEL) -> tuple[float, float]:
-    """Limits that hold a part `content` of the population with confidence `level`, if it is normal."""
+    """Limits that hold a part `content` of the population with confidence `level`, if it is normal.
+
+    Parameters
+    ----------
+    values : array
+        At least 2 finite values.
+    content, level : float
+        Both in (0, 1).
+
+    Source: see `tolerance_factor`.
+    """
     x = finite(values, 2, "a tolerance interval")
     half = tolerance_factor(len(x), content, level) * float(x.std(ddof=1))
     return float(x.mean()) - half, float(x.mean()) + half
@@ -146,6 +186,13 @@ def normal_tolerance(values: Array, content: float = 0.95, level: float = LEVEL)
 
 def free_tolerance(values: Array, content: float = 0.95, level: float = LEVEL) -> tuple[float, float]:
     """The same for any continuous law: two order statistics, as many cut off each side as allowed.
+
+    Parameters
+    ----------
+    values : array
+        Finite.
+    content, level : float
+        Both in (0, 1).
 
     Returns
     -------

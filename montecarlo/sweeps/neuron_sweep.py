@@ -41,7 +41,29 @@ def run(
     scheduler: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> xr.Dataset:
-    """Carry out a sweep of neurons; the campaign of point k stays in FOLDER/points/k.zarr."""
+    """Carry out a sweep of neurons; the campaign of point k stays in FOLDER/points/k.zarr.
+
+    Parameters
+    ----------
+    plan : Sweep
+    folder : Path
+    workers : int
+        ngspice processes at a time, without a scheduler.
+    scheduler : str, optional
+        Address of a dask scheduler.
+    progress : callable, optional
+        Told how many runs are done, and of how many.
+
+    Returns
+    -------
+    xarray.Dataset
+        The axes of the plan, and VARIABLES.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another sweep, or cannot be written.
+    """
     technology = Technology.load(plan.technology)
     campaigns = [campaign_at(plan, technology, settings) for _, settings in plan.points()]
     coords = {"sample": np.arange(plan.samples), "bound": ["low", "high"]}
@@ -53,13 +75,26 @@ def run(
 
         where = folder / "points" / f"{number:05d}.zarr"
         dataset = campaigns[number].run(where, workers=workers, scheduler=scheduler, progress=tick)
-        return summarize(dataset.load(), plan.entropy)
+        return _summarize(dataset.load(), plan.entropy)
 
     return sweep.run(plan, folder, VARIABLES, coords, measure)
 
 
 def campaign_at(plan: sweep.Sweep, technology: Technology, settings: Settings) -> Campaign:
-    """The campaign of one point."""
+    """The campaign of one point.
+
+    Parameters
+    ----------
+    plan : Sweep
+    technology : Technology
+    settings : dict
+        Value by axis.
+
+    Raises
+    ------
+    InputError
+        If the circuit cannot work at these settings.
+    """
     campaign = Campaign.characterize(
         technology,
         plan.samples,
@@ -72,7 +107,7 @@ def campaign_at(plan: sweep.Sweep, technology: Technology, settings: Settings) -
     return dataclasses.replace(campaign, nominal=0, trials=0)  # spreads need no constants and no jitter
 
 
-def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
+def _summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     """Statistics of one campaign, by variable.
 
     Neurons carry different weight patterns, so the spread is taken about the mean of each pattern and

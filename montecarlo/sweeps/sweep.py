@@ -31,8 +31,8 @@ from montecarlo.mismatch.space_filling import DESIGNS
 SCHEMA = "ttfs-analog/sweep/1"
 Variables = dict[str, tuple[tuple[str, ...], str, str]]
 """Name -> (dims behind the axes, units, long_name)."""
-Found = Generator[tuple[int, dict[str, Any]], None, None]
-Each = Callable[[list[int]], Found]
+Measurements = Generator[tuple[int, dict[str, Any]], None, None]
+Each = Callable[[list[int]], Measurements]
 """Numbers of points -> (number, values by variable), in any order."""
 VERSION = 2
 """Of the meaning of a plan's fields."""
@@ -94,8 +94,14 @@ class Sweep:
 
         Parameters
         ----------
+        path : str or Path
         entropy : int
             Seed, if the file has none.
+
+        Raises
+        ------
+        InputError
+            If the file does not exist or does not describe a sweep.
         """
         try:
             table = tomllib.loads(Path(path).read_text())
@@ -177,6 +183,8 @@ def run(
 
     Parameters
     ----------
+    plan : Sweep
+    folder : Path
     variables, coords : dict
         What `measure` gives, and the coordinates of its dims.
     measure : callable
@@ -200,9 +208,9 @@ def run(
         status = open_dataset(path, SCHEMA)["status"].values
         points = dict(enumerate(plan.points()))
         todo = [number for number, (place, _) in points.items() if status[place] != 0]
-        here: Found = ((number, measure(number, points[number][1])) for number in todo)
-        with contextlib.closing(each(todo) if each and todo else here) as found:
-            for number, values in found:
+        here: Measurements = ((number, measure(number, points[number][1])) for number in todo)
+        with contextlib.closing(each(todo) if each and todo else here) as measurements:
+            for number, values in measurements:
                 place = points[number][0]
                 whole = {**values, "status": np.int8(0)}
                 one = {k: np.reshape(v, (1,) * len(place) + np.shape(v)) for k, v in whole.items()}

@@ -10,7 +10,7 @@ import pytest
 from circuits.errors import InputError
 from circuits.model.layer import Layer
 from circuits.model.operating_point import OperatingPoint
-from montecarlo.analysis.attribution import QUANTITIES, attribute, devices
+from montecarlo.analysis.attribution import QUANTITIES, attribute, contributors
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import TERMS, MismatchLaw
 
@@ -32,7 +32,7 @@ def found():
 
 
 def test_every_device_has_a_name_and_a_term():
-    assert [(d.name, d.term, d.column) for d in devices(WEIGHTS[0])] == [
+    assert [(d.name, d.term, d.column) for d in contributors(WEIGHTS[0])] == [
         ("synapse_source_0", "synapse_source", 0),
         ("synapse_sink_1", "synapse_sink", 1),
         ("synapse_source_3", "synapse_source", 3),
@@ -112,7 +112,7 @@ def test_another_neuron_has_other_parts_and_the_same_seed_the_same(found):
     assert not attributed(entropy=1).equals(found)
 
 
-def test_silent_samples_are_counted_and_not_hidden():
+def test_silent_and_early_samples_are_counted_and_not_hidden():
     """theta / B is 0.98 of the window: one neuron in three is too slow."""
     layer = Layer([[0.1]], [0.1], t_min=1.0, t_max=4.0)
     found = attributed(layer=layer, times=np.array([0.5]))
@@ -120,9 +120,6 @@ def test_silent_samples_are_counted_and_not_hidden():
     assert 100 < silent < 500
     assert int(found["n"].sel(quantity="spike_time")) == 1000 - silent
     assert int(found["n"].sel(quantity="slope")) == 1000
-
-
-def test_early_samples_are_counted_and_have_no_threshold():
     layer = Layer([[2.0]], [1.9], t_min=1.0, t_max=4.0)
     found = attributed(layer=layer, times=np.array([0.48]))
     early = int(found["n_early"])

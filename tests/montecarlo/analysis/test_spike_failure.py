@@ -30,7 +30,7 @@ def neuron(weights, theta=1.0, window=20.0):
     return Layer(np.array([weights]), np.array([window - theta]), t_min=1.0, t_max=1.0 + window)
 
 
-def test_a_late_spike_of_a_ramp_has_its_exact_probability():
+def test_late_and_early_spikes_of_a_ramp_have_their_exact_probability():
     r"""s = theta (1 + c) / (1 + beta): ln(s) is normal of sigma hypot(0.05, 0.03)."""
     law = MismatchLaw(slope=0.05, capacitance=0.03)
     deadline = math.exp(4 * math.hypot(0.05, 0.03))
@@ -39,6 +39,9 @@ def test_a_late_spike_of_a_ramp_has_its_exact_probability():
     found, inside = judged(fails, dimensions, stats.norm.sf(4))
     assert inside >= ENOUGH
     assert all(e.plain_evaluations > 20 * e.evaluations for e in found)
+    law = MismatchLaw(slope=0.05)
+    fails, dimensions = bad_spike(law, neuron([0.5]), np.array([np.inf]), earliest=math.exp(-0.2))
+    assert judged(fails, dimensions, stats.norm.sf(4))[1] >= ENOUGH
 
 
 def late(law, weight, x, theta, deadline, nodes):
@@ -80,12 +83,6 @@ def test_correlation_and_common_parts_reach_the_failure():
     sigma = math.sqrt(0.05**2 * 0.8 + 0.04**2)
     fails, dimensions = bad_spike(law, neuron([0.5]), np.array([np.inf]), latest=math.exp(4 * sigma))
     assert dimensions == 3 + 1 + 5
-    assert judged(fails, dimensions, stats.norm.sf(4))[1] >= ENOUGH
-
-
-def test_an_early_spike_of_a_ramp_has_its_exact_probability():
-    law = MismatchLaw(slope=0.05)
-    fails, dimensions = bad_spike(law, neuron([0.5]), np.array([np.inf]), earliest=math.exp(-0.2))
     assert judged(fails, dimensions, stats.norm.sf(4))[1] >= ENOUGH
 
 

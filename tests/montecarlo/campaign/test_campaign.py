@@ -14,13 +14,8 @@ from montecarlo.campaign.protocol import T_MIN, THETA_HIGH
 IDEAL, GENERIC = Technology.load("ideal"), Technology.load("generic130")
 
 
-def test_the_standard_plan_takes_its_sigmas_from_the_technology():
-    plan = Campaign.characterize(IDEAL, 20, 3)
-    assert plan.law.sigma == IDEAL.mismatch
-    assert (plan.technology, plan.samples, plan.entropy) == ("ideal", 20, 3)
-
-
 def test_sigmas_replace_those_of_the_technology_one_by_one():
+    assert Campaign.characterize(IDEAL, 20, 3).law.sigma == IDEAL.mismatch
     plan = Campaign.characterize(IDEAL, 20, sigma={"slope": 0.2, "threshold": 0.0})
     assert plan.law.sigma == {**IDEAL.mismatch, "slope": 0.2, "threshold": 0.0}
     with pytest.raises(InputError, match="speed"):

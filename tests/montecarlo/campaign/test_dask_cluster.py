@@ -40,6 +40,12 @@ def scheduler():
         yield local
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The plan, simulated in this process."""
+    return PLAN.run(tmp_path_factory.mktemp("campaign") / "here", workers=2).load()
+
+
 def workers_of(scheduler) -> list[int]:
     """Process numbers of the workers."""
     with distributed.Client(scheduler.scheduler_address, set_as_default=False) as client:
@@ -65,7 +71,7 @@ def test_two_worker_processes_give_the_bits_of_this_one(tmp_path, scheduler, pla
 
 
 @pytest.mark.ngspice
-def test_a_worker_killed_in_mid_run_costs_a_batch_and_no_bit(tmp_path, scheduler):
+def test_a_worker_killed_in_mid_run_costs_a_batch_and_no_bit(tmp_path, scheduler, here):
     victims = workers_of(scheduler)
     assert os.getpid() not in victims
 
@@ -75,11 +81,11 @@ def test_a_worker_killed_in_mid_run_costs_a_batch_and_no_bit(tmp_path, scheduler
 
     there = PLAN.run(tmp_path / "there", scheduler=scheduler.scheduler_address, progress=kill_one).load()
     assert len(victims) == 1
-    assert there.identical(PLAN.run(tmp_path / "here").load())
+    assert there.identical(here)
 
 
 @pytest.mark.ngspice
-def test_a_campaign_begun_here_is_finished_there(tmp_path, scheduler):
+def test_a_campaign_begun_here_is_finished_there(tmp_path, scheduler, here):
     def interrupt(done: int, total: int) -> None:
         if done >= 12:
             raise KeyboardInterrupt
@@ -87,7 +93,7 @@ def test_a_campaign_begun_here_is_finished_there(tmp_path, scheduler):
     with pytest.raises(KeyboardInterrupt):
         PLAN.run(tmp_path / "both", progress=interrupt)
     both = PLAN.run(tmp_path / "both", scheduler=scheduler.scheduler_address).load()
-    assert both.identical(PLAN.run(tmp_path / "here").load())
+    assert both.identical(here)
 
 
 @pytest.mark.ngspice

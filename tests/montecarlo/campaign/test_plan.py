@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
@@ -39,6 +38,13 @@ def test_each_field_of_a_plan_can_be_told_from_its_hash(plan, other):
     assert plan.hash == dataclasses.replace(plan).hash
 
 
+def test_plans_whose_sigmas_differ_by_one_bit_have_two_hashes():
+    one, other = (
+        dataclasses.replace(IDEAL, law=MismatchLaw(slope=s)) for s in (0.05, math.nextafter(0.05, 1))
+    )
+    assert one.hash != other.hash
+
+
 def test_the_fields_above_are_all_there_are():
     assert {*OTHER_IDEAL, *OTHER_GENERIC, "version"} == {f.name for f in dataclasses.fields(Plan)}
 
@@ -50,13 +56,6 @@ def test_a_plan_as_json_holds_all_fields_whatever_their_values(plan):
     assert OperatingPoint(**content["point"]) == plan.point
     assert content["version"] == VERSION
     assert (content["law"] is None) == (plan is GENERIC)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1))
-def test_plans_have_one_hash_if_and_only_if_their_sigmas_agree(a, b):
-    one, other = (dataclasses.replace(IDEAL, law=MismatchLaw(slope=s)) for s in (a, b))
-    assert (one.hash == other.hash) == (repr(a) == repr(b))
 
 
 @pytest.mark.parametrize(
@@ -108,8 +107,3 @@ def test_fields_of_the_other_kind_are_refused_with_value_and_remedy(plan, names,
 def test_what_a_technology_cannot_have_is_refused(plan, change, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(plan, **change)
-
-
-def test_a_plan_is_frozen():
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        IDEAL.samples = 3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,11 +10,9 @@ from circuits.errors import InputError
 from montecarlo.campaign.schema import (
     CHARACTERIZATION,
     INPUTS,
-    MEASURED,
     VARIABLES,
     empty,
     open_dataset,
-    package_version,
 )
 from montecarlo.mismatch.law import UNIT
 
@@ -55,14 +51,6 @@ def test_nothing_is_measured_in_an_empty_dataset():
     for name in set(dataset.data_vars) - {"status", "reason", "retried", "theta"}:
         assert np.all(np.isnan(dataset[name])), name
     assert dataset.attrs == {"schema": CHARACTERIZATION, "entropy": 7}
-
-
-def test_measured_is_what_depends_on_the_stimulus():
-    assert MEASURED == ["spike_time", "v_t_min", "slope", "delay", "energy"]
-
-
-def test_the_version_is_that_of_the_installed_package():
-    assert package_version() == version("ttfs-analog")
 
 
 @pytest.mark.parametrize("kind", ["zarr", "nc"])

@@ -121,6 +121,14 @@ def test_a_sigma_that_is_none_is_refused(term, value):
         MismatchLaw.of({term: value})
 
 
+def test_unknown_terms_and_unusable_means_are_refused():
+    with pytest.raises(InputError, match=r"\['speed'\]; known: synapse_source"):
+        MismatchLaw.of({"speed": 0.1})
+    for mean in ("speed", 0.1), ("slope", math.nan):
+        with pytest.raises(InputError, match="not usable"):
+            MismatchLaw(mean=(mean,))
+
+
 def test_relative_errors_end_at_one_but_a_threshold_is_a_potential():
     with pytest.raises(InputError, match=r"sigma of slope must lie in \[0, 1\]"):
         MismatchLaw(slope=1.01)
@@ -144,18 +152,3 @@ def test_layers_of_a_chip_have_references_and_delays_of_their_own():
     plain = draw_chips(MismatchLaw(slope=0.05), [layer, layer], [0], 7)
     more = draw_chips(MismatchLaw(slope=0.05, delay=0.1), [layer, layer], [0], 7)
     assert np.array_equal(plain[1].slope, more[1].slope)  # devices stay as they are without the delays
-
-
-def test_an_unknown_term_is_refused_with_the_list():
-    with pytest.raises(InputError, match=r"\['speed'\]; known: synapse_source"):
-        MismatchLaw.of({"speed": 0.1})
-
-
-@pytest.mark.parametrize("mean", [(("speed", 0.1),), (("slope", math.nan),)])
-def test_an_unusable_mean_is_refused(mean):
-    with pytest.raises(InputError, match="not usable"):
-        MismatchLaw(mean=mean)
-
-
-def test_replacing_a_sigma_keeps_the_others():
-    assert EVERY.replace(slope=0.2).sigma == {**EVERY.sigma, "slope": 0.2}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import xarray as xr
@@ -113,12 +111,17 @@ def test_a_sweep_has_a_curve_and_a_band_a_name():
 
 
 def test_strips_stand_side_by_side(values):
-    groups = {"tt": values, "ss": np.append(values + 0.1, np.nan), "ff": np.array([np.inf])}
+    groups = {
+        "tt": values,
+        "ss": np.append(values + 0.1, np.nan),
+        "ff": np.array([np.inf]),
+        "sf": np.array([1.0]),
+    }
     (ax,) = plots.strips(groups, "slope").axes
     names = [t.get_text() for t in ax.get_xticklabels()]
-    assert names == ["tt\nn = 300", "ss\nn = 300, 1 failed", "ff\nn = 0, 1 silent"]
+    assert names == ["tt\nn = 300", "ss\nn = 300, 1 failed", "ff\nn = 0, 1 silent", "sf\nn = 1"]
     diamonds = [line for line in ax.lines if line.get_marker() == "D"]
-    assert [d.get_ydata()[0] for d in diamonds] == pytest.approx([values.mean(), values.mean() + 0.1])
+    assert [d.get_ydata()[0] for d in diamonds] == pytest.approx([values.mean(), values.mean() + 0.1, 1.0])
 
 
 def test_both_formats_are_written(tmp_path, values):
@@ -126,9 +129,3 @@ def test_both_formats_are_written(tmp_path, values):
     assert (png.name, svg.name) == ("a.b.png", "a.b.svg")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert svg.read_bytes().startswith(b"<?xml")
-
-
-def test_one_value_has_no_spread_to_draw():
-    (ax,) = plots.strips({"tt": np.array([1.0])}, "slope").axes
-    assert ax.lines
-    assert math.isfinite(ax.get_ylim()[0])

@@ -34,13 +34,6 @@ def sample_waveforms():
     return plotting.waveforms(time, volts, np.array([0.7, 0.9]), 1.0, 3.0, np.array([2.0, np.inf]))
 
 
-@pytest.mark.parametrize("columns", [1, 3])
-def test_a_canvas_has_one_row_of_axes(columns):
-    figure, axes = plotting.canvas(columns, width=2.0, height=1.5)
-    assert len(axes) == columns
-    assert tuple(figure.get_size_inches()) == (2.0 * columns, 1.5)
-
-
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_the_suffix_chooses_the_format(tmp_path, sample_waveforms, suffix, start):
     path = plotting.save(sample_waveforms, str(tmp_path / f"figure.{suffix}"))
@@ -128,12 +121,6 @@ def test_accuracies_are_percent_with_mean_and_quartiles():
     assert [t.get_text() for t in axes.get_legend().get_texts()] == ["ReLU network", "yield target"]
 
 
-def test_accuracies_without_reference_lines_need_no_legend():
-    (axes,) = plotting.accuracies({"plain": np.array([0.5, 0.6])}, None, None).axes
-    assert axes.get_legend() is None
-    assert len(axes.lines) == 3
-
-
 def test_model_and_circuit_are_compared_where_both_fire():
     """rms of 0.3 and -0.1 and 0: sqrt(0.1 / 3) = 0.18."""
     spice = np.array([1.0, 2.0, 3.0, np.inf, 2.0])
@@ -166,9 +153,12 @@ def test_bars_are_stacked_and_scaled():
     assert labels(axes) == ["a", "b"]
 
 
-def test_bars_of_one_part_need_no_legend():
-    (axes,) = plotting.bars({"a": {"x": 1.0}, "b": {"x": 2.0}}, "energy").axes
-    assert axes.get_legend() is None
+def test_one_thing_alone_needs_no_legend():
+    for figure in (
+        plotting.bars({"a": {"x": 1.0}, "b": {"x": 2.0}}, "energy"),
+        plotting.accuracies({"plain": np.array([0.5, 0.6])}, None, None),
+    ):
+        assert figure.axes[0].get_legend() is None
 
 
 def test_log_bars_keep_a_place_for_zero():

@@ -45,13 +45,6 @@ def test_every_cell_is_what_the_functions_of_arrays_say(array):
             assert spread == quantile_interval(good, q)
 
 
-def test_losses_are_counted_apart(array):
-    found = describe(array)
-    assert found["n_failed"].sel(stimulus="a").values.tolist() == [4, 0]
-    assert found["n_silent"].sel(stimulus="b").values.tolist() == [0, 5]
-    assert int((found["n"] + found["n_failed"] + found["n_silent"]).min()) == 60
-
-
 def test_the_order_of_dimensions_does_not_matter(array):
     other = describe(array.transpose("pattern", "sample", "stimulus"))
     xr.testing.assert_equal(describe(array), other.transpose("stimulus", "pattern", "quantile"))

@@ -17,9 +17,7 @@ from montecarlo.statistics.intervals import (
     mean_interval,
     normality,
     proportion_interval,
-    samples_for_proportion,
     samples_for_std,
-    samples_for_tolerance,
     std_interval,
 )
 
@@ -98,13 +96,6 @@ def test_the_interval_of_a_std_is_never_narrower_than_normal_theory(seed, n, lev
     assert high >= normal_high * (1 - 1e-12)
 
 
-def test_a_higher_level_gives_a_wider_interval_of_a_std():
-    values = rng(3).normal(size=50)
-    _, low, high = std_interval(values, rng(1), level=0.8)
-    _, lower, higher = std_interval(values, rng(1), level=0.99)
-    assert lower < low < high < higher
-
-
 @pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 2.0, math.nan], [math.nan] * 9])
 def test_a_spread_of_two_values_is_refused(values):
     with pytest.raises(InputError, match="at least 3 values"):
@@ -127,10 +118,7 @@ def test_the_units_of_a_mean_are_its_rows():
     values = rng(1).normal(size=(12, 3))
     holes = np.vstack([values, np.full((2, 3), np.nan)])
     np.testing.assert_allclose(mean_interval(holes), mean_interval(values.mean(1)), rtol=1e-12)
-
-
-def test_one_unit_tells_nothing_about_the_spread_of_a_mean():
-    assert mean_interval(np.array([0.7])) == (0.7, -math.inf, math.inf)
+    assert mean_interval(np.array([0.7])) == (0.7, -math.inf, math.inf)  # one row shows no spread
 
 
 @FEW
@@ -147,23 +135,6 @@ def test_a_proportion_lies_in_its_interval_within_0_and_1(counts, level):
         assert stats.binom.cdf(k, n, high) == pytest.approx(tail, rel=1e-6)
 
 
-def test_none_and_all_are_certain_on_one_side():
-    """0 of n: the upper bound is 1 - (0.025)**(1/n); 1e-9 of the solver."""
-    low, high = proportion_interval(0, 20)
-    assert low == 0
-    assert high == pytest.approx(1 - 0.025 ** (1 / 20), rel=1e-9)
-    assert proportion_interval(20, 20)[1] == 1
-
-
-@FEW
-@given(st.integers(1, 100).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_failures_have_the_mirrored_interval(counts):
-    """1e-9: the root finder."""
-    k, n = counts
-    low, high = proportion_interval(k, n)
-    np.testing.assert_allclose(proportion_interval(n - k, n), (1 - high, 1 - low), rtol=0, atol=1e-9)
-
-
 @pytest.mark.parametrize(("k", "n"), [(-1, 5), (6, 5), (0, 0)])
 def test_counts_that_are_no_proportion_are_refused(k, n):
     with pytest.raises(InputError, match="not a proportion"):
@@ -176,13 +147,10 @@ def test_normality_tells_normal_from_skewed():
     assert normality(rng(0).exponential(size=300)) < 1e-6
 
 
-def test_normality_of_values_that_do_not_vary_or_are_few_is_not_a_number():
+def test_normality_needs_20_measured_values_that_vary():
     assert math.isnan(normality(np.full(50, 0.1)))
     assert math.isnan(normality(rng().normal(size=19)))
     assert math.isnan(normality(np.full(50, np.nan)))
-
-
-def test_normality_leaves_out_what_was_not_measured():
     values = rng(4).normal(size=40)
     assert normality(np.append(values, [np.nan] * 5)) == normality(values)
 
@@ -191,12 +159,6 @@ def test_normality_leaves_out_what_was_not_measured():
 def test_samples_wanted_for_a_std(half, samples):
     """(1.96 / half)**2 / 2 + 1, rounded up: exact."""
     assert samples_for_std(half) == samples
-
-
-@FEW
-@given(st.floats(0.05, 0.3), st.floats(0.05, 0.3))
-def test_a_tighter_std_needs_more_samples(a, b):
-    assert samples_for_std(min(a, b)) >= samples_for_std(max(a, b))
 
 
 @pytest.mark.parametrize("half", [0.0, 1.0, -0.1, math.nan])
@@ -225,17 +187,10 @@ def test_a_correlation_with_a_constant_or_of_three_is_not_a_number(n):
     assert all(math.isnan(v) for v in correlation_interval(x, y))
 
 
-def test_a_bootstrap_keeps_pairs_together():
-    """y - x is 1 for every pair: every resample gives 1, to 1e-12 of rounding; unpaired ones would not."""
-    x = rng(1).normal(size=30)
-    low, high = bootstrap(lambda a, b: np.mean(b - a), (x, x + 1), rng())
-    assert (low, high) == pytest.approx((1.0, 1.0), abs=1e-12)
-
-
 def test_a_bootstrap_of_a_mean_is_near_normal_theory():
     """Percentiles of 999 resamples of 200 values: 10 % of the half width."""
     values = rng(6).normal(size=200)
-    low, high = bootstrap(np.mean, (values,), rng())
+    low, high = bootstrap(np.mean, values, rng())
     half = 1.96 * values.std() / math.sqrt(200)
     assert low < values.mean() < high
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
@@ -244,37 +199,4 @@ def test_a_bootstrap_of_a_mean_is_near_normal_theory():
 def test_the_same_generator_gives_the_same_interval():
     values = rng(6).normal(size=50)
     assert std_interval(values, rng(9)) == std_interval(values, rng(9))
-    assert bootstrap(np.mean, (values,), rng(9)) == bootstrap(np.mean, (values,), rng(9))
-
-
-@pytest.mark.parametrize(("expected", "half"), [(0.95, 0.02), (0.5, 0.1), (1.0, 0.01), (0.0, 0.05)])
-def test_samples_wanted_for_a_yield(expected, half):
-    """Both ends lie within the half width; 10 % fewer samples would not do."""
-    n = samples_for_proportion(expected, half)
-    for samples, enough in ((n, True), (int(0.9 * n), False)):
-        low, high = proportion_interval(round(expected * samples), samples)
-        assert (max(expected - low, high - expected) <= half) is enough
-
-
-@pytest.mark.parametrize(("expected", "half"), [(1.1, 0.1), (0.5, 0.0), (0.5, 0.5), (math.nan, 0.1)])
-def test_a_yield_that_cannot_be_is_refused(expected, half):
-    with pytest.raises(InputError, match="proportion must lie in"):
-        samples_for_proportion(expected, half)
-
-
-@pytest.mark.parametrize(("content", "level", "n"), [(0.95, 0.95, 93), (0.9, 0.95, 46), (0.99, 0.99, 662)])
-def test_samples_wanted_for_a_tolerance_interval(content, level, n):
-    """Wilks' table: exact."""
-    assert samples_for_tolerance(content, level) == n
-
-
-def test_a_tolerance_interval_of_everything_is_refused():
-    with pytest.raises(InputError, match="content and level"):
-        samples_for_tolerance(1.0)
-
-
-@pytest.mark.parametrize("method", ["percentile", "basic", "BCa"])
-def test_a_bootstrap_takes_scipys_methods_and_levels(method):
-    values = rng(6).normal(size=100)
-    narrow, wide = (bootstrap(np.mean, (values,), rng(), method=method, level=v) for v in (0.5, 0.99))
-    assert wide[0] < narrow[0] < values.mean() < narrow[1] < wide[1]
+    assert bootstrap(np.mean, values, rng(9)) == bootstrap(np.mean, values, rng(9))

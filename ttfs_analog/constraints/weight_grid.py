@@ -20,6 +20,14 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, grid: Grid) -> Tensor:
+        """Weights rounded and clipped.
+
+        Parameters
+        ----------
+        ctx : torch's context
+        weight : Tensor
+        grid : Grid
+        """
         ctx.save_for_backward(weight)
         ctx.grid = grid
         return (weight / grid.unit).round_().clamp_(-grid.top, grid.top - 1).mul_(grid.unit)

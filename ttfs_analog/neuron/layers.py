@@ -102,7 +102,13 @@ class TTFSLayer(nn.Module):
         self._refresh()
 
     def set_windows(self, *, input_window: float | None = None, window: float | None = None) -> None:
-        """Change the lengths of the two phases [tau_c]."""
+        """Change the lengths of the two phases.
+
+        Parameters
+        ----------
+        input_window, window : float, optional
+            T_in and T [tau_c]; None: as it is.
+        """
         if input_window is not None:
             self.input_window.fill_(input_window)
             self._lead = float(self.input_window) if self._lead else 0.0
@@ -155,15 +161,38 @@ class TTFSLayer(nn.Module):
         return self.per_neuron(base) - self.shift()
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
-        """W x + D, shape (..., out) or (..., channel, height, width)."""
+        """W x + D, shape (..., out) or (..., channel, height, width).
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., in) or (..., channel, height, width)
+            Activations [tau_c].
+        weight : Tensor
+            Of the shape of the layer's.
+        """
         raise TypeError(f"{type(self).__name__} has no drive")
 
     def product(self, x: Tensor, current: Tensor) -> Tensor:
-        """Sums of inputs, shape (..., batch, neuron), by the currents of `currents`."""
+        """Sums of inputs by currents, shape (..., batch, neuron).
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
+        current : Tensor
+            Of `currents`.
+        """
         raise TypeError(f"{type(self).__name__} has no product")
 
     def currents(self, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
-        """Weights as `product` takes them; with deviations (chip, neuron, tap): (chip, neuron, tap)."""
+        """Weights as `product` takes them.
+
+        Parameters
+        ----------
+        weight : Tensor
+            Of the shape of the layer's.
+        synapse : Tensor, shape (chip, neuron, tap), optional
+            Relative deviations e; the currents then have this shape.
+        """
         return weight if synapse is None else self.taps(weight) * (1.0 + synapse)
 
     def taps(self, weight: Tensor) -> Tensor:
@@ -221,7 +250,17 @@ class TTFSLayer(nn.Module):
     def response(
         self, q: Tensor, deviations: Deviations, weight: Tensor | None = None, slow: Tensor | float = 0.0
     ) -> Tensor:
-        """Activations or logits of neurons that deviate; arguments as of `functional.ramp_activation`."""
+        """Activations or logits of neurons that deviate.
+
+        Parameters
+        ----------
+        q : Tensor, shape (..., batch, neuron)
+            Charge at t_min.
+        deviations, slow
+            As of `functional.ramp_activation`.
+        weight : Tensor, optional
+            Instead of the layer's, for slopes that are tracked.
+        """
         if self.spiking:
             slope, alpha = self.per_neuron(self.slopes(weight)), self.per_neuron(self.alphas())
             x = ramp_activation(
@@ -234,7 +273,12 @@ class TTFSLayer(nn.Module):
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
 
     def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` of ideal devices."""
+        """`forward` of ideal devices; parameters as of `drive`.
+
+        Parameters
+        ----------
+        x, weight : Tensor
+        """
         u = self.drive(x, weight)
         if not self.spiking:
             return u
@@ -260,7 +304,13 @@ class TTFSLayer(nn.Module):
         return Layer(array(weights), bias, start, start + float(self.window), array(slope), self.spiking)
 
     def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
-        """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing."""
+        """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing.
+
+        Parameters
+        ----------
+        x, weight : Tensor
+            As of `drive`, without leading dimensions but the batch's.
+        """
         return [(self.neurons(weight), x.detach().double().cpu().numpy())]
 
     def extra_repr(self) -> str:
@@ -272,7 +322,21 @@ class TTFSLinear(TTFSLayer):
     """Fully connected layer; see `TTFSLayer`."""
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        """W x + D, shape (..., out).
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., in)
+        weight : Tensor, shape (out, in)
+        """
         return F.linear(x, weight, self.bias)
 
     def product(self, x: Tensor, current: Tensor) -> Tensor:
+        """Sums of inputs by currents, shape (..., batch, out).
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., batch, in)
+        current : Tensor, shape (out, in) or (chip, out, in)
+        """
         return x @ current.transpose(-1, -2)

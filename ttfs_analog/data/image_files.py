@@ -38,7 +38,7 @@ def require(files: Iterable[Path]) -> None:
 
 
 def check_digest(path: Path, expected: str, source: str) -> None:
-    """Compare the checksum of a file.
+    """InputError unless a file has the expected checksum.
 
     Parameters
     ----------
@@ -47,11 +47,6 @@ def check_digest(path: Path, expected: str, source: str) -> None:
         SHA-256 (64 hex digits) or MD5 (32).
     source : str
         Where `expected` comes from, for the message.
-
-    Raises
-    ------
-    InputError
-        If they differ.
     """
     kind = {64: "SHA-256", 32: "MD5"}[len(expected)]
     with _opened(path) as file:
@@ -60,7 +55,7 @@ def check_digest(path: Path, expected: str, source: str) -> None:
 
 
 def check_content(path: Path, array: np.ndarray, expected: str) -> None:
-    """Compare the checksum of the uncompressed content of an IDX file.
+    """InputError unless the uncompressed content of an IDX file has the expected checksum.
 
     Parameters
     ----------
@@ -70,11 +65,6 @@ def check_content(path: Path, array: np.ndarray, expected: str) -> None:
         What it holds.
     expected : str
         SHA-256, hex digits.
-
-    Raises
-    ------
-    InputError
-        If they differ.
     """
     head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
     digest = hashlib.sha256(head)
@@ -271,7 +261,7 @@ class _State:
 
 class _Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for a class of the pickle; UnpicklingError for all but those of one array.
+        """What stands for a class of the pickle; UnpicklingError but for those of one array.
 
         Parameters
         ----------

@@ -102,12 +102,12 @@ class TTFSLayer(nn.Module):
         self._refresh()
 
     def set_windows(self, *, input_window: float | None = None, window: float | None = None) -> None:
-        """Change the lengths of the two phases.
+        """Change T_in and T, the lengths of the two phases.
 
         Parameters
         ----------
         input_window, window : float, optional
-            T_in and T [tau_c]; None: as it is.
+            [tau_c]; None: as it is.
         """
         if input_window is not None:
             self.input_window.fill_(input_window)
@@ -161,14 +161,12 @@ class TTFSLayer(nn.Module):
         return self.per_neuron(base) - self.shift()
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
-        """W x + D, shape (..., out) or (..., channel, height, width).
+        """W x + D.
 
         Parameters
         ----------
-        x : Tensor, shape (..., in) or (..., channel, height, width)
-            Activations [tau_c].
-        weight : Tensor
-            Of the shape of the layer's.
+        x, weight
+            As of the subclass.
         """
         raise TypeError(f"{type(self).__name__} has no drive")
 
@@ -177,9 +175,8 @@ class TTFSLayer(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
-        current : Tensor
-            Of `currents`.
+        x, current
+            As of the subclass; `current` is of `currents`.
         """
         raise TypeError(f"{type(self).__name__} has no product")
 
@@ -188,8 +185,7 @@ class TTFSLayer(nn.Module):
 
         Parameters
         ----------
-        weight : Tensor
-            Of the shape of the layer's.
+        weight : Tensor, of the shape of the layer's
         synapse : Tensor, shape (chip, neuron, tap), optional
             Relative deviations e; the currents then have this shape.
         """
@@ -205,8 +201,7 @@ class TTFSLayer(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
-        weight : Tensor
-            Of the shape of the layer's.
+        weight : Tensor, of the shape of the layer's
         deviations : Deviations, optional
             Those of its synapses and its constants count here.
         """
@@ -254,9 +249,7 @@ class TTFSLayer(nn.Module):
 
         Parameters
         ----------
-        q : Tensor, shape (..., batch, neuron)
-            Charge at t_min.
-        deviations, slow
+        q, deviations, slow
             As of `functional.ramp_activation`.
         weight : Tensor, optional
             Instead of the layer's, for slopes that are tracked.
@@ -273,11 +266,12 @@ class TTFSLayer(nn.Module):
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
 
     def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` of ideal devices; parameters as of `drive`.
+        """`forward` of ideal devices.
 
         Parameters
         ----------
-        x, weight : Tensor
+        x, weight
+            As of `drive`.
         """
         u = self.drive(x, weight)
         if not self.spiking:
@@ -296,20 +290,17 @@ class TTFSLayer(nn.Module):
         return self.taps(self.weight if weight is None else weight).detach()
 
     def _circuit(self, weights: Tensor, shift: Tensor, slope: Tensor) -> Layer:
-        def array(value: Tensor) -> np.ndarray:
-            return value.detach().double().cpu().numpy()
-
+        w, d, b = (v.detach().double().cpu().numpy() for v in (weights, shift, slope))
         start = float(self.input_window)
-        bias = array(shift) / (array(slope) if self.spiking else 1.0)
-        return Layer(array(weights), bias, start, start + float(self.window), array(slope), self.spiking)
+        return Layer(w, d / (b if self.spiking else 1.0), start, start + float(self.window), b, self.spiking)
 
     def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
         """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing.
 
         Parameters
         ----------
-        x, weight : Tensor
-            As of `drive`, without leading dimensions but the batch's.
+        x, weight
+            As of `drive`, with one leading dimension.
         """
         return [(self.neurons(weight), x.detach().double().cpu().numpy())]
 
@@ -326,8 +317,7 @@ class TTFSLinear(TTFSLayer):
 
         Parameters
         ----------
-        x : Tensor, shape (..., in)
-        weight : Tensor, shape (out, in)
+        x, weight : Tensor, shapes (..., in) and (out, in)
         """
         return F.linear(x, weight, self.bias)
 
@@ -336,7 +326,6 @@ class TTFSLinear(TTFSLayer):
 
         Parameters
         ----------
-        x : Tensor, shape (..., batch, in)
-        current : Tensor, shape (out, in) or (chip, out, in)
+        x, current : Tensor, shapes (..., batch, in) and (out, in) or (chip, out, in)
         """
         return x @ current.transpose(-1, -2)

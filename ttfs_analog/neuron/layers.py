@@ -221,8 +221,7 @@ class TTFSLayer(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
-        deviations : Deviations, optional
-            With a leading chip dimension.
+        deviations : Deviations, optional, with a leading chip dimension
         weight : Tensor, optional
             Instead of the layer's.
         delay : Tensor, shape (..., batch, neuron), optional

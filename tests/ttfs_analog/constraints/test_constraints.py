@@ -356,25 +356,18 @@ def test_chips_without_deviations_change_nothing(toy, conv, x):
 
 
 @pytest.mark.parametrize("parts", [[Jitter(0.3)], [TimeSteps(5)], [Jitter(0.3, "layer"), TimeSteps(5)]])
-def test_gradients_pass_times_as_if_they_were_exact(toy, x, parts):
+def test_gradients_pass_times_as_if_they_were_exact_and_spikes_are_those_of_inference(toy, x, parts):
     limits = Constraints(parts, 3)
-    given = toy.trace(x)[0].detach().requires_grad_()
-    weights = torch.rand(given.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
-    (limits.spikes(0, given, toy.layers[0]) * weights).sum().backward()
-    assert torch.equal(given.grad, weights)
-
-
-@torch.no_grad()
-def test_training_and_inference_see_the_same_spikes(toy, x):
-    given = toy.trace(x)[0]
-    for parts in ([Jitter(0.3)], [TimeSteps(5)], PARTS[:2]):
-        limits = Constraints(parts, 3)
-        plain = limits.spikes(0, given, toy.layers[0])
-        limits.restart(3)
-        with torch.enable_grad():
-            tracked = limits.spikes(0, given.clone().requires_grad_(), toy.layers[0])
-        assert torch.equal(tracked.detach(), plain)
-        assert torch.equal(given, toy.trace(x)[0])  # the activations themselves stay as they are
+    ideal = toy.trace(x)[0].detach()
+    tracked = ideal.clone().requires_grad_()
+    weights = torch.rand(ideal.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
+    spikes = limits.spikes(0, tracked, toy.layers[0])
+    (spikes * weights).sum().backward()
+    assert torch.equal(tracked.grad, weights)
+    assert torch.equal(tracked, ideal)  # the activations themselves stay as they are
+    limits.restart(3)
+    with torch.no_grad():
+        assert torch.equal(limits.spikes(0, ideal, toy.layers[0]), spikes)
 
 
 def test_gradients_of_a_weight_are_zero_where_it_is_clipped(toy, x):

@@ -211,22 +211,14 @@ def test_progress_reaches_the_end_and_the_model_is_left_alone(digits):
 
 
 @pytest.mark.parametrize(
-    ("change", "interval"), [({"l1": 0.1}, 10), ({}, 0)], ids=["l1 counts spikes", "no interval"]
+    ("change", "interval", "norm"),
+    [({"l1": 0.1}, 10, nn.Identity()), ({}, 0, nn.Identity()), ({}, 10, nn.BatchNorm1d(8))],
+    ids=["l1 counts spikes", "no interval", "normalization"],
 )
-def test_settings_that_cannot_be_compared_are_refused(digits, change, interval):
-    with pytest.raises(InputError, match="l1 = 0, interval >= 1"):
-        trajectories(deep(digits), digits, replace(SGD, **change), interval=interval)
-
-
-def test_normalization_is_refused(digits):
-    model = nn.Sequential(
-        nn.Linear(64, 8, dtype=torch.float64),
-        nn.BatchNorm1d(8, dtype=torch.float64),
-        nn.ReLU(),
-        nn.Linear(8, 10, dtype=torch.float64),
-    )
-    with pytest.raises(InputError, match="without BatchNorm"):
-        trajectories(model, digits, SGD)
+def test_settings_that_cannot_be_compared_are_refused(digits, change, interval, norm):
+    model = nn.Sequential(nn.Linear(64, 8), norm, nn.ReLU(), nn.Linear(8, 10)).double()
+    with pytest.raises(InputError, match=r"l1 = 0, interval >= 1, .* a model without BatchNorm"):
+        trajectories(model, digits, replace(SGD, **change), interval=interval)
 
 
 def test_results_are_files_with_units(spectrum, wild, tmp_path):

@@ -548,6 +548,7 @@ MISTAKES = [
     ("report none", "none is not a folder"),
     ("report .", "holds no results"),
     ("demo --samples 10", "--samples"),
+    ("demo --out /proc/x", "/proc/x"),
 ]
 
 

@@ -113,7 +113,7 @@ def train_in_lockstep(
             steps = own.epochs * -(-len(data.x_train) // own.batch)
             model = build(plan.arch, data.shape, data.classes, seed, torch.float64)
             start = time.perf_counter()
-            found = trajectories(model, data, own, every=max(1, steps // 150))
+            found = trajectories(model, data, own, interval=max(1, steps // 150))
             spent = time.perf_counter() - start
             stem = out / f"{what}_lr{own.lr:g}_seed{seed}"
             found.to_netcdf(stem.with_name(f"{stem.name}.nc"))

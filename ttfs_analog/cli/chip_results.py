@@ -25,7 +25,23 @@ from ttfs_analog.training.training import Progress, accuracy
 
 
 def draw_chip(net: str, noise: str | None, number: int, extrapolate: bool, out: str, seed: int) -> Result:
-    """Chip `number` of entropy `seed`: every device's deviation, for this network."""
+    """Draw one chip, every device's deviation, for this network, and save it.
+
+    Parameters
+    ----------
+    net : str
+        File of the network.
+    noise : str or None
+        File of the noise model.
+    number : int
+        Of the chip under this seed.
+    extrapolate : bool
+        Allow use outside the noise model's range.
+    out : str
+        File of the chip.
+    seed : int
+        Entropy.
+    """
     if noise is None:
         raise InputError("--noise names the law that a chip is drawn from; a file .nc is only looked at")
     model = NoiseModel.load(noise)
@@ -69,7 +85,18 @@ def contents(chips: Chips) -> Result:
 
 
 def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
-    """Chips from a file, if they are chips of a network of this shape."""
+    """Chips from a file.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    file : str or Path
+
+    Raises
+    ------
+    InputError
+        If they are chips of a network of another shape.
+    """
     chips = Chips.load(file)
     neurons = net.neurons()
     if len(chips.layers) != len(neurons):
@@ -94,7 +121,28 @@ def evaluate_chips(
     seed: int,
     progress: Progress,
 ) -> Result:
-    """Accuracy over chips: from a file, or so many drawn from a noise model."""
+    """Accuracy over chips: from a file, or drawn from a noise model.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    data : Data
+        Its test part counts.
+    noise : NoiseModel or None
+        Draws the chips where `chips_from` is None.
+    chips : int
+        How many are drawn.
+    chips_from : str, optional
+        File of chips.
+    target : float or None
+        Yield target; None: the reference accuracy less 0.02.
+    out : str
+        File of the dataset.
+    seed : int
+        Entropy of the chips.
+    progress : callable
+        (done, total) of the chips.
+    """
     if chips_from is not None:
         drawn = chips_of(net, chips_from)
     elif noise is not None:
@@ -105,14 +153,14 @@ def evaluate_chips(
     nominal = accuracy(net, data.x_test, data.y_test)
     reference = float(net.metadata.get("reference_accuracy", nominal))
     target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
-    found = evaluation.evaluate(net, data, drawn, progress=progress)
-    found["target"] = ((), target, {"units": "1", "long_name": "yield target"})
-    found.to_netcdf(out)
-    figures = evaluation.summarize(found, target)
+    dataset = evaluation.evaluate(net, data, drawn, progress=progress)
+    dataset["target"] = ((), target, {"units": "1", "long_name": "yield target"})
+    dataset.to_netcdf(out)
+    figures = evaluation.summarize(dataset, target)
     with torch.no_grad():
         twin = to_relu(net)
         relu = torch.cat([twin(x).argmax(-1) for x in data.x_test.split(500)]).cpu().numpy()
-    same = float((found["predicted"].values == relu).mean())
+    same = float((dataset["predicted"].values == relu).mean())
     result = {"path": out, **figures, "nominal_accuracy": nominal, "agreement_with_relu": same}
     a, y = figures["accuracy"], figures["yield"]
     low, high = (100 * v for v in y["ci95"])
@@ -138,12 +186,37 @@ def verify_chips(
     seed: int,
     progress: Progress,
 ) -> Result:
-    """The model against ngspice on fresh chips."""
+    """The model against ngspice on fresh chips.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    data : Data
+        Its test part counts.
+    noise : NoiseModel
+    chips : int
+        How many are drawn from the technology where `chips_from` is None.
+    chips_from : str, optional
+        File of chips.
+    images : int
+        The first so many test images.
+    technology : str
+    tolerance : float
+        Largest spike-time RMS that passes [tau_c].
+    workers : int
+        ngspice processes at a time.
+    out : str
+        File of the dataset.
+    seed : int
+        Entropy of the chips.
+    progress : callable
+        (done, total) of the images.
+    """
     if chips_from is None:
         drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
     else:
         drawn = chips_of(net, chips_from)
-    found = verification.verify(
+    dataset = verification.verify(
         net,
         data,
         drawn,
@@ -154,7 +227,7 @@ def verify_chips(
         seed=seed,
         progress=progress,
     )
-    found.to_netcdf(out)
-    figures = verification.summarize(found, tolerance=tolerance)
+    dataset.to_netcdf(out)
+    figures = verification.summarize(dataset, tolerance=tolerance)
     text = "\n".join(f"{k:<24} {v}" for k, v in figures.items())
     return {"path": out, **figures}, f"{text}\n{out}"

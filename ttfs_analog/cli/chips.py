@@ -81,11 +81,11 @@ def energy(
 
     model, sets = load_network(net, data)
     with progress("energy: chips") as tick:
-        found = ledger.energy(
+        dataset = ledger.energy(
             model, sets, load_noise(noise, extrapolate), chips=chips, seed=seed, progress=tick
         )
-    found.to_netcdf(out)
-    figures = ledger.summarize(found)
+    dataset.to_netcdf(out)
+    figures = ledger.summarize(dataset)
     mean, (low, high) = (figures["energy_per_inference_j"][k] for k in ("mean", "ci95"))
     lines = [f"{mean:.4g} J per inference, 95 % interval over chips [{low:.4g}, {high:.4g}]"]
     lines += [f"  {part:<16} {joule:.4g} J" for part, joule in figures["ledger"].items()]

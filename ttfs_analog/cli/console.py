@@ -80,8 +80,14 @@ def plain(value: Any) -> Any:
 def common(out: str = "", folder: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Options that every command has; the command returns (result, text for people).
 
-    `out` is the default of --out; empty: none; `folder`: it may be a folder.
     A result with `passed` false makes exit code 1.
+
+    Parameters
+    ----------
+    out : str
+        Default of --out; empty: none.
+    folder : bool
+        Whether --out may be a folder.
     """
 
     def decorate(function: Callable[..., tuple[dict[str, Any], str]]) -> Any:
@@ -123,7 +129,19 @@ def _prepare(target: Path, folder: bool) -> None:
 
 
 def run(command: click.Command, arguments: list[str] | None) -> int:
-    """Run a command and turn whatever happens into an exit code."""
+    """Run a command and turn whatever happens into an exit code.
+
+    Parameters
+    ----------
+    command : click.Command
+    arguments : list of str or None
+        None: those of the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 a check failed, 2 wrong input, 3 ngspice failed, 130 interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
 
     def fail(message: str, code: int) -> int:
@@ -190,14 +208,27 @@ technology_option = click.option("--technology", default="ideal", show_default=T
 
 
 def load_network(path: str, data: str | None):
-    """A network and the data it is judged on; torch loads only here."""
+    """A network and the data it is judged on; torch loads only here.
+
+    Parameters
+    ----------
+    path, data
+        As of `ttfs_analog.data.network_data.load_network`.
+    """
     from ttfs_analog.data.network_data import load_network as load
 
     return load(path, data)
 
 
 def load_noise(path: str, extrapolate: bool = False):
-    """A noise model; `extrapolate`: without the limits of the range in which it was measured."""
+    """A noise model.
+
+    Parameters
+    ----------
+    path : str
+    extrapolate : bool
+        Without the limits of the range in which it was measured.
+    """
     from ttfs_analog.noise.noise_model import NoiseModel
 
     noise = NoiseModel.load(path)

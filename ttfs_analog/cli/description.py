@@ -20,14 +20,38 @@ from ttfs_analog.noise.summary import figures
 
 
 def fit_campaign(dataset: str, out: str, seed: int) -> Result:
-    """The noise model of a campaign, saved at `out`."""
+    """The noise model of a campaign.
+
+    Parameters
+    ----------
+    dataset : str
+        Path of the campaign.
+    out : str
+        File of the noise model.
+    seed : int
+        Of the bootstrap.
+    """
     model = NoiseModel.fit(open_dataset(dataset), seed)
     model.save(out)
     return {"path": out, **figures(model)}, f"{model.summary()}\n{out}"
 
 
 def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Result:
-    """Statistics of a campaign of any technology, and what its noise model says where it is complete."""
+    """Statistics of a campaign of any technology, and what its noise model says where it is complete.
+
+    Parameters
+    ----------
+    dataset : str
+        Path of the campaign.
+    against : str or None
+        File of a noise model to test the samples against.
+    plot : str or None
+        Folder for figures.
+    out : str
+        File of the statistics.
+    seed : int
+        Of the bootstrap.
+    """
     if plot and Path(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
     stored = open_dataset(dataset).load()

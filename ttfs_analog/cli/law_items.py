@@ -13,7 +13,15 @@ Items = tuple[str, ...]
 
 
 def parse_sigmas(items: Items, option: str = "--sigma") -> dict[str, float]:
-    """'0.05' for all terms, 'slope=0.1' for one; later items win."""
+    """Spreads by term.
+
+    Parameters
+    ----------
+    items : tuple of str
+        '0.05' for all terms, 'slope=0.1' for one; later items win.
+    option : str
+        That the items are of, for messages.
+    """
     sigma: dict[str, float] = {}
     for item in items:
         term, _, text = item.rpartition("=")
@@ -29,10 +37,11 @@ def parse_law(
     correlations: Items = (),
     commons: Items = (),
 ) -> MismatchLaw:
-    """The technology's law with what was asked for in its place.
+    """The technology's law with some of its terms changed.
 
     Parameters
     ----------
+    technology : Technology
     sigmas, commons : tuple of str
         'S' or 'TERM=S'.
     distributions : tuple of str
@@ -59,7 +68,7 @@ def parse_conditions(items: Items) -> dict[str, Any]:
     for item in items:
         axis, text = _split("--at", item, "AXIS=VALUE")
         if axis in settings:
-            raise InputError(f"--at {axis} is given twice")
+            raise InputError(f"--at {axis} appears twice")
         try:
             settings[axis] = float(text)
         except ValueError:

@@ -27,7 +27,20 @@ from ttfs_analog.training.training import Progress, accuracy, least_epochs, trai
 
 
 def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
-    """Save a network and say how good it is; `same` is its agreement with the ReLU network if known."""
+    """Save a network and say how good it is.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    data : Data
+        Its test part counts.
+    out : str
+        File of the network.
+    same : float, optional
+        Agreement with the ReLU network if known; default: that of `to_relu`.
+    **metadata
+        For the file, JSON-serializable.
+    """
     x = data.x_test
     if net.constraints is not None:
         net.constraints.restart(net.constraints.seed)
@@ -56,9 +69,20 @@ def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, *
     )
 
 
-def make_recipe(name: str, data: str, seed: int, **given: Any) -> Recipe:
-    """A named recipe with what the user gave instead."""
-    changes = {k: v for k, v in given.items() if v is not None}
+def make_recipe(name: str, data: str, seed: int, **options: Any) -> Recipe:
+    """A named recipe with some fields changed.
+
+    Parameters
+    ----------
+    name : str
+        "default" or "paper".
+    data : str
+        Dataset: small ones take more epochs by default.
+    seed : int
+    **options
+        Fields of `Recipe`; None: as the recipe has it.
+    """
+    changes = {k: v for k, v in options.items() if v is not None}
     if name == "paper":
         return Recipe.paper(seed=seed, **changes)
     recipe = Recipe(weight_decay=1e-4, seed=seed, **changes)
@@ -86,7 +110,32 @@ def train_network(
     seed: int,
     progress: Progress,
 ) -> Result:
-    """Train a TTFS network, or a ReLU network that is mapped afterwards."""
+    """Train a TTFS network, or a ReLU network that is mapped afterwards.
+
+    Parameters
+    ----------
+    arch : str
+        See `ttfs_analog.training.architectures.build`.
+    data : str
+        Name of a dataset.
+    form : str
+        A form of `ttfs_analog.neuron.layers.FORMS`, "relu", or "auto": b1, but relu under normalization.
+    alpha, delta, b_low, zeta, percentile
+        See `ttfs_analog.conversion.mapping.convert`.
+    recipe : Recipe
+    dtype, device : str
+        Of torch.
+    technology : Technology
+        Of the operating points.
+    resume : bool
+        Go on from `out`.checkpoint.
+    out : str
+        File of the network.
+    seed : int
+        Of the weights.
+    progress : callable
+        (done, total) of the steps.
+    """
     check_margin(zeta, percentile)
     if resume and not Path(f"{out}.checkpoint").exists():
         raise InputError(f"{out}.checkpoint does not exist: nothing to resume; leave out --resume")
@@ -109,9 +158,9 @@ def train_network(
         history = train(model, sets, recipe, **options)
         metadata["history"] = history
         windows: dict[str, Any] = {"zeta": zeta, "percentile": percentile}
-        found = _map(model.cpu(), sets, out, metadata, technology=technology, **windows)
+        mapped = _map(model.cpu(), sets, out, metadata, technology=technology, **windows)
         Path(file).unlink(missing_ok=True)
-        return found
+        return mapped
     limits: dict[str, Any] = {"alpha": alpha, "delta": delta, "b_low": b_low}
     net = convert(model, sets, mapping=form, zeta=zeta, technology=technology, metadata=metadata, **limits)
     net.metadata["history"] = train(net, sets, recipe, **options)
@@ -144,7 +193,25 @@ def convert_network(
     seed: int,
     **options: Any,
 ) -> Result:
-    """Map a network that the user's own function builds."""
+    """Map a network that a function of the user builds.
+
+    Parameters
+    ----------
+    function : str
+        FILE.py:FUNCTION, which returns an nn.Module.
+    weights : str or None
+        File of a state_dict to load.
+    data : str
+        Dataset that sets the windows.
+    input_range : (float, float)
+        What the model sees for data of 0 and 1.
+    out : str
+        File of the network.
+    seed : int
+        Of torch, while the function runs.
+    **options
+        Of `ttfs_analog.conversion.mapping.convert`.
+    """
     torch.manual_seed(seed)
     model = _build_from(function)
     if weights is not None:
@@ -159,7 +226,7 @@ def convert_network(
     sets = load(data)
     metadata = {"arch": function}
     result, text = _map(model.double().eval(), sets, out, metadata, input_range=input_range, **options)
-    note = "" if weights else "\nno --weights given: the model is as the function returns it"
+    note = "" if weights else "\nno --weights: the model is as the function returns it"
     return result, text + note
 
 
@@ -193,7 +260,21 @@ def constrain_network(
     seed: int,
     progress: Progress | None = None,
 ) -> Result:
-    """Put a network under hardware constraints and say what they cost."""
+    """Put a network under hardware constraints and say what they cost.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    data : Data
+        Its training part sets windows and weight units, its test part the accuracy.
+    parts : list of Jitter, TimeSteps, WeightBits, Latency
+    out : str
+        File of the network.
+    seed : int
+        Of the jitter.
+    progress : callable, optional
+        (done, total) of the batches that set the windows.
+    """
     before = accuracy(net, data.x_test, data.y_test)
     made = constrain(net, data.x_train, parts, seed, progress)
     result, text = save(made, data, out)

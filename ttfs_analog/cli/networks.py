@@ -77,8 +77,8 @@ def train(technology: str, recipe: str, dtype: str, **options: Any) -> Result:
     """Train a TTFS network, or a ReLU network that is mapped exactly."""
     from ttfs_analog.cli.network_files import make_recipe, train_network
 
-    given = {k: options.pop(k) for k in ("epochs", "batch", "lr", "l1")}
-    made = make_recipe(recipe, options["data"], seed=options["seed"], **given)
+    changes = {k: options.pop(k) for k in ("epochs", "batch", "lr", "l1")}
+    made = make_recipe(recipe, options["data"], seed=options["seed"], **changes)
     with progress("train: steps") as tick:
         return train_network(
             technology=Technology.load(technology), recipe=made, dtype=dtype, progress=tick, **options
@@ -152,7 +152,7 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
     type=float,
     default=99.5,
     show_default=True,
-    help="Shorten the windows to this percentile first; 0 keeps them.",
+    help="Shorten the windows to this percentile first; 0: leave them.",
 )
 @data_option
 @extrapolate_option

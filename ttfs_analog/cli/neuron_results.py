@@ -47,7 +47,36 @@ def attribute_neuron(
     out: str,
     seed: int,
 ) -> Result:
-    """One neuron of a layer file: shares of every device, and the sizes that were asked for."""
+    """One neuron of a layer file: share of every device in its variance.
+
+    Parameters
+    ----------
+    layer_file : str
+        Path of the LAYER.json.
+    technology : str
+    neuron : int
+        0 is the first.
+    samples : int
+        Of the Monte Carlo run.
+    sigmas : tuple of str
+        See `ttfs_analog.cli.law_items.parse_sigmas`.
+    quantity : str
+        A key of QUANTITIES, for the table and the areas.
+    enlarge : tuple of str
+        'DEVICE=X': what devices X times larger would change.
+    target : float or None
+        Spread [unit of the quantity] that areas are worked out for.
+    level : str
+        "ngspice" or "closed-form".
+    plot : str or None
+        File of a figure.
+    workers : int
+        ngspice processes at a time.
+    out : str
+        File of the dataset.
+    seed : int
+        Entropy of the samples.
+    """
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
     law = parse_law(tech, sigmas)
@@ -181,7 +210,34 @@ def rare_failure(
     progress: Tick,
     **law_items: Items,
 ) -> Result:
-    """One neuron of a layer file, by importance sampling and, where asked, by plain Monte Carlo."""
+    """Failure probability of one neuron of a layer file by importance sampling.
+
+    Parameters
+    ----------
+    layer_file : str
+        Path of the LAYER.json.
+    technology : str
+    neuron : int
+        0 is the first.
+    earliest, latest : float or None
+        Limits of a good spike, after t_min [tau_c].
+    samples : int
+        Of the importance sampling, after its search.
+    plain_samples : int
+        Of plain Monte Carlo besides; 0: none.
+    level : str
+        "ngspice" or "closed-form".
+    workers : int
+        ngspice processes at a time.
+    out : str
+        File of the result, JSON.
+    seed : int
+        Entropy of the samples.
+    progress : callable
+        (done, total) of the samples.
+    **law_items
+        Of `ttfs_analog.cli.law_items.parse_law`.
+    """
     if earliest is None and latest is None:
         raise InputError("give --latest, --earliest or both: the limits of a good spike, after t_min [tau_c]")
     layer, times = read_layer(layer_file)
@@ -204,21 +260,22 @@ def rare_failure(
     )
     expected = samples + STEPS * max(250, STEPS * dimensions) + plain_samples
     counted = _counted(fails, expected, progress)
-    found = importance(counted, dimensions, samples, generator(seed, PLAN, 4))
+    estimate = importance(counted, dimensions, samples, generator(seed, PLAN, 4))
     result: dict[str, Any] = {
         "path": out,
         "neuron": neuron,
         "limits": [earliest, latest],
         "level": level,
-        **_numbers(found),
-        "distance_sigma": found.distance,
-        "plain_evaluations_needed": found.plain_evaluations,
-        "gain": found.gain,
+        **_numbers(estimate),
+        "distance_sigma": estimate.distance,
+        "plain_evaluations_needed": estimate.plain_evaluations,
+        "gain": estimate.gain,
     }
     rows = [
-        f"{_text('importance sampling', found)}",
-        f"nearest failures {found.distance:.2f} sigma away; plain Monte Carlo would need "
-        f"{found.plain_evaluations:.3g} samples for this standard error, {found.gain:.3g} times as many",
+        f"{_text('importance sampling', estimate)}",
+        f"nearest failures {estimate.distance:.2f} sigma away; plain Monte Carlo would need "
+        f"{estimate.plain_evaluations:.3g} samples for this standard error, {estimate.gain:.3g} times as "
+        "many",
     ]
     if plain_samples:
         other = plain(counted, dimensions, plain_samples, generator(seed, PLAN, 5))
@@ -230,32 +287,32 @@ def rare_failure(
 
 
 def _counted(fails: Fails, expected: int, progress: Tick) -> Fails:
-    """The same question, counting how often it is asked."""
-    asked = 0
+    """The same failure function; progress shows how often it was evaluated."""
+    evaluations = 0
 
     def counting(u: Array) -> np.ndarray:
-        nonlocal asked
-        found = fails(u)
-        asked += len(u)
-        progress(asked, max(expected, asked))
-        return found
+        nonlocal evaluations
+        failed = fails(u)
+        evaluations += len(u)
+        progress(evaluations, max(expected, evaluations))
+        return failed
 
     return counting
 
 
-def _numbers(found: Estimate) -> dict[str, Any]:
+def _numbers(estimate: Estimate) -> dict[str, Any]:
     return {
-        "probability": found.probability,
-        "se": found.se,
-        "ci95": [found.low, found.high],
-        "evaluations": found.evaluations,
-        "failures": found.failures,
-        "effective_failures": found.effective,
+        "probability": estimate.probability,
+        "se": estimate.se,
+        "ci95": [estimate.low, estimate.high],
+        "evaluations": estimate.evaluations,
+        "failures": estimate.failures,
+        "effective_failures": estimate.effective,
     }
 
 
-def _text(name: str, found: Estimate) -> str:
+def _text(name: str, estimate: Estimate) -> str:
     return (
-        f"{name:<20} {found.probability:.4g} +- {found.se:.2g}, 95 % interval [{found.low:.4g}, "
-        f"{found.high:.4g}], {found.evaluations} samples, {found.failures} failures"
+        f"{name:<20} {estimate.probability:.4g} +- {estimate.se:.2g}, 95 % interval [{estimate.low:.4g}, "
+        f"{estimate.high:.4g}], {estimate.evaluations} samples, {estimate.failures} failures"
     )

@@ -26,18 +26,34 @@ STRIPS = 15
 def run_sweep(
     toml: str, *, workers: int, scheduler: str | None, out: str, seed: int, progress: Tick
 ) -> Result:
-    """Carry out a SWEEP.toml into a folder; the same command again resumes it."""
+    """Carry out a SWEEP.toml into a folder; the same command again resumes it.
+
+    Parameters
+    ----------
+    toml : str
+        Path of the SWEEP.toml.
+    workers : int
+        ngspice processes at a time; sweeps of networks have no use for it.
+    scheduler : str or None
+        Address of a dask scheduler.
+    out : str
+        Folder of the results.
+    seed : int
+        Entropy of the samples.
+    progress : callable
+        (done, total).
+    """
     plan, folder = Sweep.from_toml(toml, seed), Path(out)
     if plan.network:
         from ttfs_analog.evaluation import network_sweep
 
-        found = network_sweep.run(plan, folder, scheduler=scheduler, progress=progress)
+        result = network_sweep.run(plan, folder, scheduler=scheduler, progress=progress)
     else:
-        found = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
+        result = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
     kinds = NETWORK if plan.network else NEURON
-    figures = [str(p) for p in draw(found.load(), kinds, folder)]
-    points = [_point(found, kinds, place, settings) for place, settings in plan.points()]
-    result = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
+    figures = [str(p) for p in draw(result.load(), kinds, folder)]
+    points = [_point(result, kinds, place, settings) for place, settings in plan.points()]
+    summary = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
     rows = [f"{' x '.join(f'{len(v)} {k}' for k, v in plan.axes)}: {len(points)} points of {plan.samples}"]
     for point in points[:ROWS]:
         what = [f"{k} {point[k]:.5g} [{point[ci][0]:.5g}, {point[ci][1]:.5g}]" for k, ci in kinds.items()]
@@ -45,19 +61,22 @@ def run_sweep(
         what += [f"{point['failed']} failed"] if point.get("failed") else []
         rows.append(f"  {_where(point['settings'])}: {', '.join(what)}")
     rows += [f"  and {len(points) - ROWS} more, see {out}"] if len(points) > ROWS else []
-    return {**result, "points": points, "figures": figures}, "\n".join([*rows, out])
+    return {**summary, "points": points, "figures": figures}, "\n".join([*rows, out])
 
 
 def _point(
-    found: xr.Dataset, kinds: dict[str, str], place: tuple[int, ...], settings: dict[str, Any]
+    result: xr.Dataset, kinds: dict[str, str], place: tuple[int, ...], settings: dict[str, Any]
 ) -> dict[str, Any]:
     """The figures of one point, as JSON can hold them."""
     point: dict[str, Any] = {"settings": settings}
     for kind, interval in kinds.items():
-        point |= {kind: float(found[kind].values[place]), interval: found[interval].values[place].tolist()}
-    if "failed" in found:
-        point |= {"failed": int(found["failed"].values[place]), "tau_c": float(found["tau_c"].values[place])}
-        point["silent"] = float(found["silent"].values[place])
+        point |= {kind: float(result[kind].values[place]), interval: result[interval].values[place].tolist()}
+    if "failed" in result:
+        point |= {
+            "failed": int(result["failed"].values[place]),
+            "tau_c": float(result["tau_c"].values[place]),
+        }
+        point["silent"] = float(result["silent"].values[place])
     return point
 
 
@@ -65,53 +84,61 @@ def _where(settings: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" if isinstance(v, str) else f"{k} {v:g}" for k, v in settings.items())
 
 
-def draw(found: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
+def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
     """Curves along the first axis that has numbers, one for each setting of the others, as PNG and SVG.
 
     Corners are drawn as strips too: every sample of every corner.
+
+    Parameters
+    ----------
+    result : Dataset
+        Of a sweep; its dims are the axes.
+    kinds : dict
+        Variable to draw -> the variable of its interval.
+    folder : Path
     """
     made = []
     for k, (kind, interval) in enumerate(kinds.items()):
-        made += draw_curves(found, kind, interval, folder / ("sweep" if k == 0 else f"sweep_{kind}"))
-    if CORNER in found.dims:
-        made += draw_corners(found, folder)
+        made += _draw_curves(result, kind, interval, folder / ("sweep" if k == 0 else f"sweep_{kind}"))
+    if CORNER in result.dims:
+        made += _draw_corners(result, folder)
     return made
 
 
-def draw_curves(found: xr.Dataset, kind: str, interval: str, stem: Path) -> list[Path]:
+def _draw_curves(result: xr.Dataset, kind: str, interval: str, stem: Path) -> list[Path]:
     """An estimate with its band."""
     from montecarlo.plots.distribution_plots import save_both, sweep
 
-    dims = [str(d) for d in found[kind].dims]
+    dims = [str(d) for d in result[kind].dims]
     first = next((d for d in dims if d != CORNER), None)
     if first is None:
         return []
     others = [d for d in dims if d != first]
-    stacked = found.stack(setting=others) if others else found.expand_dims("setting", -1)
+    stacked = result.stack(setting=others) if others else result.expand_dims("setting", -1)
     curves = {}
     for k in range(min(stacked.sizes["setting"], CURVES)):
         one = stacked.isel(setting=k)
         name = _where({d: one[d].item() for d in others})
         curves[name] = (one[kind].values, *one[interval].transpose("bound", first).values)
-    unit = found[first].attrs["units"]
-    label = f"{found[kind].attrs['long_name']} [{found[kind].attrs['units']}]"
-    return save_both(sweep(found[first].values, curves, f"{first} [{unit}]", label), stem)
+    unit = result[first].attrs["units"]
+    label = f"{result[kind].attrs['long_name']} [{result[kind].attrs['units']}]"
+    return save_both(sweep(result[first].values, curves, f"{first} [{unit}]", label), stem)
 
 
-def draw_corners(found: xr.Dataset, folder: Path) -> list[Path]:
-    """Every neuron at every corner, for each quantity that is kept neuron by neuron; PNG and SVG."""
+def _draw_corners(result: xr.Dataset, folder: Path) -> list[Path]:
+    """Every neuron at every corner, for each quantity that is recorded neuron by neuron; PNG and SVG."""
     from montecarlo.plots.distribution_plots import save_both, strips
 
     made = []
     for name in ("spike_time", "energy"):
-        kept = found[name]
-        others = [str(d) for d in kept.dims if d not in (CORNER, "sample")]
-        stacked = kept.stack(point=[*others, CORNER]).transpose("point", "sample")
+        values = result[name]
+        others = [str(d) for d in values.dims if d not in (CORNER, "sample")]
+        stacked = values.stack(point=[*others, CORNER]).transpose("point", "sample")
         groups = {}
         for k in range(min(stacked.sizes["point"], STRIPS)):
             one = stacked.isel(point=k)
             place = {CORNER: one[CORNER].item()} | {d: one[d].item() for d in others}
             groups[_where(place).replace(", ", "\n")] = one.values
-        label = f"{kept.attrs['long_name']} [{kept.attrs['units']}]"
+        label = f"{values.attrs['long_name']} [{values.attrs['units']}]"
         made += save_both(strips(groups, label), folder / f"corners_{name}")
     return made

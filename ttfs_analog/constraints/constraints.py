@@ -111,7 +111,14 @@ class WeightBits:
         return Grid(self.units[n], 2 ** (self.bits - 1))
 
     def quantize(self, n: int, weight: Tensor) -> Tensor:
-        """Weights of layer n on their grid."""
+        """Weights on their grid.
+
+        Parameters
+        ----------
+        n : int
+            Number of the layer.
+        weight : Tensor
+        """
         return rounded(weight, self.grid(n))
 
 
@@ -179,7 +186,7 @@ class Constraints:
         return self.steps.percentile if self.steps else None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-serialisable."""
+        """JSON-serializable."""
         return {"seed": self.seed, "parts": [{"part": type(p).__name__, **asdict(p)} for p in self.parts]}
 
     @classmethod
@@ -196,7 +203,14 @@ class Constraints:
         return self._times(-1, x, 1.0)
 
     def weight(self, n: int, layer: TTFSLayer) -> Tensor:
-        """The weights of layer n as the hardware holds them."""
+        """The weights of a layer as the hardware holds them.
+
+        Parameters
+        ----------
+        n : int
+            Number of the layer.
+        layer : TTFSLayer
+        """
         return self.bits.quantize(n, layer.weight) if self.bits else layer.weight
 
     def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
@@ -204,8 +218,11 @@ class Constraints:
 
         Parameters
         ----------
+        n : int
+            Number of the layer.
         x : Tensor
             Activations of the layer [tau_c].
+        layer : TTFSLayer
         """
         return self._times(n, x, layer.window_length)
 

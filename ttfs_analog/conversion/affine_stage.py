@@ -28,26 +28,32 @@ class Stage:
     after: list[nn.Module] = field(default_factory=list)  #: Pool and Flatten before the next stage
 
     def drive(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """The affine part."""
+        """The affine part: W x + bias.
+
+        Parameters
+        ----------
+        x : Tensor, shape (image, in) or (image, channel, height, width)
+        bias : Tensor, shape (out,) or (channel,), or None
+        """
         if self.geometry is None:
             return F.linear(x, self.weight, bias)
         return F.conv2d(x, self.weight, bias, **self.geometry)
 
     def scale_outputs(self, factor: Tensor) -> None:
-        """Multiply what every output channel gives by a factor, shape (out,)."""
+        """Multiply the outputs of all channels by a factor, shape (out,)."""
         self.weight = self.weight * factor.reshape(-1, *[1] * (self.weight.dim() - 1))
         self.bias = self.bias * factor
         if self.border is not None:
             self.border = self.border * factor[:, None, None]
 
     def scale_inputs(self, factor: Tensor) -> None:
-        """Multiply what every input channel counts by a factor, shape (in,)."""
+        """Multiply the weights of all input channels by a factor, shape (in,)."""
         if self.geometry is None:
             self.weight = self.weight * factor
             return
         groups = self.geometry["groups"]
-        own = factor.reshape(groups, 1, -1, 1, 1)
-        self.weight = (self.weight.unflatten(0, (groups, -1)) * own).flatten(0, 1)
+        by_group = factor.reshape(groups, 1, -1, 1, 1)
+        self.weight = (self.weight.unflatten(0, (groups, -1)) * by_group).flatten(0, 1)
 
 
 @dataclass
@@ -64,10 +70,18 @@ class Affine:
 def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, where: str = "") -> tuple[Tensor, Tensor]:
     """kappa and beta - kappa mu of a trained normalization, shape (feature,).
 
+    Parameters
+    ----------
+    norm : BatchNorm1d or BatchNorm2d
+    where : str
+        Its name in messages; default: that of its class.
+
     Raises
     ------
     InputError
-        If it keeps no running statistics: it then has no fixed function.
+        If it has no running statistics: it then has no fixed function.
+
+    Source: thesis of A. Stanojevic, EPFL 2023, eqs. 2.7-2.9.
     """
     if norm.running_mean is None or norm.running_var is None:
         name = where or type(norm).__name__
@@ -80,13 +94,33 @@ def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, where: str = "") -> t
 
 
 def turned(pool: Pool, negative: Tensor) -> Pool:
-    """The pooling whose marked channels change between first and last arrival."""
+    """The pooling whose marked channels change between first and last arrival.
+
+    Parameters
+    ----------
+    pool : Pool
+    negative : Tensor of bool, shape (channel,)
+        Channels that a factor kappa < 0 turns.
+    """
     last = negative if pool.last is None else pool.last.to(negative.device) ^ negative
     mask = last if bool(last.any()) else None
     return Pool(pool.kernel, ceil=pool.ceil, last=mask, **pool.geometry)
 
 
 def geometry_of(where: str, module: nn.Conv2d) -> dict[str, Any]:
+    """Stride, padding, dilation (row, column) and groups of a convolution.
+
+    Parameters
+    ----------
+    where : str
+        Its name in messages.
+    module : Conv2d
+
+    Raises
+    ------
+    InputError
+        If it pads with anything but zeros, or unevenly.
+    """
     if module.padding_mode != "zeros":
         raise InputError(f"{where} pads with {module.padding_mode!r}; only zeros (silence) can be mapped")
     size, dilation = pair(module.kernel_size), pair(module.dilation)

@@ -83,11 +83,17 @@ def convert(
         [0, 1].
     technology : Technology, optional
         Where the operating points of the layers are taken from; default "ideal".
+    metadata : dict, optional
+        JSON-serializable, for the network's file.
+    progress : callable, optional
+        (done, total) of the batches that set the windows.
 
     Raises
     ------
     InputError
         If a layer is not supported, a weight is not finite, or inputs leave their range.
+
+    Source: Stanojevic et al. 2024, eqs. 2 and 9; thesis of A. Stanojevic, eqs. 2.25-2.29.
     """
     if mapping not in FORMS:
         raise InputError(f"unknown mapping {mapping!r}; available: {', '.join(FORMS)}")
@@ -146,8 +152,8 @@ def _input_shape(steps: list[Step], calibration: Any, x: Tensor) -> tuple[int, .
     elif isinstance(calibration, Data):
         shape = calibration.shape
     else:
-        given = calibration[0] if isinstance(calibration, tuple | list) else calibration
-        sample = given if isinstance(given, Tensor) else next(iter(given))[0]
+        images = calibration[0] if isinstance(calibration, tuple | list) else calibration
+        sample = images if isinstance(images, Tensor) else next(iter(images))[0]
         shape = tuple(sample.shape[1:])
     if math.prod(shape) != x.shape[1]:
         raise InputError(f"the model takes inputs of shape {shape}, the calibration data have {x.shape[1]}")
@@ -220,13 +226,25 @@ def to_relu(net: TTFSNetwork) -> nn.Sequential:
 
 
 def as_seen_by(model: nn.Module, net: TTFSNetwork) -> Callable[[Tensor], Tensor]:
-    """The model as a function of the network's inputs (image, in) in [0, 1]; gives (image, class)."""
+    """The model as a function of the network's inputs.
+
+    Parameters
+    ----------
+    model : nn.Module
+        That `net` was converted from.
+    net : TTFSNetwork
+
+    Returns
+    -------
+    callable
+        Inputs (image, in) in [0, 1] -> logits (image, class).
+    """
     flat = isinstance(chain(model)[0].module, nn.Unflatten)
 
     def logits(x: Tensor) -> Tensor:
         low, high = _ends(net, x)
-        given = low + (high - low) * net.shaped(x)
-        return model(given.flatten(1) if flat else given).flatten(1)
+        scaled = low + (high - low) * net.shaped(x)
+        return model(scaled.flatten(1) if flat else scaled).flatten(1)
 
     return logits
 
@@ -237,6 +255,9 @@ def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, flo
 
     Parameters
     ----------
+    net : TTFSNetwork
+    model : nn.Module
+        That `net` was converted from.
     x : Tensor, shape (image, in)
         Inputs of the network, in [0, 1]; the model gets them in its own range and shape.
     """

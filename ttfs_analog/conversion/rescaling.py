@@ -39,6 +39,13 @@ def rescale(
         ... and to at least -b_low; slopes are at least alpha / (1 + b_low).
     positive : bool
         The positive weights alone sum to at most 1 - delta.
+
+    Raises
+    ------
+    InputError
+        If a limit is out of its range.
+
+    Source: thesis of A. Stanojevic, EPFL 2023, eqs. 2.15-2.19.
     """
     if not 0 < delta < 1 or not 0 < b_low < float("inf"):
         raise InputError(f"need 0 < delta < 1 and b_low > 0, got {delta} and {b_low}")

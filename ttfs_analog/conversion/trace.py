@@ -57,6 +57,13 @@ class Step(NamedTuple):
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, qualified_name: str) -> bool:
+        """Whether a module is one step, see `torch.fx.Tracer`.
+
+        Parameters
+        ----------
+        m : nn.Module
+        qualified_name : str
+        """
         return isinstance(m, Border | Pool) or super().is_leaf_module(m, qualified_name)
 
 

@@ -97,13 +97,25 @@ def available() -> list[str]:
 
 
 def load(name: str, dtype: torch.dtype = torch.float64) -> Data:
-    """A dataset by name; InputError says which files are missing, damaged or not the official ones.
+    """A dataset by name.
 
     'digits' (1 x 8 x 8, 10 classes) and 'iris' (4 features, 3 classes) come with scikit-learn: each
     feature is scaled by the range it has in the training part (digits: 0..16) and clipped to [0, 1],
     because a spike cannot be earlier than its window. 'mnist', 'fashion-mnist' (1 x 28 x 28) and
     'cifar10' (3 x 32 x 32) are read from the folder TTFS_ANALOG_DATA, bytes divided by 255, in the
     official order and split.
+
+    Parameters
+    ----------
+    name : str
+        One of `available`.
+    dtype : torch.dtype
+        Of the inputs.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, or files are missing, damaged or not the official ones.
     """
     if name not in available():
         raise InputError(f"unknown dataset {name!r}; available: {', '.join(available())}")
@@ -151,7 +163,7 @@ def _shipped(name: str, dtype: torch.dtype) -> Data:
 
 
 def _tensors(part: Part, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Inputs (image, feature) and labels; besides the result only the bytes are held."""
+    """Inputs (image, feature) and labels; no copy is made but the result."""
     x, y = (torch.from_numpy(a) for a in part)
     return x.flatten(1).to(dtype).div_(255), y.to(torch.int64)
 
@@ -161,15 +173,15 @@ def _raw_or_packed(folder: Path, name: str) -> Path:
 
 
 def _idx(root: Path, folder: Path, official: dict[str, str]) -> tuple[Part, Part]:
-    found = {name: _raw_or_packed(folder, name) for name in IDX}
-    image_files.require(found.values())
-    image_files.check_sums(found.values(), root)
+    paths = {name: _raw_or_packed(folder, name) for name in IDX}
+    image_files.require(paths.values())
+    image_files.check_sums(paths.values(), root)
     parts = []
     for images, labels in (IDX[:2], IDX[2:]):
-        parts.append(image_files.read_idx_pair(found[images], found[labels], (28, 28)))
+        parts.append(image_files.read_idx_pair(paths[images], paths[labels], (28, 28)))
         for file, array in zip((images, labels), (parts[-1][0][:, 0], parts[-1][1]), strict=True):
             if file in official:
-                image_files.check_content(found[file], array, official[file])
+                image_files.check_content(paths[file], array, official[file])
     return parts[0], parts[1]
 
 

@@ -38,15 +38,34 @@ def require(files: Iterable[Path]) -> None:
 
 
 def check_digest(path: Path, expected: str, source: str) -> None:
-    """InputError unless the SHA-256 (64 hex digits) or MD5 (32) of the file is `expected`."""
+    """InputError unless a file has the expected checksum.
+
+    Parameters
+    ----------
+    path : Path
+    expected : str
+        SHA-256 (64 hex digits) or MD5 (32).
+    source : str
+        Where `expected` comes from, for the message.
+    """
     kind = {64: "SHA-256", 32: "MD5"}[len(expected)]
     with _opened(path) as file:
-        found = hashlib.file_digest(file, kind.replace("-", "").lower()).hexdigest()
-    _compare(path, kind, expected, found, source)
+        digest = hashlib.file_digest(file, kind.replace("-", "").lower()).hexdigest()
+    _compare(path, kind, expected, digest, source)
 
 
 def check_content(path: Path, array: np.ndarray, expected: str) -> None:
-    """InputError unless `expected` is the SHA-256 of the uncompressed IDX file that holds `array`."""
+    """InputError unless the uncompressed content of an IDX file has the expected checksum.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file, for the message.
+    array : ndarray of uint8
+        What it holds.
+    expected : str
+        SHA-256, hex digits.
+    """
     head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, dtype=">u4").tobytes()
     digest = hashlib.sha256(head)
     digest.update(np.ascontiguousarray(array).data)
@@ -54,7 +73,24 @@ def check_content(path: Path, array: np.ndarray, expected: str) -> None:
 
 
 def check_sums(files: Iterable[Path], root: Path) -> set[Path]:
-    """Those `files` listed in a SHA256SUMS beside them or above, up to `root`; InputError if one differs."""
+    """Compare files with the SHA256SUMS beside them or above.
+
+    Parameters
+    ----------
+    files : iterable of Path
+    root : Path
+        The highest folder whose SHA256SUMS counts.
+
+    Returns
+    -------
+    set of Path
+        Those of `files` that are listed.
+
+    Raises
+    ------
+    InputError
+        If a file differs, or a SHA256SUMS is not of its format.
+    """
     files = set(files)
     known = set()
     for sums in {p / SUMS for f in files for p in f.parents if p.is_relative_to(root)}:
@@ -72,7 +108,23 @@ def check_sums(files: Iterable[Path], root: Path) -> set[Path]:
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:
-    """Array (uint8, `ndim` axes) of an IDX file, .gz or raw; InputError if it is damaged or another kind."""
+    """Array of an IDX file, .gz or raw.
+
+    Parameters
+    ----------
+    path : Path
+    ndim : int
+        Axes that it must have.
+
+    Returns
+    -------
+    ndarray of uint8
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or of another kind.
+    """
     raw = _content(path)
     head = 4 + 4 * ndim
     if len(raw) < 4:
@@ -92,15 +144,27 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
 
 
 def read_idx_pair(images: Path, labels: Path, size: tuple[int, int]) -> Part:
-    """Images (image, 1, row, column) of `size`, and labels, from two IDX files; InputError if they differ."""
+    """Images (image, 1, row, column) and labels (image,), uint8, from two IDX files.
+
+    Parameters
+    ----------
+    images, labels : Path
+    size : (int, int)
+        Rows and columns that images must have.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, images are of another size, or there is not one label for each.
+    """
     x, y = read_idx(images, 3), read_idx(labels, 1)
     if x.shape[1:] != size:
         raise InputError(f"{images}: images are {x.shape[1:]} pixels, expected {size}; {AGAIN}")
-    check_labels(labels, y, len(x))
+    _check_labels(labels, y, len(x))
     return x[:, None], y
 
 
-def check_labels(path: Path, labels: np.ndarray, images: int) -> None:
+def _check_labels(path: Path, labels: np.ndarray, images: int) -> None:
     """InputError unless there is one label in 0..9 for each of at least one image."""
     if len(labels) != images or not images:
         raise InputError(f"{path}: {len(labels)} labels for {images} images; both must come from one source")
@@ -124,16 +188,28 @@ def read_cifar_binary(path: Path) -> tuple[Part, Part]:
 
 
 def read_cifar_webp(folder: Path, train_labels: Path, test_labels: Path) -> tuple[Part, Part]:
-    """Training and test part from <batch>.webp: tiles of 32 x 32, row by row; InputError if labels differ.
+    """Training and test part from <batch>.webp: tiles of 32 x 32, row by row.
 
-    Images listed in an approx.json beside them are close to the original, not equal; they are kept.
+    Images listed in an approx.json beside them are close to the original, not equal, and count like others.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the six tile files.
+    train_labels, test_labels : Path
+        IDX files.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or there is not one label for each image.
     """
     require([*(folder / f"{name}.webp" for name in BATCHES), train_labels, test_labels])
     tiles = [_tiles(folder / f"{name}.webp") for name in BATCHES]
     x_train, y_train = np.concatenate(tiles[:-1]), read_idx(train_labels, 1)
-    check_labels(train_labels, y_train, len(x_train))
+    _check_labels(train_labels, y_train, len(x_train))
     y_test = read_idx(test_labels, 1)
-    check_labels(test_labels, y_test, len(tiles[-1]))
+    _check_labels(test_labels, y_test, len(tiles[-1]))
     return (x_train, y_train), (tiles[-1], y_test)
 
 
@@ -149,32 +225,32 @@ def _members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
     if path.is_dir():
         require(path / name for name in names)
         return {name: _content(path / name) for name in names}
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         with _opened(path) as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 content = archive.extractfile(member) if member.isfile() and name in names else None
                 if content:
-                    found[name] = content.read()
+                    contents[name] = content.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError(f"{path} is no whole .tar.gz archive ({error}); {AGAIN}") from None
-    missing = [name for name in names if name not in found]
+    missing = [name for name in names if name not in contents]
     if missing:
         raise InputError(f"{path} does not hold {', '.join(missing)}; {AGAIN}")
-    return found
+    return contents
 
 
 def _batch_of_records(path: Path, raw: bytes) -> Part:
     if len(raw) % (1 + PIXELS) or not raw:
         raise InputError(f"{path} is truncated: {len(raw)} bytes are not records of {1 + PIXELS}; {AGAIN}")
     table = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 1 + PIXELS)
-    check_labels(path, table[:, 0], len(table))
+    _check_labels(path, table[:, 0], len(table))
     return table[:, 1:].reshape(-1, 3, SIDE, SIDE).copy(), table[:, 0].copy()
 
 
 class _State:
-    """An object of a pickle, kept as what was said about it: arguments, then state."""
+    """An object of a pickle, as the arguments and the state that it would be made of."""
 
     def __init__(self, *args: Any) -> None:
         self.args, self.state = args, ()
@@ -185,6 +261,12 @@ class _State:
 
 class _Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        """What stands for a class of the pickle; UnpicklingError but for those of one array.
+
+        Parameters
+        ----------
+        module, name : str
+        """
         if (module, name) == _ARRAY:
             return _ARRAY
         if (module, name) == ("numpy", "dtype") or (
@@ -206,7 +288,7 @@ def _batch_of_pickle(path: Path, raw: bytes) -> Part:
     except Exception as error:  # a damaged pickle can fail in any way
         why = f"{type(error).__name__}: {error}"
         raise InputError(f"{path} is no CIFAR-10 batch ({why}); {AGAIN}") from None
-    check_labels(path, labels, len(pixels))
+    _check_labels(path, labels, len(pixels))
     return pixels.reshape(-1, 3, SIDE, SIDE).copy(), labels.astype(np.uint8)
 
 
@@ -242,6 +324,6 @@ def _content(path: Path) -> bytes:
         raise InputError(f"{path} is no whole gzip file ({error}); {AGAIN}") from None
 
 
-def _compare(path: Path, kind: str, expected: str, found: str, source: str) -> None:
-    if found != expected:
-        raise InputError(f"{path}: {kind} is {found}, expected {expected} ({source}); {AGAIN}")
+def _compare(path: Path, kind: str, expected: str, actual: str, source: str) -> None:
+    if actual != expected:
+        raise InputError(f"{path}: {kind} is {actual}, expected {expected} ({source}); {AGAIN}")

@@ -8,7 +8,20 @@ from ttfs_analog.network.network import TTFSNetwork
 
 
 def load_network(path: str, data: str | None) -> tuple[TTFSNetwork, Data]:
-    """A network and the data it is judged on."""
+    """A network and the data it is judged on.
+
+    Parameters
+    ----------
+    path : str
+        Of the network's file.
+    data : str or None
+        Name of a dataset; None: the one that the file names.
+
+    Raises
+    ------
+    InputError
+        If no dataset is named, or its inputs do not fit the network.
+    """
     net = TTFSNetwork.load(path)
     name = data or net.metadata.get("data")
     if not name:

@@ -18,7 +18,7 @@ from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/evaluation/1"
 ELEMENTS = 4_000_000
-"""Largest activation tensor held at a time."""
+"""Elements of the largest activation tensor."""
 
 
 @torch.no_grad()
@@ -30,6 +30,8 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     data : Data, loader, or (x, y)
     chips : Chips
         Drawn for this network.
+    progress : callable, optional
+        (done, total) of the chips.
 
     Returns
     -------
@@ -97,7 +99,15 @@ def check_target(target: float) -> float:
 
 
 def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
-    """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval."""
+    """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval.
+
+    Parameters
+    ----------
+    result : Dataset
+        Of `evaluate`.
+    target : float
+        Yield is the share of chips of at least this accuracy, in [0, 1].
+    """
     check_target(target)
     per_chip = result["accuracy"].values
     mean, low, high = mean_interval(per_chip)

@@ -124,7 +124,7 @@ def energy(
     chips, seed : int
         How many chips, and their entropy.
     progress : callable, optional
-        Told the number of chips done and of all.
+        (done, total) of the chips.
 
     Returns
     -------

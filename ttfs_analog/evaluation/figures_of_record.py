@@ -82,7 +82,16 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
 
 
 def evaluate(folder: Path, file: str, expression: str) -> Any:
-    """The value of one expression over one file; only the names ds, js and np exist in it."""
+    """The value of one expression over one file.
+
+    Parameters
+    ----------
+    folder : Path
+    file : str
+        A dataset (.nc, .zarr) or JSON, in `folder`.
+    expression : str
+        Python; only the names ds (dataset), js (JSON), np, float and int exist in it.
+    """
     path = folder / file
     names: dict[str, Any] = {"np": np, "float": float, "int": int, "__builtins__": {}}
     if path.suffix == ".json":

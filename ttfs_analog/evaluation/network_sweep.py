@@ -43,13 +43,18 @@ def run(
 
     Parameters
     ----------
+    plan : Sweep
+    folder : Path
+        Of its results; what is there already is not run again.
     scheduler : str, optional
         Address of a dask.distributed scheduler: its workers take a point each. They get the network from
         here and the images from their own dataset of that name.
+    progress : callable, optional
+        (done, total) of the chips at all points.
     """
     net, data = load_network(plan.network, plan.data or None)
     noise = NoiseModel.load(plan.noise) if plan.noise else None
-    task = partial(measure, plan, net, noise, data.name)
+    task = partial(_measure, plan, net, noise, data.name)
     total = plan.samples * int(np.prod(plan.shape))
 
     def here(number: int, settings: Settings) -> dict[str, Any]:
@@ -61,8 +66,8 @@ def run(
 
     def there(todo: list[int]) -> Generator[tuple[int, dict[str, Any]], None, None]:
         done = total - plan.samples * len(todo)
-        for found in remote(str(scheduler), task, todo):
-            yield found
+        for point in remote(str(scheduler), task, todo):
+            yield point
             done += plan.samples
             if progress:
                 progress(done, total)
@@ -71,7 +76,7 @@ def run(
     return sweep.run(plan, folder, VARIABLES, coords, here, there if scheduler else None)
 
 
-def measure(
+def _measure(
     plan: sweep.Sweep,
     net: TTFSNetwork,
     noise: NoiseModel | None,
@@ -87,14 +92,14 @@ def measure(
         noise.check_range(made)
     base = noise.law if noise else MismatchLaw.of(Technology.load(plan.technology).mismatch)
     chips = Chips.draw(law_at(settings, plan.law(base)), made, range(plan.samples), plan.entropy)
-    found = evaluate(made, images, chips, progress=tick)
-    accuracy = found["accuracy"].values
+    result = evaluate(made, images, chips, progress=tick)
+    accuracy = result["accuracy"].values
     mean, low, high = mean_interval(accuracy)
     return {
         "accuracy": accuracy,
         "accuracy_mean": mean,
         "accuracy_mean_ci95": (low, high),
-        "nominal_accuracy": float((found["nominal"] == found["label"]).mean()),
+        "nominal_accuracy": float((result["nominal"] == result["label"]).mean()),
     }
 
 
@@ -105,13 +110,29 @@ def _images(data: str, dtype: torch.dtype) -> datasets.Data:
 
 
 def network_at(net: TTFSNetwork, data: datasets.Data, settings: Settings, seed: int) -> TTFSNetwork:
-    """The network of one point: `bits` of its weights (0: as they are), `window` times its windows."""
+    """The network of one point.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    data : Data
+        Calibration inputs.
+    settings : dict
+        `bits` of the weights (0: as they are), factor `window` of its windows; both optional.
+    seed : int
+        Of the constraints, if it has none yet.
+
+    Raises
+    ------
+    InputError
+        If `bits` is no whole number that `WeightBits` takes.
+    """
     made, bits = net.clone(), settings.get("bits", 0)
     if bits:
         if bits != int(bits):
             raise InputError(f"sweep: bits must be whole numbers, got {bits}")
-        held = made.constraints.parts if made.constraints else ()
-        parts = [*(p for p in held if not isinstance(p, WeightBits)), WeightBits(int(bits))]
+        present = made.constraints.parts if made.constraints else ()
+        parts = [*(p for p in present if not isinstance(p, WeightBits)), WeightBits(int(bits))]
         made = constrain(made, data.x_train, parts, made.constraints.seed if made.constraints else seed)
     if "window" in settings:
         made.set_windows([settings["window"] * w for w in made.windows])

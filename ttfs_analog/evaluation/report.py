@@ -30,6 +30,13 @@ Section = dict[str, Any]
 def write(folder: Path, out: Path) -> Path:
     """Write the page.
 
+    Parameters
+    ----------
+    folder : Path
+        Of the results: datasets (.zarr, .nc), a noise model and a summary (.json).
+    out : Path
+        The HTML file.
+
     Raises
     ------
     InputError
@@ -37,8 +44,8 @@ def write(folder: Path, out: Path) -> Path:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    found = _collect(folder)
-    sections = [s for build in SECTIONS if (s := build(found))]
+    results = _collect(folder)
+    sections = [s for build in SECTIONS if (s := build(results))]
     if not sections:
         raise InputError(
             f"{folder} holds no results of ttfs-analog (datasets .zarr or .nc, or a noise model .json)"
@@ -60,7 +67,7 @@ def write(folder: Path, out: Path) -> Path:
 
 def _collect(folder: Path) -> dict[str, dict[str, Any]]:
     """Results by schema, then by file name."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
         try:
             if path.suffix == ".zarr":
@@ -71,18 +78,18 @@ def _collect(folder: Path) -> dict[str, dict[str, Any]]:
             else:
                 content = json.loads(path.read_text()) if path.suffix == ".json" else None
                 if isinstance(content, dict) and content.get("schema") == NOISE:
-                    found.setdefault(NOISE, {})[path.name] = NoiseModel.load(path)
+                    results.setdefault(NOISE, {})[path.name] = NoiseModel.load(path)
                 continue
         except (OSError, ValueError, AttributeError) as error:
             raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-        found.setdefault(str(content.attrs.get("schema")), {})[path.name] = content
-    return found
+        results.setdefault(str(content.attrs.get("schema")), {})[path.name] = content
+    return results
 
 
-def _waveforms(found: dict[str, dict[str, Any]]) -> Section | None:
-    if WAVEFORM not in found:
+def _waveforms(results: dict[str, dict[str, Any]]) -> Section | None:
+    if WAVEFORM not in results:
         return None
-    name, ds = next(iter(found[WAVEFORM].items()))
+    name, ds = next(iter(results[WAVEFORM].items()))
     figure = plotting.waveforms(
         ds["time"].values,
         ds["volts"].values,
@@ -101,10 +108,10 @@ def _waveforms(found: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
-    if CHARACTERIZATION not in found:
+def _mismatch(results: dict[str, dict[str, Any]]) -> Section | None:
+    if CHARACTERIZATION not in results:
         return None
-    name, ds = next(iter(found[CHARACTERIZATION].items()))
+    name, ds = next(iter(results[CHARACTERIZATION].items()))
     good = ds.isel(sample=np.flatnonzero(ds["status"].values == 0))
     if not good.sizes["sample"]:
         return None
@@ -117,18 +124,18 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
     files = [name]
     rows: list[list[str]] = []
     text = f"Deviations of the devices of {good.sizes['sample']} neurons, measured in ngspice."
-    if NOISE in found:
-        file, model = next(iter(found[NOISE].items()))
+    if NOISE in results:
+        file, model = next(iter(results[NOISE].items()))
         files.append(file)
-        held = model.holdout
+        holdout = model.holdout
         text += (
-            f" On {held['n_neurons']} neurons and {held['n_stimuli']} stimuli, of weight patterns "
+            f" On {holdout['n_neurons']} neurons and {holdout['n_stimuli']} stimuli, of weight patterns "
             f"that their fit has not seen, spike times are predicted from each neuron's own deviations to "
-            f"{held['rms_tau_c']:.2g} tau_c rms "
-            f"(without the model {held['rms_without_model_tau_c']:.3g}); the 50, 90 and 95 % prediction "
-            f"intervals of the fitted law cover {100 * held['coverage_50']:.1f}, "
-            f"{100 * held['coverage_90']:.1f} and "
-            f"{100 * held['coverage_95']:.1f} % of them. Last figure: what is lost when one term is left "
+            f"{holdout['rms_tau_c']:.2g} tau_c rms "
+            f"(without the model {holdout['rms_without_model_tau_c']:.3g}); the 50, 90 and 95 % prediction "
+            f"intervals of the fitted law cover {100 * holdout['coverage_50']:.1f}, "
+            f"{100 * holdout['coverage_90']:.1f} and "
+            f"{100 * holdout['coverage_95']:.1f} % of them. Last figure: what is lost when one term is left "
             "out."
         )
         rows = [
@@ -142,9 +149,9 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
             ]
             for k, t in model.terms.items()
         ]
-        lost = {"delay known too": held["rms_known_delay_tau_c"], "all terms": held["rms_tau_c"]}
-        lost |= {f"without {k}": v for k, v in held["rms_without_term_tau_c"].items()}
-        lost["no model"] = held["rms_without_model_tau_c"]
+        lost = {"delay known too": holdout["rms_known_delay_tau_c"], "all terms": holdout["rms_tau_c"]}
+        lost |= {f"without {k}": v for k, v in holdout["rms_without_term_tau_c"].items()}
+        lost["no model"] = holdout["rms_without_model_tau_c"]
         figures.append(plotting.data_uri(plotting.log_bars(lost, "held-out spike-time rms [tau_c]")))
     return {
         "title": "Noise model",
@@ -156,10 +163,10 @@ def _mismatch(found: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-def _accuracy(found: dict[str, dict[str, Any]]) -> Section | None:
-    if evaluation.SCHEMA not in found:
+def _accuracy(results: dict[str, dict[str, Any]]) -> Section | None:
+    if evaluation.SCHEMA not in results:
         return None
-    sets = found[evaluation.SCHEMA]
+    sets = results[evaluation.SCHEMA]
     first = next(iter(sets.values()))
     target = float(first["target"]) if "target" in first else None
     relu = float(first["relu_accuracy"]) if "relu_accuracy" in first else None
@@ -194,10 +201,10 @@ def _label(file: str) -> str:
     return Path(file).stem.removeprefix("evaluation_").replace("_", " ")
 
 
-def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
-    if verification.SCHEMA not in found:
+def _verification(results: dict[str, dict[str, Any]]) -> Section | None:
+    if verification.SCHEMA not in results:
         return None
-    name, ds = next(iter(found[verification.SCHEMA].items()))
+    name, ds = next(iter(results[verification.SCHEMA].items()))
     f = verification.summarize(ds)
     times = ds["spike_time_spice"].values
     width = float(times[np.isfinite(times)].max()) if np.isfinite(times).any() else 1.0
@@ -239,10 +246,10 @@ def _verification(found: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-def _energy(found: dict[str, dict[str, Any]]) -> Section | None:
-    if ledger.SCHEMA not in found:
+def _energy(results: dict[str, dict[str, Any]]) -> Section | None:
+    if ledger.SCHEMA not in results:
         return None
-    name, ds = next(iter(found[ledger.SCHEMA].items()))
+    name, ds = next(iter(results[ledger.SCHEMA].items()))
     f = ledger.summarize(ds)
     mean = ds["energy"].mean("chip")
     groups = {

@@ -38,7 +38,7 @@ from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/verification/1"
 FRESH = 1_000_000
-"""Chip numbers from here on are kept for verification: nothing else draws them."""
+"""Chip numbers from here on are reserved for verification: nothing else draws them."""
 SENSED = 32
 """Neurons of each layer whose supply current is integrated, on the first chip and image."""
 POPULATION = 400
@@ -49,6 +49,15 @@ def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chi
     """Chips drawn from the technology's own law, at the sigmas of the noise model's campaign.
 
     Their numbers start at FRESH, so that even with the seed of an evaluation they are other chips.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    technology : Technology
+        Its law counts where the noise model's campaign names none.
+    noise : NoiseModel
+    chips, seed : int
+        How many, and their entropy.
     """
     drawn = noise.provenance.get("plan", {}).get("law")
     law = MismatchLaw.from_dict(drawn) if drawn else MismatchLaw.of(technology.mismatch)
@@ -82,6 +91,12 @@ def verify(
         Where the circuit is simulated.
     images : int, optional
         The first so many inputs only.
+    workers : int
+        ngspice processes at a time.
+    seed : int
+        Entropy of the chips of the prediction intervals.
+    progress : callable, optional
+        (done, total) of the images.
 
     Returns
     -------
@@ -114,10 +129,8 @@ def verify(
         progress(0, len(x))
     simulator = Ngspice()
     inputs = x.double().cpu().numpy()
-    found = feed_forward(
-        circuit, net.points, inputs, list(chips.layers), workers=workers, simulator=simulator
-    )
-    for done, (image, responses) in enumerate(found, start=1):
+    runs = feed_forward(circuit, net.points, inputs, list(chips.layers), workers=workers, simulator=simulator)
+    for done, (image, responses) in enumerate(runs, start=1):
         if hidden:
             times[:, image] = np.concatenate([r.delay for r in responses[:-1]], axis=1)
         logits[:, image] = responses[-1].v_t_min
@@ -188,8 +201,8 @@ def _supply(
         times = encode(active, layer.t_min)
         pick = slice(0, SENSED)
         part = replace(layer, weights=layer.weights[pick], bias=layer.bias[pick], slope=layer.slope[pick])
-        own = LayerMismatch(*(getattr(deviation, f.name)[:1, pick] for f in fields(deviation)))
-        sensed.append(sense_supply(part, times, point, own, response.delay[0, pick], simulator))
+        mismatch = LayerMismatch(*(getattr(deviation, f.name)[:1, pick] for f in fields(deviation)))
+        sensed.append(sense_supply(part, times, point, mismatch, response.delay[0, pick], simulator))
         account.append(response.energy[0, pick])
         active = response.activation(layer.window)[0]
     return np.concatenate(sensed), np.concatenate(account)
@@ -224,6 +237,8 @@ def summarize(
 
     Parameters
     ----------
+    result : Dataset
+        Of `verify`.
     tolerance : float
         Largest spike-time RMS [tau_c].
     least_agreement : float

@@ -12,8 +12,8 @@ from ttfs_analog.neuron.layers import TTFSLayer, TTFSLinear
 from ttfs_analog.neuron.pooling import Pool
 
 
-def describe(block: nn.Module) -> dict[str, Any]:
-    """JSON-serialisable description of one block."""
+def to_dict(block: nn.Module) -> dict[str, Any]:
+    """One block without the values of its tensors, JSON-serializable."""
     if isinstance(block, TTFSLayer):
         about: dict[str, Any] = {
             "kind": "linear",
@@ -33,8 +33,16 @@ def describe(block: nn.Module) -> dict[str, Any]:
     return {"kind": "flatten"}
 
 
-def rebuild(about: dict[str, Any], dtype: torch.dtype) -> nn.Module:
-    """The block of a description, its tensors still to be loaded."""
+def from_dict(about: dict[str, Any], dtype: torch.dtype) -> nn.Module:
+    """The inverse of `to_dict`, its tensors still to be loaded.
+
+    Parameters
+    ----------
+    about : dict
+        Of `to_dict`.
+    dtype : torch.dtype
+        Of the weights.
+    """
     kind = about["kind"]
     geometry: dict[str, Any] = {k: tuple(about[k]) for k in ("stride", "padding", "dilation") if k in about}
     if kind == "flatten":

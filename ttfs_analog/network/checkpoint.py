@@ -15,18 +15,25 @@ from torch import Tensor
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from ttfs_analog.constraints.constraints import Constraints
-from ttfs_analog.network.blocks import describe, rebuild
+from ttfs_analog.network.blocks import from_dict, to_dict
 
 SCHEMA = "ttfs-analog/network/2"
 
 
 def write(net: Any, path: Path) -> Path:
-    """Write a file that `torch.load(weights_only=True)` reads."""
+    """Write a file that `torch.load(weights_only=True)` reads.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    path : Path
+        Its folder is made where it is missing.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         **net.metadata,
         "schema": SCHEMA,
-        "blocks": [describe(block) for block in net.blocks],
+        "blocks": [to_dict(block) for block in net.blocks],
         "input_shape": list(net.input_shape),
         "constraints": None if net.constraints is None else net.constraints.to_dict(),
         "dtype": str(net.like.dtype).removeprefix("torch."),
@@ -38,7 +45,19 @@ def write(net: Any, path: Path) -> Path:
 
 
 def read(kind: Any, path: str | Path) -> Any:
-    """The inverse of `write`; see `TTFSNetwork.load`."""
+    """The inverse of `write`.
+
+    Parameters
+    ----------
+    kind : type
+        TTFSNetwork.
+    path : str or Path
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is not a network, or holds values that are not finite.
+    """
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
         metadata = json.loads(content["metadata"])
@@ -61,9 +80,11 @@ def read(kind: Any, path: str | Path) -> Any:
 def _rebuild(kind: Any, metadata: dict[str, Any], state: dict[str, Tensor]) -> Any:
     """A network from its description and its tensors."""
     dtype = getattr(torch, metadata["dtype"])
-    own = ("schema", "dtype", "blocks", "input_shape", "constraints", "operating_points")
-    blocks = [rebuild(spec, dtype) for spec in metadata["blocks"]]
-    net = kind(blocks, {k: v for k, v in metadata.items() if k not in own}, tuple(metadata["input_shape"]))
+    reserved = ("schema", "dtype", "blocks", "input_shape", "constraints", "operating_points")
+    blocks = [from_dict(spec, dtype) for spec in metadata["blocks"]]
+    net = kind(
+        blocks, {k: v for k, v in metadata.items() if k not in reserved}, tuple(metadata["input_shape"])
+    )
     net.load_state_dict(state)
     for key, value in net.state_dict().items():
         if not torch.isfinite(value).all():

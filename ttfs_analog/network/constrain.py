@@ -30,6 +30,10 @@ def constrain(
     ----------
     x : Tensor, shape (image, in)
     parts : iterable of Jitter, TimeSteps, WeightBits, Latency
+    seed : int
+        Of frozen and of repeated jitter.
+    progress : callable, optional
+        (done, total) of the batches that set the windows.
 
     Raises
     ------
@@ -58,6 +62,15 @@ def slope_noise(net: TTFSNetwork, std: float, generator: torch.Generator) -> lis
 
     In the alpha forms the error is that of the current alpha, which is on in both phases (single: that
     of B). Read-out neurons have no slope.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    std : float
+        Absolute, in the units of B (B1: B = 1).
+    generator : torch.Generator
+
+    Source: Stanojevic et al., Nat. Commun. 2024, Fig. 5.
     """
     if not 0 <= std < float("inf"):
         raise InputError(f"slope noise must be >= 0, got {std}")

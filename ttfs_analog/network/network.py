@@ -36,7 +36,7 @@ class TTFSNetwork(nn.Module):
     ----------
     blocks : sequence of TTFSLinear, TTFSConv2d, Pool and nn.Flatten
     metadata : dict
-        JSON-serialisable: dataset, architecture, accuracy ... Kept in the checkpoint.
+        JSON-serializable: dataset, architecture, accuracy ... Saved in the checkpoint.
     input_shape : tuple of int, optional
         Of one input, such as (1, 28, 28); default (features,). Inputs may be given flat.
     """
@@ -112,21 +112,39 @@ class TTFSNetwork(nn.Module):
         return logits if logits.dim() < 4 else logits.flatten(-3)
 
     def trace(self, x: Tensor, chips: Devices | None = None) -> list[Tensor]:
-        """Activations of every layer of neurons, shape (..., batch, neuron); the last holds the logits."""
+        """Activations of every layer of neurons [tau_c], shape (..., batch, neuron); the last are logits.
+
+        Parameters
+        ----------
+        x, chips
+            As of `forward`.
+        """
         values = self._run(x, chips)
         return [self._after(n, values) for n in range(len(self._layers))]
 
     def inputs(self, x: Tensor, chips: Devices | None = None) -> list[Tensor]:
-        """What every layer of neurons takes in, as it takes it."""
+        """Input activations of every layer of neurons, shaped as the layer takes them.
+
+        Parameters
+        ----------
+        x, chips
+            As of `forward`.
+        """
         return [before for before, _ in self.signals(x, chips)]
 
     def signals(self, x: Tensor, chips: Devices | None = None) -> list[tuple[Tensor, Tensor]]:
-        """What every layer of neurons takes in, as it takes it, and its activations as in `trace`."""
+        """Inputs of every layer of neurons as in `inputs`, and its activations as in `trace`.
+
+        Parameters
+        ----------
+        x, chips
+            As of `forward`.
+        """
         values = self._run(x, chips)
         return [(values[k], self._after(n, values)) for n, k in enumerate(self._places)]
 
     def _after(self, n: int, values: Sequence[Tensor]) -> Tensor:
-        """Activations of layer n, shape (..., batch, neuron), out of what `_run` found."""
+        """Activations of layer n, shape (..., batch, neuron), out of the values of `_run`."""
         after = values[self._places[n] + 1]
         return after.flatten(-3) if self._layers[n].inside and after.dim() > 3 else after
 
@@ -214,7 +232,7 @@ class TTFSNetwork(nn.Module):
             if self.constraints and (self.constraints.jitter or self.constraints.steps):
                 raise InputError(
                     "netlists and ngspice runs know no jitter and no clock: take a network without these "
-                    "constraints (weight bits and latency are kept)"
+                    "constraints (weight bits and latency may stay)"
                 )
             if layer.form != "b1":
                 raise InputError(
@@ -244,6 +262,8 @@ class TTFSNetwork(nn.Module):
         x : Tensor, shape (image, in)
             Calibration inputs; partial sums of the first images set the range (of convolutions: at as
             many places as time allows).
+        technology_point : OperatingPoint
+            Of the technology; its unit of potential is scaled to the swing.
         """
         self.points = []
         if any(layer.form != "b1" for layer in self._layers):

@@ -29,7 +29,13 @@ GAMMA = 10.0
 
 
 def check_margin(zeta: float, percentile: float | None) -> None:
-    """Refuse what `choose_windows` cannot use."""
+    """Refuse what `choose_windows` cannot use.
+
+    Parameters
+    ----------
+    zeta, percentile
+        As of `choose_windows`.
+    """
     if not -1 < zeta < 1e6:
         raise InputError(f"zeta must be > -1 (and below a million), got {zeta}")
     if percentile is not None and not 0 < percentile <= 100:
@@ -54,6 +60,15 @@ def choose_windows(
         T = (1 + zeta) * largest activation: nothing seen so far is clipped.
     percentile : float, optional
         T = this percentile of the non-zero activations instead: shorter, clips the rest at t_min.
+    progress : callable, optional
+        (done, total) of the batches.
+
+    Returns
+    -------
+    list of float
+        t_max - t_min of every hidden layer [tau_c].
+
+    Source: thesis of A. Stanojevic, EPFL 2023, eq. 2.24.
     """
     check_margin(zeta, percentile)
     free = net.constrained(None)
@@ -62,7 +77,7 @@ def choose_windows(
     for layer in spiking:
         layer.set_windows(window=math.inf)
     largest = [0.0] * len(spiking)
-    kept: list[list[Tensor]] = [[] for _ in spiking]
+    samples: list[list[Tensor]] = [[] for _ in spiking]
     batches = x.split(BATCH)
     for k, part in enumerate(b.to(net.like) for b in batches):
         for n, h in enumerate(free.trace(part)[:-1]):
@@ -70,11 +85,11 @@ def choose_windows(
             if percentile is not None:
                 fired = h[h > 0]
                 share = max(1, SAMPLE // len(batches))
-                kept[n].append(fired[:: max(1, -(-len(fired) // share))])
+                samples[n].append(fired[:: max(1, -(-len(fired) // share))])
         if progress:
             progress(k + 1, len(batches))
     windows = []
-    for top, parts in zip(largest, kept, strict=True):
+    for top, parts in zip(largest, samples, strict=True):
         fired = torch.cat(parts) if parts else x.new_empty(0)
         if percentile is None:
             window = (1.0 + zeta) * top
@@ -89,10 +104,19 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
 
     The thresholds move along, so that the function of the network stays as it is.
 
+    Parameters
+    ----------
+    activations : list of Tensor
+        Of `TTFSNetwork.trace` [tau_c].
+    gamma : float
+        Margin over the largest activation.
+
     Returns
     -------
     bool
         Whether a window changed.
+
+    Source: Stanojevic et al., Nat. Commun. 2024, eq. 8.
     """
     hidden = activations[:-1]
     if not hidden:
@@ -109,6 +133,13 @@ def tighten(
     net: TTFSNetwork, x: Tensor, percentile: float | None = None, *, zeta: float = 0.0
 ) -> TTFSNetwork:
     """A copy with windows for inference: those of training are longer than needed; weights are the same.
+
+    Parameters
+    ----------
+    x : Tensor, shape (image, in)
+        Calibration inputs.
+    percentile, zeta
+        As of `choose_windows`.
 
     Source: thesis, section 3.6.2, remark (ii).
     """

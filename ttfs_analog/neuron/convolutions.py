@@ -53,6 +53,17 @@ class TTFSConv2d(TTFSLayer):
         self.groups = groups
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        """W x + D.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., channel, height, width)
+        weight : Tensor, shape (channel, in / groups, height, width)
+
+        Returns
+        -------
+        Tensor, shape (..., channel, height, width)
+        """
         lead = x.shape[:-3]
         if len(lead) > 1:
             x = x.flatten(0, -4)
@@ -68,6 +79,17 @@ class TTFSConv2d(TTFSLayer):
         return patches.reshape(*lead, self.groups, -1, math.prod(self.inside))
 
     def product(self, x: Tensor, current: Tensor) -> Tensor:
+        """Sums of inputs by currents, neuron by neuron where these differ from place to place.
+
+        Parameters
+        ----------
+        x : Tensor, shape (..., batch, channel, height, width)
+        current : Tensor, shape (channel, in / groups, height, width) or (chip, neuron, tap)
+
+        Returns
+        -------
+        Tensor, shape (..., batch, neuron)
+        """
         lead, taps = x.shape[:-3], self.weight[0].numel()
         if current.dim() == 4:  # the same for all places
             images = x.reshape(-1, *x.shape[-3:])
@@ -78,6 +100,13 @@ class TTFSConv2d(TTFSLayer):
         return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), current).flatten(2)
 
     def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
+        """One circuit a group of channels, with inputs of at most SAMPLES places in all.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, channel, height, width)
+        weight : Tensor, shape (channel, in / groups, height, width)
+        """
         patches = self._patches(x)  # (image, group, tap, place)
         share = self.weight.shape[0] // self.groups
         result = []

@@ -76,7 +76,19 @@ def charge(
 
 
 def signed(constants: Constants, name: str, current: Tensor) -> Tensor:
-    """A term of synapses, such as "gain" or "turn_on", by the sign of each current."""
+    """A term of synapses by the sign of each current: that of sources where W > 0, else that of sinks.
+
+    Parameters
+    ----------
+    constants : Constants
+    name : str
+        "gain", "turn_on" or "feed_through".
+    current : Tensor
+
+    Returns
+    -------
+    Tensor, shape of `current`
+    """
     source, sink = (
         torch.as_tensor(getattr(constants, f"{name}_{k}"), dtype=current.dtype, device=current.device)
         for k in ("source", "sink")
@@ -91,6 +103,12 @@ def fire(u: Tensor, window: float, slope: Tensor | None = None) -> Tensor:
     ----------
     u : Tensor
         (..., out), or any shape that `slope` broadcasts to.
+    window : float
+        T = t_max - t_min [tau_c].
+    slope : Tensor, optional
+        B > 0.
+
+    Source: Stanojevic et al. 2024, eq. 7.
     """
     # hardtanh: at a tie (a dead neuron with D = 0) the gradient is 0, as that of relu, and at t_min too
     return hardtanh(u if slope is None else u / slope, 0.0, window)
@@ -152,11 +170,6 @@ def ramp_activation(
     return x if delay is None else x - delay
 
 
-def spike(q: Tensor, shift: Tensor, window: float, slope: Tensor, deviations: Deviations) -> Tensor:
-    """Activation of B1 neurons that deviate: `fire` of `ramp_activation`, with its arguments."""
-    return fire(ramp_activation(q, shift, window, slope, deviations), window)
-
-
 def jacobian(x: Tensor, weight: Tensor, slope: Tensor, window: float = math.inf) -> Tensor:
     """dx(n)/dx(n-1) = dt(n)/dt(n-1) of a layer in closed form: M W / B.
 
@@ -166,6 +179,9 @@ def jacobian(x: Tensor, weight: Tensor, slope: Tensor, window: float = math.inf)
         Activations of the layer; M selects the neurons that fire inside their window.
     weight : Tensor, shape (out, in)
     slope : Tensor, shape (out,)
+        B > 0.
+    window : float
+        T = t_max - t_min [tau_c].
 
     Returns
     -------
@@ -196,7 +212,9 @@ def gradients(
         dL/dx of the layer's activations.
     x : Tensor, shape (batch, in)
     weight, shift, slope : Tensor
-        (out, in), (out,), (out,)
+        W, D and B, shapes (out, in), (out,), (out,).
+    window : float
+        T = t_max - t_min [tau_c].
     tracked : bool
         B = alpha + sum_j W_ij moves with the weights (alpha1 training); the base threshold tracks B.
 

@@ -102,7 +102,13 @@ class TTFSLayer(nn.Module):
         self._refresh()
 
     def set_windows(self, *, input_window: float | None = None, window: float | None = None) -> None:
-        """Change the lengths of the two phases [tau_c]."""
+        """Change T_in and T, the lengths of the two phases.
+
+        Parameters
+        ----------
+        input_window, window : float, optional
+            [tau_c]; None: as it is.
+        """
         if input_window is not None:
             self.input_window.fill_(input_window)
             self._lead = float(self.input_window) if self._lead else 0.0
@@ -155,15 +161,34 @@ class TTFSLayer(nn.Module):
         return self.per_neuron(base) - self.shift()
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
-        """W x + D, shape (..., out) or (..., channel, height, width)."""
+        """W x + D.
+
+        Parameters
+        ----------
+        x, weight
+            As of the subclass.
+        """
         raise TypeError(f"{type(self).__name__} has no drive")
 
     def product(self, x: Tensor, current: Tensor) -> Tensor:
-        """Sums of inputs, shape (..., batch, neuron), by the currents of `currents`."""
+        """Sums of inputs by currents, shape (..., batch, neuron).
+
+        Parameters
+        ----------
+        x, current
+            As of the subclass; `current` is of `currents`.
+        """
         raise TypeError(f"{type(self).__name__} has no product")
 
     def currents(self, weight: Tensor, synapse: Tensor | None = None) -> Tensor:
-        """Weights as `product` takes them; with deviations (chip, neuron, tap): (chip, neuron, tap)."""
+        """Weights as `product` takes them.
+
+        Parameters
+        ----------
+        weight : Tensor, of the shape of the layer's
+        synapse : Tensor, shape (chip, neuron, tap), optional
+            Relative deviations e; the currents then have this shape.
+        """
         return weight if synapse is None else self.taps(weight) * (1.0 + synapse)
 
     def taps(self, weight: Tensor) -> Tensor:
@@ -176,8 +201,7 @@ class TTFSLayer(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
-        weight : Tensor
-            Of the shape of the layer's.
+        weight : Tensor, of the shape of the layer's
         deviations : Deviations, optional
             Those of its synapses and its constants count here.
         """
@@ -198,8 +222,7 @@ class TTFSLayer(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (..., batch, in) or (..., batch, channel, height, width)
-        deviations : Deviations, optional
-            With a leading chip dimension.
+        deviations : Deviations, optional, with a leading chip dimension
         weight : Tensor, optional
             Instead of the layer's.
         delay : Tensor, shape (..., batch, neuron), optional
@@ -222,7 +245,15 @@ class TTFSLayer(nn.Module):
     def response(
         self, q: Tensor, deviations: Deviations, weight: Tensor | None = None, slow: Tensor | float = 0.0
     ) -> Tensor:
-        """Activations or logits of neurons that deviate; arguments as of `functional.ramp_activation`."""
+        """Activations or logits of neurons that deviate.
+
+        Parameters
+        ----------
+        q, deviations, slow
+            As of `functional.ramp_activation`.
+        weight : Tensor, optional
+            Instead of the layer's, for slopes that are tracked.
+        """
         if self.spiking:
             slope, alpha = self.per_neuron(self.slopes(weight)), self.per_neuron(self.alphas())
             x = ramp_activation(
@@ -235,7 +266,13 @@ class TTFSLayer(nn.Module):
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
 
     def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` of ideal devices."""
+        """`forward` of ideal devices.
+
+        Parameters
+        ----------
+        x, weight
+            As of `drive`.
+        """
         u = self.drive(x, weight)
         if not self.spiking:
             return u
@@ -253,15 +290,18 @@ class TTFSLayer(nn.Module):
         return self.taps(self.weight if weight is None else weight).detach()
 
     def _circuit(self, weights: Tensor, shift: Tensor, slope: Tensor) -> Layer:
-        def array(value: Tensor) -> np.ndarray:
-            return value.detach().double().cpu().numpy()
-
+        w, d, b = (v.detach().double().cpu().numpy() for v in (weights, shift, slope))
         start = float(self.input_window)
-        bias = array(shift) / (array(slope) if self.spiking else 1.0)
-        return Layer(array(weights), bias, start, start + float(self.window), array(slope), self.spiking)
+        return Layer(w, d / (b if self.spiking else 1.0), start, start + float(self.window), b, self.spiking)
 
     def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
-        """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing."""
+        """Circuits with inputs (sample, synapse) whose trajectories show the layer's swing.
+
+        Parameters
+        ----------
+        x, weight
+            As of `drive`, with one leading dimension.
+        """
         return [(self.neurons(weight), x.detach().double().cpu().numpy())]
 
     def extra_repr(self) -> str:
@@ -273,7 +313,19 @@ class TTFSLinear(TTFSLayer):
     """Fully connected layer; see `TTFSLayer`."""
 
     def drive(self, x: Tensor, weight: Tensor) -> Tensor:
+        """W x + D, shape (..., out).
+
+        Parameters
+        ----------
+        x, weight : Tensor, shapes (..., in) and (out, in)
+        """
         return F.linear(x, weight, self.bias)
 
     def product(self, x: Tensor, current: Tensor) -> Tensor:
+        """Sums of inputs by currents, shape (..., batch, out).
+
+        Parameters
+        ----------
+        x, current : Tensor, shapes (..., batch, in) and (out, in) or (chip, out, in)
+        """
         return x @ current.transpose(-1, -2)

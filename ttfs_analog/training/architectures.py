@@ -33,6 +33,12 @@ def build(
         in LeNet5, after it in VGG16.
     shape : int or tuple of int
         Of one input.
+    classes : int
+        Outputs.
+    seed : int
+        Of the weights.
+    dtype : torch.dtype
+        Of the weights.
 
     Raises
     ------
@@ -40,24 +46,24 @@ def build(
         On any other name, or a shape that does not fit.
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    found = re.fullmatch(r"(fc(\d*)-(\d+))|((lenet5|vgg16)(-bn)?)", arch)
-    if not found or (found[1] and not (1 < int(found[2] or 2) <= 64 and 0 < int(found[3]) <= 8192)):
+    match = re.fullmatch(r"(fc(\d*)-(\d+))|((lenet5|vgg16)(-bn)?)", arch)
+    if not match or (match[1] and not (1 < int(match[2] or 2) <= 64 and 0 < int(match[3]) <= 8192)):
         raise InputError(f"unknown architecture {arch!r}; use {NAMES}")
-    if found[1]:
-        modules = _dense([prod(shape), *[int(found[3])] * (int(found[2] or 2) - 1), classes])
+    if match[1]:
+        modules = _dense([prod(shape), *[int(match[3])] * (int(match[2] or 2) - 1), classes])
     else:
-        size = 28 if found[5] == "lenet5" else 32
+        size = 28 if match[5] == "lenet5" else 32
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in (28, 32):
             raise InputError(
                 f"{arch} needs images of 28 x 28 or 32 x 32, the data have shape {shape}; use {NAMES[:8]} "
                 f"or data such as mnist, fashion-mnist ({size} x {size}) and cifar10"
             )
-        modules = (_lenet5 if found[5] == "lenet5" else _vgg16)(shape, classes, bool(found[6]))
-    if len(shape) > 1 and not found[1]:
+        modules = (_lenet5 if match[5] == "lenet5" else _vgg16)(shape, classes, bool(match[6]))
+    if len(shape) > 1 and not match[1]:
         modules = [nn.Unflatten(1, shape), *modules]  # data come flat
     model = nn.Sequential(*modules).to(dtype)
     generator = torch.Generator().manual_seed(seed)
-    he = found[5] == "vgg16"
+    he = match[5] == "vgg16"
     for module in model:
         if isinstance(module, nn.Linear | nn.Conv2d):
             if he:

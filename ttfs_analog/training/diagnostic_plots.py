@@ -25,23 +25,23 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
-def spectrum(found: xr.Dataset) -> Figure:
+def spectrum(dataset: xr.Dataset) -> Figure:
     """Eigenvalues of Jacobians in the complex plane with the unit circle, one panel a case or layer.
 
     Parameters
     ----------
-    found : Dataset
+    dataset : Dataset
         Of `initial_spectrum` (the first seed is shown) or `jacobian_spectrum`.
     """
-    if "seed" in found.dims:
-        found = found.isel(seed=0)
-    (along,) = (d for d in found.eigenvalue_real.dims if d != "eigenvalue")
-    figure, axes = canvas(found.sizes[along], width=3.2, height=3.5)
-    top = max(2.0, 1.3 * float(found.spectral_radius.max()))
+    if "seed" in dataset.dims:
+        dataset = dataset.isel(seed=0)
+    (along,) = (d for d in dataset.eigenvalue_real.dims if d != "eigenvalue")
+    figure, axes = canvas(dataset.sizes[along], width=3.2, height=3.5)
+    top = max(2.0, 1.3 * float(dataset.spectral_radius.max()))
     linear = LINEAR if top > 4 else top
     turn = np.linspace(0, 2 * np.pi, 400)
-    for ax, name in zip(axes, found[along].values, strict=True):
-        one = found.sel({along: name})
+    for ax, name in zip(axes, dataset[along].values, strict=True):
+        one = dataset.sel({along: name})
         ax.plot(one.eigenvalue_real, one.eigenvalue_imag, ".", color=BLUE, ms=3, alpha=0.6)
         ax.plot(np.cos(turn), np.sin(turn), color=RED, lw=1)
         for axis, set_scale, limit in (
@@ -65,35 +65,39 @@ def spectrum(found: xr.Dataset) -> Figure:
     return figure
 
 
-def trajectories(found: xr.Dataset) -> Figure:
+def trajectories(dataset: xr.Dataset) -> Figure:
     """Training accuracy, and cosine similarity with the ReLU weights, against the training step."""
     figure, (left, right) = canvas(2, width=4.4, height=3.2)
     for name, style in STYLES.items():
-        left.plot(found.step, 100 * found.accuracy.sel(network=name), marker=".", ms=3, **style)
-        if name in found.snn:
-            right.plot(found.step, found.cosine.sel(snn=name), marker=".", ms=3, **style)
+        left.plot(dataset.step, 100 * dataset.accuracy.sel(network=name), marker=".", ms=3, **style)
+        if name in dataset.snn:
+            right.plot(dataset.step, dataset.cosine.sel(snn=name), marker=".", ms=3, **style)
     left.set(ylabel="training accuracy [%]")
     right.set(ylabel="cosine similarity with ReLU weights")
-    low = float(found.cosine.min())
+    low = float(dataset.cosine.min())
     right.set_ylim(1 - 1.1 * max(1 - low, 1e-6), 1 + 0.1 * max(1 - low, 1e-6))
     right.ticklabel_format(axis="y", useOffset=False)
-    step = found.attrs["diverged_step"]
+    step = dataset.attrs["diverged_step"]
     for ax in (left, right):
         ax.set_xlabel("training step")
-        ax.set_xlim(0, float(found.step.max()))
+        ax.set_xlim(0, float(dataset.step.max()))
         if step >= 0:
-            if step < 0.05 * float(found.step.max()):
+            if step < 0.05 * float(dataset.step.max()):
                 ax.set_xscale("symlog", linthresh=1)
                 ax.xaxis.set_minor_locator(NullLocator())
             ax.axvline(step, color=RED, lw=1, ls=":")
-            last = found.cosine.sel(snn="alpha1").dropna("step").step[-1]
-            y = found.cosine.sel(snn="alpha1") if ax is right else 100 * found.accuracy.sel(network="alpha1")
+            last = dataset.cosine.sel(snn="alpha1").dropna("step").step[-1]
+            y = (
+                dataset.cosine.sel(snn="alpha1")
+                if ax is right
+                else 100 * dataset.accuracy.sel(network="alpha1")
+            )
             ax.plot(
                 step, float(y.sel(step=last)), "x", color=RED, ms=7, label=f"alpha1 diverges, step {step}"
             )
     left.legend(fontsize=7, frameon=False, loc="lower right")
-    recipe = json.loads(found.attrs["recipe"])
+    recipe = json.loads(dataset.attrs["recipe"])
     how = f"{recipe['optimizer']}, learning rate {recipe['lr']:g}, batch {recipe['batch']}"
-    left.set_title(f"{found.attrs['data']}, {how}", fontsize=8, color=GRAY)
-    right.set_title(found.attrs["diverged_reason"], fontsize=8, color=RED)
+    left.set_title(f"{dataset.attrs['data']}, {how}", fontsize=8, color=GRAY)
+    right.set_title(dataset.attrs["diverged_reason"], fontsize=8, color=RED)
     return figure

@@ -52,9 +52,17 @@ RECORDS: dict[str, tuple] = {
 
 @torch.no_grad()
 def layer_jacobian(layer: TTFSLayer, x: Tensor) -> Tensor:
-    """dt(n)/dt(n-1), shape (out, in), of a fully connected layer, averaged over its inputs x (image, in).
+    """dt(n)/dt(n-1), shape (out, in), of a fully connected layer, averaged over its inputs.
 
     The mask leaves out neurons that are silent, and those clipped at t_min.
+
+    Parameters
+    ----------
+    layer : TTFSLayer
+    x : Tensor, shape (image, in)
+        Activations of the layer before [tau_c].
+
+    Source: Stanojevic et al. 2024, eq. 4.
     """
     h = layer(x)
     share = ((h > 0) & (h < layer.window_length)).to(h).mean(0)
@@ -63,9 +71,15 @@ def layer_jacobian(layer: TTFSLayer, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def jacobian_spectrum(net: TTFSNetwork, x: Tensor) -> xr.Dataset:
-    """Eigenvalues of the Jacobian of every square hidden layer, averaged over inputs x (image, in) in [0, 1].
+    """Eigenvalues of the Jacobian of every square hidden layer, averaged over inputs.
 
     A single input gives the Jacobian there. Hardware constraints are left out.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    x : Tensor, shape (image, in)
+        Inputs in [0, 1].
 
     Returns
     -------
@@ -77,18 +91,18 @@ def jacobian_spectrum(net: TTFSNetwork, x: Tensor) -> xr.Dataset:
     InputError
         If no fully connected hidden layer is square.
     """
-    free, found, unusable = net.constrained(None), {}, []
-    for n, (layer, given) in enumerate(zip(free.layers, free.inputs(x.to(free.like)), strict=True)):
+    free, eigenvalues, unusable = net.constrained(None), {}, []
+    for n, (layer, inputs) in enumerate(zip(free.layers, free.inputs(x.to(free.like)), strict=True)):
         if layer.spiking and layer.weight.shape == (layer.n_out, layer.n_out):
-            found[n] = _eigenvalues(layer_jacobian(layer, given))
+            eigenvalues[n] = _eigenvalues(layer_jacobian(layer, inputs))
             unusable.append(float((layer.slopes() <= 0).double().mean()))
-    if not found:
+    if not eigenvalues:
         raise InputError("no fully connected hidden layer is square: there are no eigenvalues")
-    values = np.full((len(found), max(map(len, found.values()))), complex(np.nan, np.nan))
-    for row, own in zip(values, found.values(), strict=True):
-        row[: len(own)] = own
+    values = np.full((len(eigenvalues), max(map(len, eigenvalues.values()))), complex(np.nan, np.nan))
+    for row, of_layer in zip(values, eigenvalues.values(), strict=True):
+        row[: len(of_layer)] = of_layer
     about = {**net.provenance(), "images": len(x)}
-    return _spectrum(values, np.array(unusable), {"layer": list(found)}, about)
+    return _spectrum(values, np.array(unusable), {"layer": list(eigenvalues)}, about)
 
 
 @torch.no_grad()
@@ -98,8 +112,17 @@ def initial_spectrum(
     """Eigenvalues of the Jacobian of a hidden layer of n neurons at standard initialization, all firing.
 
     Cases: 'b1', W ~ N(0, 1) / sqrt(n), B = 1. 'alpha1', the same W, B = 1 + sum_j W_ij: neurons with B <= 0
-    could never fire; they are counted, and kept. 'alpha1 smart', the same values as ReLU weights between two
+    could never fire; they are counted, and stay. 'alpha1 smart', the same values as ReLU weights between two
     more such layers, rescaled (`delta`, `b_low`), then mapped: W / B is the matrix of rescaled ReLU weights.
+
+    Parameters
+    ----------
+    n : int
+        Neurons of the layer.
+    seeds : sequence of int
+        One draw of the weights each.
+    delta, b_low : float
+        See `ttfs_analog.conversion.rescaling.rescale`.
 
     Returns
     -------
@@ -115,14 +138,14 @@ def initial_spectrum(
         generator = torch.Generator().manual_seed(seed)
         weights = torch.randn(3, n, n, generator=generator, dtype=torch.float64) / n**0.5
         model = nn.Sequential()
-        for own in weights:
+        for weight in weights:
             linear = nn.Linear(n, n, bias=False, dtype=torch.float64)
-            linear.weight.copy_(own)
+            linear.weight.copy_(weight)
             model.extend([linear, nn.ReLU()])
         some = torch.rand(2, n, generator=generator, dtype=torch.float64)
         smart = convert(model[:-1], some, mapping="alpha", delta=delta, b_low=b_low).layers[1]
-        one, own = torch.ones(n, dtype=torch.float64), weights[1]
-        layers = ((own, one), (own, one + own.sum(1)), (smart.weight, smart.slopes()))
+        one, middle = torch.ones(n, dtype=torch.float64), weights[1]
+        layers = ((middle, one), (middle, one + middle.sum(1)), (smart.weight, smart.slopes()))
         for c, (weight, slope) in enumerate(layers):
             values[c, k] = _eigenvalues(jacobian(one, weight, slope))
             unusable[c, k] = float((slope <= 0).double().mean())
@@ -132,14 +155,14 @@ def initial_spectrum(
 
 def _eigenvalues(matrix: Tensor) -> np.ndarray:
     """By falling modulus: equal matrices give equal rows."""
-    found = np.linalg.eigvals(matrix.double().cpu().numpy())
-    return found[np.lexsort((found.imag, found.real, -np.abs(found)))]
+    values = np.linalg.eigvals(matrix.double().cpu().numpy())
+    return values[np.lexsort((values.imag, values.real, -np.abs(values)))]
 
 
 def _spectrum(values: np.ndarray, unusable: np.ndarray, coords: dict[str, Any], attrs: Any) -> xr.Dataset:
     size, dims = np.abs(values), tuple(coords)
     outside = np.nanmean(np.where(np.isnan(size), np.nan, size > 1), -1)
-    found = {
+    table = {
         "eigenvalue_real": (
             (*dims, "eigenvalue"),
             values.real,
@@ -154,7 +177,7 @@ def _spectrum(values: np.ndarray, unusable: np.ndarray, coords: dict[str, Any], 
         "share_outside": (dims, outside, "share of eigenvalues outside the unit circle"),
         "share_unusable": (dims, unusable, "share of neurons with slope B <= 0"),
     }
-    data = {k: (along, v, {"units": "1", "long_name": name}) for k, (along, v, name) in found.items()}
+    data = {k: (along, v, {"units": "1", "long_name": name}) for k, (along, v, name) in table.items()}
     about = {"schema": SPECTRUM, "package_version": package_version(), **attrs}
     return with_units(xr.Dataset(data, {**coords, "eigenvalue": np.arange(size.shape[-1])}, about))
 
@@ -164,7 +187,7 @@ def trajectories(
     data: Data,
     recipe: Recipe,
     *,
-    every: int = 100,
+    interval: int = 100,
     subset: int = 1000,
     delta: float = DELTA,
     b_low: float = B_LOW,
@@ -181,14 +204,17 @@ def trajectories(
     model : nn.Module
         As `ttfs_analog.conversion.mapping.convert` takes it, without normalization and dropout; left
         untouched.
+    data : Data
     recipe : Recipe
         Without l1; SGD for Fig. 3. Its seed orders the images.
-    every : int
+    interval : int
         Steps between two records; before that at powers of two, and after the last step.
     subset : int
         Training images, the first ones, that loss and accuracy are taken from.
     delta, b_low : float
         See `ttfs_analog.conversion.rescaling.rescale`.
+    progress : callable, optional
+        (done, total) of the steps.
 
     Returns
     -------
@@ -204,51 +230,59 @@ def trajectories(
     Source: Stanojevic et al. 2024, Fig. 3.
     """
     names = [type(m).__name__ for m in model.modules()]
-    if recipe.l1 or every < 1 or subset < 1 or any(n.startswith(("BatchNorm", "Dropout")) for n in names):
-        raise InputError("need l1 = 0, every >= 1, subset >= 1, and a model without BatchNorm and Dropout")
+    if recipe.l1 or interval < 1 or subset < 1 or any(n.startswith(("BatchNorm", "Dropout")) for n in names):
+        raise InputError("need l1 = 0, interval >= 1, subset >= 1, and a model without BatchNorm and Dropout")
     alpha1 = convert(model, data, mapping="alpha", delta=delta, b_low=b_low)
     relu = to_relu(alpha1)
     nets = {"b1": convert(relu, data), "alpha1": alpha1}
     total = recipe.epochs * -(-len(data.x_train) // recipe.batch)
     coords: dict[str, Any] = {"network": list(NETWORKS), "snn": list(nets)}
-    early = [2**k for k in range(20) if 2**k < min(every, total)]  # alpha1 may not live long
-    coords["step"] = np.unique([*early, *range(0, total, every), total])
+    early = [2**k for k in range(20) if 2**k < min(interval, total)]  # alpha1 may not live long
+    coords["step"] = np.unique([*early, *range(0, total, interval), total])
     coords |= {"layer": np.arange(len(alpha1.windows)), "epoch": np.arange(1, recipe.epochs + 1)}
     about: dict[str, Any] = {"schema": TRAJECTORIES, "package_version": package_version(), "data": data.name}
     about |= {"recipe": json.dumps(asdict(recipe)), "delta": delta, "b_low": b_low}
-    found = with_units(xr.Dataset(coords=coords, attrs=about | {"diverged_step": -1, "diverged_reason": ""}))
+    result = with_units(xr.Dataset(coords=coords, attrs=about | {"diverged_step": -1, "diverged_reason": ""}))
     for key, (dims, *texts) in RECORDS.items():
         attrs = dict(zip(("long_name", "units"), (*texts, "1"), strict=False))
-        found[key] = (dims, np.full([found.sizes[d] for d in dims], np.nan), attrs)
-    run = _Lockstep(relu, nets, data, found, subset)
+        result[key] = (dims, np.full([result.sizes[d] for d in dims], np.nan), attrs)
+    run = _Lockstep(relu, nets, data, result, subset)
     run.record()
     pair = (data.x_train.to(alpha1.like), data.y_train.to(alpha1.like.device))
     joint = nn.ModuleList([relu, *nets.values()])  # their losses are added: no gradient crosses over
     optimize(joint, pair, run.loss, recipe, after=run.after, score=run.score, progress=progress)
-    return found
+    return result
 
 
 class _Lockstep:
     """Three networks that train as one, and what is noted of them; `nets` are the TTFS ones still alive."""
 
     def __init__(
-        self, relu: nn.Module, nets: dict[str, TTFSNetwork], data: Data, found: xr.Dataset, subset: int
+        self, relu: nn.Module, nets: dict[str, TTFSNetwork], data: Data, result: xr.Dataset, subset: int
     ) -> None:
-        self.relu, self.nets, self.data, self.found = relu, nets, data, found
+        self.relu, self.nets, self.data, self.result = relu, nets, data, result
         place = next(relu.parameters())
         self.x, self.y = data.x_train[:subset].to(place), data.y_train[:subset].to(place.device)
-        self.due, self.step, self.epoch = set(found.step.values.tolist()), 0, 0
+        self.due, self.step, self.epoch = set(result.step.values.tolist()), 0, 0
         self.seen: dict[str, list[Tensor]] = {}
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Sum of the cross entropies of all networks.
+
+        Parameters
+        ----------
+        x : Tensor, shape (image, in)
+        y : Tensor, shape (image,)
+            Classes.
+        """
         total = cross_entropy(self.relu(x), y)
         for name, net in list(self.nets.items()):
             self.seen[name] = net.trace(x)
-            own = cross_entropy(self.seen[name][-1], y)
-            if name == "alpha1" and not math.isfinite(float(own.detach())):
+            of_net = cross_entropy(self.seen[name][-1], y)
+            if name == "alpha1" and not math.isfinite(float(of_net.detach())):
                 self.stop("the loss is not finite")
             else:
-                total = total + own
+                total = total + of_net
         return total
 
     @torch.no_grad()
@@ -269,27 +303,27 @@ class _Lockstep:
     def stop(self, reason: str) -> None:
         """Without a loss alpha1 gets no gradient, and the optimizer passes it over."""
         del self.nets["alpha1"]
-        self.found.attrs |= {"diverged_step": self.step, "diverged_reason": reason}
+        self.result.attrs |= {"diverged_step": self.step, "diverged_reason": reason}
 
     def score(self) -> float:
         self.epoch += 1
         for name, net in (("relu", self.relu), *self.nets.items()):
             share = accuracy(net, self.data.x_test, self.data.y_test)
-            self.found.test_accuracy.loc[self.epoch, name] = share
+            self.result.test_accuracy.loc[self.epoch, name] = share
         return math.nan
 
     @torch.no_grad()
     def record(self) -> None:
         for name, net in (("relu", self.relu), *self.nets.items()):
             at, logits = (self.step, name), net(self.x)
-            self.found.loss.loc[at] = float(cross_entropy(logits, self.y))
-            self.found.accuracy.loc[at] = float((logits.argmax(-1) == self.y).double().mean())
+            self.result.loss.loc[at] = float(cross_entropy(logits, self.y))
+            self.result.accuracy.loc[at] = float((logits.argmax(-1) == self.y).double().mean())
             if not isinstance(net, TTFSNetwork):
                 continue
             pairs = list(zip(self.relu.parameters(), to_relu(net).parameters(), strict=True))
             w, v = (torch.cat([p[k].flatten() for p in pairs if p[0].dim() > 1]) for k in (0, 1))
-            self.found.cosine.loc[at] = float(w @ v / (w.norm() * v.norm()))
-            self.found.largest_difference.loc[at] = max(float((p - q).abs().max()) for p, q in pairs)
+            self.result.cosine.loc[at] = float(w @ v / (w.norm() * v.norm()))
+            self.result.largest_difference.loc[at] = max(float((p - q).abs().max()) for p, q in pairs)
             slopes = [float(layer.slopes().min()) for layer in net.layers if layer.spiking]
-            self.found.smallest_slope.loc[at] = min(slopes)
-            self.found.window.loc[at] = net.windows
+            self.result.smallest_slope.loc[at] = min(slopes)
+            self.result.window.loc[at] = net.windows

@@ -99,32 +99,12 @@ def test_every_command_has_help_and_json(call, name):
     assert cli.commands[name].help.splitlines()[0] in " ".join(out.split())
 
 
-def test_the_commands_are_those_of_the_loop():
-    wanted = {"technologies", "simulate", "netlist", "characterize", "fit", "train", "convert", "constrain"}
-    assert wanted | {
-        "attribute",
-        "rare",
-        "describe",
-        "chip",
-        "sweep",
-        "finetune",
-        "evaluate",
-        "energy",
-        "verify",
-        "report",
-        "demo",
-    } == set(COMMANDS)
-
-
 def test_help_and_version(call):
     assert "characterize" in call("-h")[1]
     code, out, _ = call("--version")
     assert code == 0
     assert re.search(r"\d+\.\d+", out)
-
-
-def test_no_command_shows_the_help_and_is_an_error(call):
-    code, out, err = call()
+    code, out, err = call()  # no command
     assert (code, out) == (2, "")
     assert "characterize" in err
 
@@ -144,20 +124,16 @@ def test_technologies_lists_the_ideal_one(succeed, call):
     assert "ideal" in call("technologies")[1]
 
 
-def test_simulate_gives_the_closed_form(succeed, tmp_path):
-    found = succeed("simulate", "layer.json", "--level", "closed-form", "--out", "result.json")
+def test_simulate_gives_the_closed_form(succeed, call, tmp_path):
+    line = ("simulate", "layer.json", "--level", "closed-form")
+    result = succeed(*line, "--out", "result.json")
     # x = 0.75, 0; z = 1.25, -0.0625, -1.5 of a window of 3: t = 4 - z, and two are silent
-    assert found["spike_times"] == [pytest.approx(2.75, rel=1e-14), None, None]
-    assert found["v_t_min"] == pytest.approx([0.75, 0.1875, -1.5], rel=1e-14)  # rounding only
-    assert found["energy_j"] == pytest.approx(sum(found["energy_per_neuron_j"]), rel=1e-14)
+    assert result["spike_times"] == [pytest.approx(2.75, rel=1e-14), None, None]
+    assert result["v_t_min"] == pytest.approx([0.75, 0.1875, -1.5], rel=1e-14)  # rounding only
+    assert result["energy_j"] == pytest.approx(sum(result["energy_per_neuron_j"]), rel=1e-14)
     stored = json.loads((tmp_path / "result.json").read_text())
-    assert stored["spike_times"] == found["spike_times"]
-
-
-def test_simulate_says_silent(call):
-    code, out, _ = call("simulate", "layer.json", "--level", "closed-form")
-    assert code == 0
-    assert out.count("silent") == 2
+    assert stored["spike_times"] == result["spike_times"]
+    assert call(*line)[1].count("silent") == 2
 
 
 def test_a_chip_number_is_one_fixed_chip(succeed):
@@ -182,9 +158,9 @@ def test_simulate_in_the_simulator_agrees_and_draws(succeed, tmp_path):
 
 @pytest.mark.parametrize("form", ["pulse", "table"])
 def test_netlist_of_a_layer_is_one_deck(succeed, tmp_path, form):
-    found = succeed("netlist", "layer.json", "--form", form, "--out", "deck.cir")
-    assert found["n_decks"] == 1
-    assert found["n_devices"] > 3
+    result = succeed("netlist", "layer.json", "--form", form, "--out", "deck.cir")
+    assert result["n_decks"] == 1
+    assert result["n_devices"] > 3
     assert (tmp_path / "deck.cir").read_text().rstrip().endswith(".end")
 
 
@@ -192,24 +168,6 @@ def test_netlist_of_a_network_is_one_deck_a_layer(succeed, files, tmp_path):
     found = succeed("netlist", files / "net.pt", "--image", 2, "--out", "decks")
     assert found["n_decks"] == 2
     assert sorted(p.name for p in (tmp_path / "decks").iterdir()) == ["layer0.cir", "layer1.cir"]
-
-
-def test_train_makes_a_network_that_is_the_relu_network(succeed):
-    found = succeed("train", "--data", "iris", "--arch", "fc-6", "--epochs", 3, "--out", "new/net.pt")
-    assert found["agreement"] == 1.0
-    net = TTFSNetwork.load("new/net.pt")
-    assert net.metadata["accuracy"] == found["accuracy"]
-    assert (net.metadata["data"], net.metadata["arch"]) == ("iris", "fc-6")
-
-
-def test_training_as_relu_says_how_exact_the_mapping_is(succeed):
-    line = ("train", "--data", "iris", "--arch", "fc-6", "--epochs", 3, "--form", "relu")
-    found = succeed(*line, "--out", "net.pt")
-    assert found["agreement"] == 1.0
-    assert found["logits_relative_error"] <= 1e-12  # float64 rounding
-    metadata = TTFSNetwork.load("net.pt").metadata
-    assert metadata["accuracy"] == metadata["reference_accuracy"] == found["accuracy"]
-    assert not os.path.exists("net.pt.checkpoint")
 
 
 def test_the_forms_are_those_of_the_layers():
@@ -220,18 +178,22 @@ def test_the_forms_are_those_of_the_layers():
 @pytest.mark.parametrize("form", ["alpha", "relu", "b1", "single"])
 def test_train_in_a_form(succeed, form):
     line = ("train", "--arch", "fc-8", "--epochs", 2, "--lr", 1e-4, "--form", form)
-    found = succeed(*line, "--out", "net.pt")
+    result = succeed(*line, "--out", "net.pt")
     net = TTFSNetwork.load("net.pt")
     assert net.layers[0].form == ("b1" if form == "relu" else form)
-    assert found["agreement"] == 1.0
-    assert found["windows"] == net.windows
-    assert (net.metadata["data"], net.metadata["accuracy"]) == ("digits", found["accuracy"])
-    assert len(net.metadata["history"]) == 2
-    assert net.metadata["history"][-1]["accuracy"] == pytest.approx(found["accuracy"], abs=0.01)
+    assert result["agreement"] == 1.0
+    assert result["windows"] == net.windows
+    about = net.metadata
+    assert (about["data"], about["arch"], about["accuracy"]) == ("digits", "fc-8", result["accuracy"])
+    assert len(about["history"]) == 2
+    assert about["history"][-1]["accuracy"] == pytest.approx(result["accuracy"], abs=0.01)
     if form in ("b1", "relu"):
         net.require_points()
-    if form != "relu":  # tight windows for inference, those of training are told
-        assert all(t < w for t, w in zip(net.windows, found["training_windows"], strict=True))
+    if form == "relu":
+        assert result["logits_relative_error"] <= 1e-12  # float64 rounding
+        assert about["accuracy"] == about["reference_accuracy"]
+    else:  # tight windows for inference, those of training are told
+        assert all(t < w for t, w in zip(net.windows, result["training_windows"], strict=True))
     assert not os.path.exists("net.pt.checkpoint")
 
 
@@ -271,10 +233,19 @@ def test_train_takes_precision_device_batch_and_l1(succeed):
     assert sparse["spikes_per_neuron"] < dense["spikes_per_neuron"]
 
 
-def test_train_resumes_its_own_checkpoint_only(call, succeed, refuse, monkeypatch):
-    line = ("train", "--data", "iris", "--arch", "fc-6", "--epochs", 9)
-    wanted = succeed(*line, "--out", "whole.pt")
-    monkeypatch.setattr(training, "SAVE_EVERY", -1.0)
+@pytest.mark.parametrize(
+    ("line", "changes"),
+    [
+        ("train --data iris --arch fc-6 --epochs 9", {"--lr": 0.1, "--seed": 1}),
+        ("finetune hard.pt --epochs 2", {"--batch": 32}),
+    ],
+)
+def test_training_resumes_its_checkpoint_and_no_other(
+    call, succeed, refuse, files, monkeypatch, line, changes
+):
+    succeed("constrain", files / "net.pt", "--jitter", 0.1, "--out", "hard.pt")
+    line = line.split()
+    expected = succeed(*line, "--out", "whole.pt")
     write, written = training._write, []
 
     def interrupt(*arguments):
@@ -284,42 +255,18 @@ def test_train_resumes_its_own_checkpoint_only(call, succeed, refuse, monkeypatc
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_EVERY", -1.0)
         patch.setattr(training, "_write", interrupt)
         assert call(*line, "--out", "net.pt")[0] == 130
     assert os.path.exists("net.pt.checkpoint")
     assert not os.path.exists("net.pt")
-    assert "belongs to another training (lr differ)" in refuse(
-        *line, "--lr", 0.1, "--resume", "--out", "net.pt"
-    )
-    assert "belongs to another training (seed differ)" in refuse(
-        *line, "--seed", 1, "--resume", "--out", "net.pt"
-    )
-    found = succeed(*line, "--resume", "--out", "net.pt")
-    assert {**found, "path": ""} == {**wanted, "path": ""}
+    for option, value in changes.items():
+        message = refuse(*line, option, value, "--resume", "--out", "net.pt")
+        assert f"belongs to another training ({option[2:]} differ)" in message
+    assert {**succeed(*line, "--resume", "--out", "net.pt"), "path": ""} == {**expected, "path": ""}
     a, b = (TTFSNetwork.load(n).state_dict() for n in ("net.pt", "whole.pt"))
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert not os.path.exists("net.pt.checkpoint")
-
-
-def test_a_damaged_checkpoint_is_refused_unless_it_is_not_asked_for(refuse, succeed):
-    line = ("train", "--data", "iris", "--arch", "fc-6", "--epochs", 1, "--out", "net.pt")
-    Path("net.pt.checkpoint").write_text("plain text")
-    assert "net.pt.checkpoint is not a checkpoint, or is damaged" in refuse(*line, "--resume")
-    succeed(*line)
-
-
-@pytest.mark.parametrize("arch", ["fc-7", "fc3-6"])
-def test_the_checkpoint_of_another_architecture_is_refused(call, refuse, monkeypatch, arch):
-    def interrupt(*arguments):
-        write(*arguments)
-        raise KeyboardInterrupt
-
-    write = training._write
-    line = ("train", "--data", "iris", "--epochs", 3, "--out", "net.pt", "--arch")
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "_write", interrupt)
-        assert call(*line, "fc-6")[0] == 130
-    assert "net.pt.checkpoint" in refuse(*line, arch, "--resume")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -344,14 +291,14 @@ def small_images(dtype):
     return datasets.Data("mnist", x, torch.arange(24) % 10, x[:12], torch.arange(12) % 10, (1, 28, 28))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_convert_with_a_mapping(succeed, form):
-    found = succeed("convert", "model.py:good", "--mapping", form, "--out", "net.pt")
+@pytest.mark.parametrize(("model", "form"), [("images", "b1"), *(("good", form) for form in FORMS)])
+def test_convert_with_a_mapping(succeed, model, form):
+    result = succeed("convert", f"model.py:{model}", "--mapping", form, "--out", "net.pt")
     net = TTFSNetwork.load("net.pt")
-    assert net.layers[0].form == form
-    assert net.metadata["mapping"] == form
-    assert found["agreement"] == 1.0
-    assert found["logits_relative_error"] < 1e-11  # float64 rounding
+    assert net.layers[0].form == net.metadata["mapping"] == form
+    assert net.input_shape == ((1, 8, 8) if model == "images" else (64,))
+    assert result["agreement"] == 1.0
+    assert result["logits_relative_error"] < 1e-11  # float64 rounding
 
 
 def test_convert_with_an_input_range(succeed):
@@ -369,32 +316,21 @@ def test_convert_with_an_input_range(succeed):
     assert plain["windows"] != found["windows"]
 
 
-def test_convert_takes_convolutions(succeed):
-    found = succeed("convert", "model.py:images", "--out", "net.pt")
-    assert found["agreement"] == 1.0
-    assert TTFSNetwork.load("net.pt").input_shape == (1, 8, 8)
-
-
-def test_constrain_says_what_it_costs_and_the_network_keeps_it(succeed, files):
+@pytest.mark.parametrize(("scope", "kind"), [("neuron", "trial"), ("layer", "frozen")])
+def test_constrain_says_what_it_costs_and_the_network_keeps_it(succeed, files, scope, kind):
     options = ("--jitter", 0.1, "--time-steps", 8, "--weight-bits", 4, "--latency", 95)
-    found = succeed("constrain", files / "net.pt", *options, "--seed", 3, "--out", "hard.pt")
+    options += ("--jitter-scope", scope, "--jitter-kind", kind)
+    result = succeed("constrain", files / "net.pt", *options, "--seed", 3, "--out", "hard.pt")
     net, hard = TTFSNetwork.load(files / "net.pt"), TTFSNetwork.load("hard.pt")
     data = datasets.load("digits")
-    assert found["accuracy_before"] == training.accuracy(net, data.x_test, data.y_test)
-    assert found["accuracy"] == training.accuracy(hard, data.x_test, data.y_test)  # the same trials
-    assert found["accuracy"] < found["accuracy_before"]
-    assert found["latency_tau_c"] == pytest.approx(1 + sum(hard.windows))
+    assert result["accuracy_before"] == training.accuracy(net, data.x_test, data.y_test)
+    assert result["accuracy"] == training.accuracy(hard, data.x_test, data.y_test)  # the same trials
+    assert result["accuracy"] < result["accuracy_before"]
+    assert result["latency_tau_c"] == pytest.approx(1 + sum(hard.windows))
     limits = hard.constraints
-    assert (limits.jitter.std, limits.jitter.scope, limits.jitter.kind) == (0.1, "neuron", "trial")
+    assert (limits.jitter.std, limits.jitter.scope, limits.jitter.kind) == (0.1, scope, kind)
     assert (limits.steps.steps, limits.bits.bits, limits.latency.percentile) == (8, 4, 95.0)
-    assert (limits.seed, hard.metadata["accuracy"]) == (3, found["accuracy"])
-
-
-def test_the_scope_and_kind_of_jitter_can_be_chosen(succeed, files):
-    options = ("--jitter", 0.1, "--jitter-scope", "layer", "--jitter-kind", "frozen")
-    succeed("constrain", files / "net.pt", *options, "--out", "hard.pt")
-    jitter = TTFSNetwork.load("hard.pt").constraints.jitter
-    assert (jitter.scope, jitter.kind) == ("layer", "frozen")
+    assert (limits.seed, hard.metadata["accuracy"]) == (3, result["accuracy"])
 
 
 @pytest.mark.parametrize("jitter", [(), ("--jitter", 0.05)], ids=["", "jitter"])
@@ -417,46 +353,10 @@ def test_constrain_finetune_evaluate(succeed, refuse, files, jitter):
     }
 
 
-def test_finetune_resumes(call, succeed, refuse, files, monkeypatch):
-    succeed("constrain", files / "net.pt", "--jitter", 0.1, "--out", "hard.pt")
-    line = ("finetune", "hard.pt", "--epochs", 3)
-    wanted = succeed(*line, "--out", "whole.pt")
-    write, written = training._write, []
-
-    def interrupt(*arguments):
-        write(*arguments)
-        written.append(arguments[5:7])
-        if len(written) == 30:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "SAVE_EVERY", -1.0)
-        patch.setattr(training, "_write", interrupt)
-        assert call(*line, "--out", "tuned.pt")[0] == 130
-    assert "belongs to another training" in refuse(*line, "--batch", 32, "--resume", "--out", "tuned.pt")
-    found = succeed(*line, "--resume", "--out", "tuned.pt")
-    assert {**found, "path": ""} == {**wanted, "path": ""}
-    a, b = (TTFSNetwork.load(n).state_dict() for n in ("tuned.pt", "whole.pt"))
-    assert all(torch.equal(a[k], b[k]) for k in a)
-
-
 def test_weight_bits_in_an_alpha_form_are_refused(refuse, call):
     assert call("convert", "model.py:good", "--mapping", "alpha", "--out", "alpha.pt")[0] == 0
     assert "weight bits need form b1" in refuse("constrain", "alpha.pt", "--weight-bits", 4, "--out", "x.pt")
     assert call("constrain", "alpha.pt", "--time-steps", 8, "--out", "x.pt")[0] == 0
-
-
-def test_a_training_that_diverges_is_a_mistake_not_a_bug(refuse):
-    line = ("train", "--arch", "fc-8", "--epochs", 1, "--lr", 1, "--form", "alpha")
-    assert re.search(r"layer 0, neuron \d+: slope B = ", refuse(*line, "--out", "net.pt"))
-    assert not os.path.exists("net.pt")
-
-
-def test_training_twice_gives_the_same_file_content(succeed):
-    for name in ("a.pt", "b.pt"):
-        succeed("train", "--data", "iris", "--arch", "fc-6", "--epochs", 2, "--seed", 4, "--out", name)
-    a, b = (TTFSNetwork.load(n).state_dict() for n in ("a.pt", "b.pt"))
-    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 def test_convert_maps_a_model_and_its_weights(succeed):
@@ -502,25 +402,19 @@ def test_finetune_makes_a_network_and_says_how(succeed, files):
     assert tuned.windows[0] < TTFSNetwork.load(files / "net.pt").windows[0]
 
 
-def test_energy_adds_up(succeed, files):
-    noise = ("--noise", files / "noise_model.json")
-    found = succeed("energy", files / "net.pt", *noise, "--chips", 2, "--out", "energy.nc")
-    # float64 sums in another order
-    assert sum(found["ledger"].values()) == pytest.approx(found["energy_per_inference_j"]["mean"], rel=1e-12)
-
-
 def test_report_writes_a_page(succeed, files, tmp_path):
     found = succeed("report", files, "--out", "page.html")
     assert found == {"path": "page.html"}
     assert "Noise model" in (tmp_path / "page.html").read_text()
 
 
-def test_text_for_people_comes_without_json(call, files):
+def test_text_for_people_comes_without_json_and_folders_are_made(call, files):
     noise = ("--noise", files / "noise_model.json")
-    code, out, _ = call("evaluate", files / "net.pt", *noise, "--chips", 3, "--out", "e.nc")
+    code, out, _ = call("evaluate", files / "net.pt", *noise, "--chips", 3, "--out", "new/folder/e.nc")
     assert code == 0
     assert out.startswith("accuracy ")
     assert "yield" in out
+    assert Path("new/folder/e.nc").exists()
 
 
 def test_out_of_range_is_refused_until_extrapolate_allows_it(call, refuse, files, noise):
@@ -534,8 +428,8 @@ def test_out_of_range_is_refused_until_extrapolate_allows_it(call, refuse, files
 
 
 def bad_layer(**changes):
-    with open("bad.json", "w") as file:
-        json.dump({**LAYER, **changes}, file)
+    content = {k: v for k, v in {**LAYER, **changes}.items() if v is not None}
+    Path("bad.json").write_text(json.dumps(content))
     return "bad.json"
 
 
@@ -555,17 +449,17 @@ def bad_layer(**changes):
         ({"spike_times": "early"}, "spike_times must be a list"),
         ({"color": 1}, r"unknown keys \['color'\]"),
         ({"spiking": "no"}, "spiking must be true or false"),
+        ({"slope": [1.0, 1.0]}, "slope must be one number or 3 numbers"),
+        ({"t_min": [1.0]}, r"t_min must have shape \(\)"),
+        ({"t_min": 10**400}, "t_min must be numbers"),
+        ({"bias": [10**400, 0.0, 0.0]}, "bias must be numbers"),
+        ({"bias": None}, r"lacks \['bias'\]"),
     ],
 )
-@pytest.mark.parametrize("command", [("simulate",), ("netlist", "--out", "deck.cir")])
-def test_a_bad_layer_file_is_refused(refuse, command, changes, message):
-    assert re.search(message, refuse(*command, bad_layer(**changes)))
+def test_a_bad_layer_file_is_refused(refuse, changes, message):
+    assert re.search(message, refuse("simulate", bad_layer(**changes)))
+    refuse("netlist", "bad.json", "--out", "deck.cir")
     assert not os.path.exists("deck.cir")
-
-
-def test_a_layer_file_that_lacks_a_key_is_refused(refuse, tmp_path):
-    (tmp_path / "bad.json").write_text(json.dumps({k: v for k, v in LAYER.items() if k != "bias"}))
-    assert "lacks ['bias']" in refuse("simulate", "bad.json")
 
 
 NET, NOISE = "{files}/net.pt", "{files}/noise_model.json"
@@ -582,15 +476,11 @@ MISTAKES = [
     ("simulate layer.json --color red", "No such option.*--color.*simulate --help"),
     ("simulate", "Missing argument"),
     ("simulate layer.json --level closed-form --out layer.json/result.json", "layer.json"),
-    ("simulate layer.json --level closed-form --out /proc/x", "/proc/x"),
     ("paint", "No such command 'paint'"),
     ("netlist none.json", "does not exist"),
     ("netlist none.pt", "none.pt does not exist; 'train' or 'convert'"),
-    ("netlist layer.json --technology magic", "unknown technology"),
-    ("netlist layer.json --out /proc/x/deck.cir", "/proc/x"),
     (f"netlist {NET} --data iris", "takes 64 inputs, iris has 4"),
     (f"netlist {NET} --image 99999", "--image 99999: digits has 450 test images"),
-    ("characterize --technology magic", "unknown technology"),
     ("characterize --samples 0", "--samples"),
     ("characterize --sigma much", "--sigma 'much'.*not a number"),
     ("characterize --sigma color=0.1", "unknown mismatch term.*color"),
@@ -598,21 +488,13 @@ MISTAKES = [
     ("characterize --sigma nan", "sigma of"),
     ("characterize --design halton", "--design.*'halton' is not one of"),
     ("characterize --samples 9999999 --design latin", "Latin hypercube.*use sobol"),
-    ("characterize --seed 99999999999999999999", "--seed"),
     ("fit none.zarr", "none.zarr does not exist"),
-    ("fit {files}/characterization.zarr --seed 99999999999999999999", "--seed"),
-    ("fit {files}/characterization.zarr --out /proc/x", "/proc/x"),
     ("train --data nodata", "unknown dataset 'nodata'; available: digits"),
-    ("train --technology magic", "unknown technology"),
     ("train --arch cnn", "unknown architecture 'cnn'"),
     ("train --data iris --epochs 0", "--epochs"),
     ("train --data iris --epochs 1 --lr 0", "lr > 0"),
     ("train --data iris --epochs 1 --zeta -2", "zeta must be > -1"),
     ("train --data iris --epochs 1 --percentile 200", "percentile"),
-    ("train --data iris --epochs 1 --out /proc/x/net.pt", "/proc/x"),
-    ("train --data iris --epochs 1 --out /proc/x", "/proc/x"),
-    ("train --data iris --epochs 1 --zeta nan", "zeta must be > -1"),
-    ("train --seed 99999999999999999999", "--seed"),
     ("convert model.py", "not of the form FILE.py:FUNCTION"),
     ("convert none.py:good", "none.py does not exist"),
     ("convert model.py:lost", "has no function 'lost'"),
@@ -624,11 +506,8 @@ MISTAKES = [
     ("convert model.py:broken", "failed with KeyError"),
     ("convert model.py:good --weights none.pt", "none.pt does not exist"),
     ("convert model.py:good --weights text", "text does not fit"),
-    ("convert model.py:good --data nodata", "unknown dataset"),
-    ("convert model.py:good --out /proc/x", "/proc/x"),
     ("convert model.py:good --mapping magic", "--mapping"),
     ("convert model.py:good --input-range 1 1", "input range"),
-    ("convert model.py:good --input-range 1 0", "input range"),
     ("convert model.py:good --input-range nan 1", "input range|finite"),
     ("convert model.py:good --input-range 0", "--input-range"),
     ("train --arch lenet5", r"lenet5 needs images of 28 x 28 or 32 x 32, the data have shape \(1, 8, 8\)"),
@@ -636,56 +515,39 @@ MISTAKES = [
     ("train --form magic", "--form"),
     ("train --recipe magic", "--recipe"),
     ("train --batch 0", "--batch"),
+    ("train --arch fc-8 --epochs 1 --lr 1 --form alpha", r"layer 0, neuron \d+: slope B = "),
     ("train --epochs 1 --l1 -1", "l1 and weight decay must be >= 0"),
-    ("train --epochs 1 --l1 nan", "l1 and weight decay must be >= 0"),
     ("train --epochs 1 --form relu --l1 0.1", "l1 counts spikes"),
     ("train --dtype float16", "--dtype"),
     ("train --epochs 1 --device magic", "device 'magic' cannot be used .*use --device cpu"),
-    ("train --epochs 1 --device cuda:99", "device 'cuda:99' cannot be used"),
     ("train --epochs 1 --device meta", "device 'meta' cannot be used"),
     ("constrain none.pt --jitter 0.1", "none.pt does not exist"),
     (f"constrain {NET}", "at least one of --jitter, --time-steps, --weight-bits, --latency"),
     (f"constrain {NET} --jitter -0.1", "jitter must be >= 0"),
-    (f"constrain {NET} --jitter nan", "jitter must be >= 0"),
     (f"constrain {NET} --jitter 0.1 --jitter-scope chip", "--jitter-scope"),
     (f"constrain {NET} --jitter 0.1 --jitter-kind often", "--jitter-kind"),
     (f"constrain {NET} --time-steps 0", "time steps must be >= 1"),
     (f"constrain {NET} --time-steps 2.5", "--time-steps"),
     (f"constrain {NET} --weight-bits 1", "weight bits must lie in"),
-    (f"constrain {NET} --weight-bits 99", "weight bits must lie in"),
     (f"constrain {NET} --latency 0", "latency percentile must lie in"),
-    (f"constrain {NET} --latency 101", "latency percentile must lie in"),
-    (f"constrain {NET} --latency nan", "latency percentile must lie in"),
-    (f"constrain {NET} --jitter 0.1 --data iris", "takes 64 inputs, iris has 4"),
-    (f"constrain {NET} --jitter 0.1 --out /proc/x", "/proc/x"),
     (f"finetune {NET} --epochs 1", "nothing to tune for"),
-    ("convert model.py:good --seed 99999999999999999999", "--seed"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
-    (f"evaluate text --noise {NOISE}", "text"),
     (f"evaluate {NET}", "give --noise, or --chips-from"),
     (f"evaluate {NET} --noise none.json", "none.json does not exist; 'fit'"),
     (f"evaluate {NET} --noise text", "text is not a noise model"),
     (f"evaluate {NET} --noise layer.json", "layer.json has schema None"),
     (f"evaluate {NET} --noise {NOISE} --chips 0", "--chips"),
-    (f"evaluate {NET} --noise {NOISE} --data nodata", "unknown dataset"),
-    (f"evaluate {NET} --noise {NOISE} --chips 2 --target 90", "accuracy in"),
+    *((f"evaluate {NET} --noise {NOISE} --chips 2 --target={v}", "accuracy in") for v in (5, -0.1, "nan")),
     (f"evaluate {NET} --noise {NOISE} --chips 2 --out {NET}/e.nc", "net.pt"),
-    (f"evaluate {NET} --noise {NOISE} --chips 2 --out /proc/x", "/proc/x"),
-    (f"finetune {NET} --noise none.json", "none.json does not exist"),
     (f"finetune {NET} --noise {NOISE} --mode magic", "--mode"),
     (f"finetune {NET} --noise {NOISE} --epochs 1 --percentile 101", "percentile"),
     (f"finetune {NET} --noise {NOISE} --epochs 1 --lr nan", "lr > 0"),
-    (f"energy {NET} --noise {NOISE} --chips 2 --out /proc/x", "/proc/x"),
     (f"energy {NET} --noise {NOISE} --chips 1", "--chips"),
-    (f"verify {NET} --noise {NOISE} --technology magic", "unknown technology"),
     (f"verify {NET} --noise {NOISE} --images 0", "--images"),
     (f"verify {NET} --noise {NOISE} --workers 0", "--workers"),
     *((f"{c} {NET} --noise {NOISE} --data iris", "takes 64 inputs, iris has 4") for c in JUDGES),
-    *((f"{c} {NET} --noise {NOISE} --seed 99999999999999999999", "--seed") for c in JUDGES),
-    (f"finetune {NET} --noise {NOISE} --epochs 1 --out /proc/x", "/proc/x"),
     ("report none", "none is not a folder"),
     ("report .", "holds no results"),
-    ("report {files} --out /proc/x/page.html", "/proc/x"),
     ("demo --samples 10", "--samples"),
     ("demo --out /proc/x", "/proc/x"),
 ]
@@ -695,30 +557,6 @@ MISTAKES = [
 def test_a_mistake_is_one_clear_line(refuse, files, line, message):
     found = refuse(*line.format(files=files).split())
     assert re.search(message, found), found
-
-
-def test_a_truncated_network_is_refused(refuse, files, tmp_path):
-    whole = (files / "net.pt").read_bytes()
-    (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
-    assert "cut.pt" in refuse("evaluate", "cut.pt", "--noise", files / "noise_model.json")
-
-
-def test_a_noise_model_of_another_schema_is_refused(refuse, files, tmp_path):
-    content = json.loads((files / "noise_model.json").read_text())
-    (tmp_path / "other.json").write_text(json.dumps({**content, "schema": "ttfs-analog/noise-model/9"}))
-    assert "noise-model/9" in refuse("energy", files / "net.pt", "--noise", "other.json")
-
-
-def test_a_dataset_of_another_schema_is_refused(refuse, tmp_path):
-    xr.Dataset(attrs={"schema": "other/1"}).to_netcdf(tmp_path / "other.nc")
-    assert "schema 'other/1'" in refuse("fit", "other.nc")
-
-
-def test_a_campaign_that_is_not_complete_is_refused(refuse, make_dataset):
-    part = make_dataset(30)
-    part["status"].values[20:] = -1
-    part.to_zarr("part.zarr", consolidated=False, zarr_format=2)
-    assert "10 of 30 samples are missing" in refuse("fit", "part.zarr", "--out", "n.json")
 
 
 def test_a_network_that_does_not_know_its_data_asks_for_it(refuse, call, files):
@@ -738,17 +576,17 @@ def test_a_network_that_does_not_know_its_data_asks_for_it(refuse, call, files):
         f"verify {NET} --noise {NOISE} --chips 1 --images 1",
     ],
 )
-def test_a_missing_simulator_is_3(refuse, files, monkeypatch, line):
-    monkeypatch.setenv("TTFS_ANALOG_NGSPICE", "no-such-program")
-    found = refuse(*line.format(files=files).split(), code=3)
-    assert "no ngspice program found (looked for 'no-such-program')" in found
-    assert "TTFS_ANALOG_NGSPICE" in found
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("no-such-program", r"no ngspice program found \(looked for 'no-such-program'.*TTFS_ANALOG_NGSPICE"),
+        ("true", "does not answer as ngspice"),
+    ],
+)
+def test_a_missing_simulator_is_3(refuse, files, monkeypatch, line, program, message):
+    monkeypatch.setenv("TTFS_ANALOG_NGSPICE", program)
+    assert re.search(message, refuse(*line.format(files=files).split(), code=3))
     assert not os.path.exists("c.zarr")
-
-
-def test_another_program_is_not_taken_for_the_simulator(refuse, monkeypatch):
-    monkeypatch.setenv("TTFS_ANALOG_NGSPICE", "true")
-    assert "does not answer as ngspice" in refuse("characterize", "--out", "c.zarr", code=3)
 
 
 def test_an_interruption_is_130(call, monkeypatch):
@@ -794,19 +632,6 @@ def test_verify_passes_with_0_and_fails_with_1(call, files):
     assert call(*line, "--tolerance", "nan")[0] == 2
 
 
-@pytest.mark.ngspice
-@pytest.mark.parametrize("out", ["/proc/x", "/proc/none/x"])
-def test_verify_says_where_it_cannot_write(refuse, files, out):
-    line = ("verify", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 1, "--images", 1)
-    assert "/proc" in refuse(*line, "--out", out)
-
-
-def test_a_missing_folder_of_a_result_is_made(call, files):
-    line = ("evaluate", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 2)
-    assert call(*line, "--out", "new/folder/e.nc")[0] == 0
-    assert Path("new/folder/e.nc").exists()
-
-
 def test_a_result_file_may_not_be_a_folder(refuse):
     Path("folder").mkdir()
     assert "is a folder" in refuse("train", "--epochs", 1, "--out", "folder")
@@ -818,23 +643,3 @@ def test_a_network_without_operating_points_has_no_netlist(refuse, files):
     net.save("bare.pt")
     assert "the network has no operating points" in refuse("netlist", "bare.pt", "--out", "decks")
     assert not os.path.exists("decks")
-
-
-@pytest.mark.parametrize("target", ["5", "-0.1", "nan"])
-def test_a_target_that_is_no_share_is_refused_before_anything_is_written(refuse, files, target):
-    line = ("evaluate", files / "net.pt", "--noise", files / "noise_model.json", "--chips", 2)
-    assert "accuracy in" in refuse(*line, f"--target={target}", "--out", "e.nc")
-    assert not os.path.exists("e.nc")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"slope": [1.0, 1.0]}, "slope must be one number or 3 numbers"),
-        ({"t_min": [1.0]}, r"t_min must have shape \(\)"),
-        ({"t_min": 10**400}, "t_min must be numbers"),
-        ({"bias": [10**400, 0.0, 0.0]}, "bias must be numbers"),
-    ],
-)
-def test_odd_values_in_a_layer_file_are_refused(refuse, changes, message):
-    assert re.search(message, refuse("simulate", bad_layer(**changes)))

@@ -53,7 +53,7 @@ def test_attribute_gives_shares_that_close(succeed, tmp_path):
         assert float(stored["spike_time_total_variance"]) == found["total_variance"]
 
 
-def test_attribute_takes_quantity_sigma_and_seed(succeed):
+def test_attribute_takes_quantity_sigma_and_seed(succeed, call):
     line = ("attribute", "layer.json", *FAST)
     plain = succeed(*line)
     assert succeed(*line) == plain
@@ -62,13 +62,9 @@ def test_attribute_takes_quantity_sigma_and_seed(succeed):
     assert small["quantity"] == "slope"
     assert small["parts"]["slope_source"] == pytest.approx(25 * small["parts"]["capacitor"], rel=1e-6)
     assert small["quantities"]["spike_time"]["nominal"] == plain["nominal"]
-    alone = succeed(*line, "--sigma", 0, "--sigma", "slope=0.05")
-    assert alone["quantities"]["threshold"]["sum_of_parts_ratio"] is None
-
-
-def test_what_does_not_vary_has_no_shares(call):
-    line = ("attribute", "layer.json", *FAST, "--sigma", 0, "--sigma", "slope=0.05")
-    code, out, _ = call(*line, "--quantity", "threshold")
+    alone = (*line, "--sigma", 0, "--sigma", "slope=0.05")
+    assert succeed(*alone)["quantities"]["threshold"]["sum_of_parts_ratio"] is None
+    code, out, _ = call(*alone, "--quantity", "threshold")
     assert code == 0
     assert "threshold does not vary under these sigmas" in out
     assert "nan" not in out
@@ -145,14 +141,6 @@ def test_describe_says_what_the_campaign_holds(succeed, files, dataset, tmp_path
         assert all(v.attrs["units"] for v in stored.variables.values())
 
 
-def test_describe_prints_a_table(call, files):
-    code, out, _ = call("describe", files / "characterization.zarr")
-    assert code == 0
-    assert "300 samples, 0 failed, 0 not run" in out
-    assert "capacitance" in out
-    assert out.rstrip().endswith("description.nc")
-
-
 def test_failed_silent_and_missing_samples_are_counted(succeed, make_dataset):
     dataset = make_dataset(40)
     measured = [k for k, v in dataset.data_vars.items() if v.dims == ("sample", "stimulus")]
@@ -196,11 +184,14 @@ def test_samples_are_tested_against_a_noise_model_of_others(succeed, call, files
     assert 0 < found["capacitance"]["ks_distance"] < found["slope"]["ks_distance"] < 1
     code, out, _ = call("describe", files / "characterization.zarr", "--against", "other.json")
     assert code == 0
+    assert "300 samples, 0 failed, 0 not run" in out
+    assert out.rstrip().endswith("description.nc")
     assert "Kolmogorov-Smirnov against other.json" in out
 
 
-def test_a_noise_model_is_not_tested_against_its_own_samples(succeed, call, files, dataset):
-    dataset.assign_attrs(plan_hash="one").to_zarr("own.zarr", consolidated=False, zarr_format=2)
+def test_a_noise_model_is_not_tested_against_its_own_samples(succeed, call, make_dataset):
+    dataset = make_dataset(40).assign_attrs(plan_hash="one")
+    dataset.to_zarr("own.zarr", consolidated=False, zarr_format=2)
     succeed("fit", "own.zarr", "--out", "own.json")
     code, _, err = call("describe", "own.zarr", "--against", "own.json")
     assert code == 2

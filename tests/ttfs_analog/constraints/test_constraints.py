@@ -110,7 +110,11 @@ def drawn(net, batch):
     return found
 
 
-@pytest.mark.parametrize("scope", ["neuron", "layer"])
+SCOPES = pytest.mark.parametrize("scope", ["neuron", "layer"])
+KINDS = pytest.mark.parametrize("kind", ["trial", "frozen"])
+
+
+@SCOPES
 @torch.no_grad()
 def test_frozen_jitter_in_numpy(toy, x, scope):
     net = constrain(toy, x, [Jitter(0.3, scope, "frozen")], seed=4)
@@ -124,7 +128,7 @@ def test_frozen_jitter_in_numpy(toy, x, scope):
     check(net, x, noise)
 
 
-@pytest.mark.parametrize("scope", ["neuron", "layer"])
+@SCOPES
 @pytest.mark.parametrize("std", [0.02, 0.7])
 @torch.no_grad()
 def test_trial_jitter_in_numpy(toy, x, scope, std):
@@ -158,8 +162,8 @@ def test_jitter_has_the_std_that_was_asked_for_and_no_mean():
     assert float(shared[:, 0].std()) == pytest.approx(0.01, rel=4 * math.sqrt(0.5 / 400))
 
 
-@pytest.mark.parametrize("scope", ["neuron", "layer"])
-@pytest.mark.parametrize("kind", ["trial", "frozen"])
+@SCOPES
+@KINDS
 @torch.no_grad()
 def test_silent_neurons_stay_silent_and_spikes_stay_in_their_window(toy, x, scope, kind):
     net = constrain(toy, x, [Jitter(3.0, scope, kind)], seed=1)
@@ -176,13 +180,13 @@ def test_silent_neurons_stay_silent_and_spikes_stay_in_their_window(toy, x, scop
             assert float(sent_on.max()) == window
 
 
+@pytest.mark.parametrize("parts", [[], [Jitter(0.0)]])
 @torch.no_grad()
-def test_no_jitter_is_the_network_itself(toy, x):
-    assert torch.equal(constrain(toy, x, [Jitter(0.0)])(x), toy(x))
-    assert torch.equal(constrain(toy, x, [])(x), toy(x))
+def test_no_jitter_is_the_network_itself(toy, x, parts):
+    assert torch.equal(constrain(toy, x, parts)(x), toy(x))
 
 
-@pytest.mark.parametrize("kind", ["trial", "frozen"])
+@KINDS
 @torch.no_grad()
 def test_the_seed_decides_the_jitter(toy, x, kind):
     a, b, c = (constrain(toy, x, [Jitter(0.1, kind=kind)], seed=s) for s in (1, 1, 2))
@@ -208,18 +212,21 @@ def test_frozen_jitter_belongs_to_the_neurons_not_to_the_batch(toy, conv):
         torch.testing.assert_close(parts, hard(x), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("scope", ["neuron", "layer"])
-@pytest.mark.parametrize("kind", ["trial", "frozen"])
+@SCOPES
+@KINDS
 @torch.no_grad()
-def test_every_place_of_a_convolution_is_a_neuron(conv, scope, kind):
-    net, _ = conv
+def test_every_place_of_a_convolution_and_every_chip_has_its_errors(toy, conv, scope, kind):
     limits = Constraints([Jitter(1e-3, scope, kind)], 2)
-    layer = net.layers[0]
+    layer = conv[0].layers[0]
     middle = torch.full((5, 6, *layer.inside), layer.window_length / 2, dtype=F64)
     error = ((limits.spikes(0, middle, layer) - middle) / 1e-3).flatten(1)
     different = len(error[0].unique())
     assert different == 1 if scope == "layer" else different > 0.99 * error.shape[1]
     assert bool((error[0] == error[1]).all()) == (kind == "frozen")
+    layer = toy.layers[0]
+    middle = torch.full((2, 5, layer.n_out), layer.window_length / 2, dtype=F64)  # two chips
+    error = limits.spikes(1, middle, layer) - middle
+    assert torch.equal(error[0], error[1]) == (kind == "frozen")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 16, 256])
@@ -348,39 +355,19 @@ def test_chips_without_deviations_change_nothing(toy, conv, x):
         assert torch.equal(found[0], found[1])
 
 
-@pytest.mark.parametrize("scope", ["neuron", "layer"])
-@torch.no_grad()
-def test_every_chip_has_its_own_trials(toy, x, scope):
-    limits = Constraints([Jitter(1e-3, scope)], 0)
-    layer = toy.layers[0]
-    middle = torch.full((2, 5, layer.n_out), layer.window_length / 2, dtype=F64)
-    error = limits.spikes(0, middle, layer) - middle
-    assert not torch.equal(error[0], error[1])
-    frozen = Constraints([Jitter(1e-3, scope, "frozen")], 0)
-    error = frozen.spikes(0, middle, layer) - middle
-    assert torch.equal(error[0], error[1])
-
-
 @pytest.mark.parametrize("parts", [[Jitter(0.3)], [TimeSteps(5)], [Jitter(0.3, "layer"), TimeSteps(5)]])
-def test_gradients_pass_times_as_if_they_were_exact(toy, x, parts):
+def test_gradients_pass_times_as_if_they_were_exact_and_spikes_are_those_of_inference(toy, x, parts):
     limits = Constraints(parts, 3)
-    given = toy.trace(x)[0].detach().requires_grad_()
-    weights = torch.rand(given.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
-    (limits.spikes(0, given, toy.layers[0]) * weights).sum().backward()
-    assert torch.equal(given.grad, weights)
-
-
-@torch.no_grad()
-def test_training_and_inference_see_the_same_spikes(toy, x):
-    given = toy.trace(x)[0]
-    for parts in ([Jitter(0.3)], [TimeSteps(5)], PARTS[:2]):
-        limits = Constraints(parts, 3)
-        plain = limits.spikes(0, given, toy.layers[0])
-        limits.restart(3)
-        with torch.enable_grad():
-            tracked = limits.spikes(0, given.clone().requires_grad_(), toy.layers[0])
-        assert torch.equal(tracked.detach(), plain)
-        assert torch.equal(given, toy.trace(x)[0])  # the activations themselves stay as they are
+    ideal = toy.trace(x)[0].detach()
+    tracked = ideal.clone().requires_grad_()
+    weights = torch.rand(ideal.shape, generator=torch.Generator().manual_seed(0), dtype=F64)
+    spikes = limits.spikes(0, tracked, toy.layers[0])
+    (spikes * weights).sum().backward()
+    assert torch.equal(tracked.grad, weights)
+    assert torch.equal(tracked, ideal)  # the activations themselves stay as they are
+    limits.restart(3)
+    with torch.no_grad():
+        assert torch.equal(limits.spikes(0, ideal, toy.layers[0]), spikes)
 
 
 def test_gradients_of_a_weight_are_zero_where_it_is_clipped(toy, x):
@@ -413,49 +400,29 @@ def test_gradients_of_a_constrained_network_in_closed_form(toy, x):
         grad = grad @ weight
 
 
+NAN, INF = math.nan, math.inf
+REFUSED = [
+    ("jitter must be >= 0", Jitter, [(-0.1,), (NAN,), (INF,)]),
+    ("per 'neuron' or 'layer'.*'chip'", Jitter, [(0.1, "chip")]),
+    ("of kind 'trial' or 'frozen'.*'often'", Jitter, [(0.1, "layer", "often")]),
+    ("time steps must be >= 1, got", TimeSteps, [(0,), (-3,)]),
+    ("percentile of time steps must lie", TimeSteps, [(4, 0.0), (4, 101.0), (4, NAN)]),
+    (r"weight bits must lie in 2..24, got", WeightBits, [(1,), (25,)]),
+    (r"clip must lie in \[0, 50\) percent", WeightBits, [(4, -1.0), (4, 50.0), (4, NAN)]),
+    (r"latency percentile must lie in \(0, 100\], got", Latency, [(0.0,), (101.0,), (NAN,)]),
+    ("each kind .* once, got Jitter, Jitter", Constraints, [([Jitter(0.1), Jitter(0.2)],)]),
+]
+
+
 @pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: Jitter(-0.1), "jitter must be >= 0"),
-        (lambda: Jitter(math.nan), "jitter must be >= 0"),
-        (lambda: Jitter(math.inf), "jitter must be >= 0"),
-        (lambda: Jitter(0.1, "chip"), "per 'neuron' or 'layer'.*'chip'"),
-        (lambda: Jitter(0.1, "layer", "often"), "of kind 'trial' or 'frozen'.*'often'"),
-        (lambda: TimeSteps(0), "time steps must be >= 1, got 0"),
-        (lambda: TimeSteps(-3), "time steps must be >= 1"),
-        (lambda: WeightBits(1), r"weight bits must lie in 2..24, got 1"),
-        (lambda: WeightBits(25), "weight bits must lie in"),
-        (lambda: WeightBits(4, clip=-1.0), r"clip must lie in \[0, 50\) percent"),
-        (lambda: WeightBits(4, clip=50.0), "clip must lie in"),
-        (lambda: WeightBits(4, clip=math.nan), "clip must lie in"),
-        (lambda: Latency(0.0), r"latency percentile must lie in \(0, 100\], got 0"),
-        (lambda: Latency(101.0), "latency percentile"),
-        (lambda: Latency(math.nan), "latency percentile"),
-        (lambda: Constraints([Jitter(0.1), Jitter(0.2)]), "each kind .* once, got Jitter, Jitter"),
-    ],
+    ("message", "kind", "values"), [(m, kind, v) for m, kind, values in REFUSED for v in values]
 )
-def test_values_out_of_range_are_refused(make, message):
+def test_values_out_of_range_are_refused(message, kind, values):
     with pytest.raises(InputError, match=message):
-        make()
+        kind(*values)
 
 
-@pytest.mark.parametrize("percentile", [0.0, 101.0, math.nan])
-def test_a_percentile_of_time_steps_out_of_range_is_refused(toy, x, percentile):
-    with pytest.raises(InputError, match="percentile"):
-        constrain(toy, x, [TimeSteps(4, percentile)])
-
-
-def test_the_dictionary_brings_them_back(toy, x):
-    net = constrain(toy, x, [Jitter(0.1, "layer", "frozen"), *PARTS[1:]], seed=6)
-    found = json.loads(json.dumps(net.constraints.to_dict()))
-    back = Constraints.from_dict(found)
-    assert back.parts == net.constraints.parts
-    assert back.seed == 6
-    assert back.to_dict() == net.constraints.to_dict()
-    assert Constraints.from_dict(Constraints([]).to_dict()).parts == ()
-
-
-@pytest.mark.parametrize("kind", ["trial", "frozen"])
+@KINDS
 @torch.no_grad()
 def test_the_file_brings_a_constrained_network_back(toy, conv, x, tmp_path, kind):
     for start, inputs in ((toy, x), conv):
@@ -497,17 +464,6 @@ def test_a_copy_has_trials_of_its_own(toy, x):
     net(x)
     twin(x)  # not seen by the other
     assert torch.equal(net(x), second)
-
-
-@torch.no_grad()
-def test_the_state_of_the_trials_can_be_kept(toy, x):
-    net = constrain(toy, x, [Jitter(0.1)], seed=6)
-    net(x)
-    state = net.constraints.trial_state()
-    wanted = net(x)
-    net(x)
-    net.constraints.set_trial_state(state)
-    assert torch.equal(net(x), wanted)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -28,6 +28,33 @@ def inputs(seed, images, features, dtype=torch.float64):
     return torch.where(x < 0.2, 0.0, x).to(dtype)
 
 
+def repeated():
+    """One Linear twice, and a block of two layers twice: five layers of neurons with the last."""
+    square, block = nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    return nn.Sequential(square, nn.ReLU(), square, nn.ReLU(), block, block, nn.Linear(4, 3))
+
+
+RELU, SQUARE = nn.ReLU(), nn.Linear(2, 2)
+CHAINS = {
+    "one layer": (lambda: nn.Linear(4, 2), 1),
+    "one ReLU object": (
+        lambda: nn.Sequential(nn.Linear(4, 6), RELU, nn.Linear(6, 5), RELU, nn.Linear(5, 3)),
+        3,
+    ),
+    "two ReLU": (lambda: nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.ReLU(), nn.Linear(5, 2)), 2),
+    "repeated": (repeated, 5),
+    "pass-through": (
+        lambda: nn.Sequential(
+            nn.Flatten(),
+            nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Dropout(0.5)),
+            nn.Identity(),
+            nn.Linear(6, 2),
+        ),
+        2,
+    ),
+}
+
+
 def linear_layers(model):
     return [step.module for step in chain(model) if isinstance(step.module, nn.Linear)]
 
@@ -38,6 +65,7 @@ def linear_layers(model):
     st.integers(0, 2**31),
     st.lists(st.integers(1, 24), min_size=2, max_size=7),
 )
+@example(8, [20] * 17)
 def test_converted_logits_are_the_relu_networks(make_relu, dtype, seed, sizes):
     relu, x = make_relu(sizes, seed, dtype), inputs(seed, 40, sizes[0], dtype)
     same, error = agreement(convert(relu, x), relu, x)
@@ -54,12 +82,6 @@ def test_a_trained_network_decides_every_test_image_alike(trained, digits, dtype
     assert error <= RELATIVE[dtype]
 
 
-def test_sixteen_layers_deep_the_theorem_still_holds(make_relu):
-    relu, x = make_relu([20] * 17, seed=8), inputs(8, 100, 20)
-    same, error = agreement(convert(relu, x), relu, x)
-    assert (same, error <= 1e-12) == (1.0, True)
-
-
 def test_inputs_that_calibration_never_saw_agree_until_a_window_clips(make_relu):
     relu, x = make_relu((5, 20, 3), seed=1), inputs(1, 400, 5)
     net = convert(relu, x[:200], zeta=1.0)
@@ -67,6 +89,17 @@ def test_inputs_that_calibration_never_saw_agree_until_a_window_clips(make_relu)
     assert (same, error <= 1e-12) == (1.0, True)
     net.set_windows([0.05])
     assert agreement(net, relu, x[200:])[1] > 1e-3
+
+
+@pytest.mark.parametrize(("make", "layers"), CHAINS.values(), ids=CHAINS)
+def test_every_chain_of_linear_and_relu_is_mapped_layer_by_layer(make, layers):
+    torch.manual_seed(1)
+    model, x = make().double().eval(), inputs(1, 20, 4)
+    net = convert(model, x)
+    assert [layer.spiking for layer in net.layers] == [*[True] * (layers - 1), False]
+    assert len({id(layer.weight) for layer in net.layers}) == layers
+    same, error = agreement(net, model, x)
+    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
 
 
 def test_gradients_are_the_relu_networks(make_relu):
@@ -125,19 +158,6 @@ def test_the_model_is_left_untouched(make_relu):
     assert all(torch.equal(relu.state_dict()[k], v) for k, v in before.items())
 
 
-def test_layers_without_bias_and_pass_through_layers_are_mapped():
-    torch.manual_seed(0)
-    relu = nn.Sequential(
-        nn.Flatten(),
-        nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Dropout(0.5)),
-        nn.Identity(),
-        nn.Linear(6, 2),
-    ).double()
-    relu.eval()
-    same, error = agreement(convert(relu, inputs(0, 20, 4)), relu, inputs(0, 20, 4))
-    assert (same, error <= 1e-12) == (1.0, True)
-
-
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
@@ -160,29 +180,14 @@ def test_layers_without_bias_and_pass_through_layers_are_mapped():
         ([nn.Linear(2, 2), nn.ReLU()], "must end with a Linear or Conv2d layer"),
         ([nn.Flatten()], "must end with a Linear or Conv2d layer"),
         ([], "must end with a Linear or Conv2d layer"),
+        ([nn.Linear(3, 2)], r"layer 0 \(Linear\) takes 3 inputs and meets 2"),
+        ([SQUARE, SQUARE], r"layer 0 \(Linear\) follows layer 0 \(Linear\) without"),
         ([nn.Sequential(nn.Linear(2, 2), nn.Tanh()), nn.Linear(2, 2)], r"layer 0\.1 \(Tanh\)"),
     ],
 )
 def test_what_cannot_be_mapped_is_refused_by_name(modules, message):
     with pytest.raises(InputError, match=message):
         convert(nn.Sequential(*modules), torch.rand(4, 2))
-
-
-def test_a_single_layer_is_a_network_of_its_own():
-    model, x = nn.Linear(3, 2).double(), inputs(0, 20, 3)
-    net = convert(model, x)
-    assert [layer.spiking for layer in net.layers] == [False]
-    same, error = agreement(net, model, x)
-    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
-
-
-def test_a_second_rectification_changes_nothing():
-    torch.manual_seed(2)
-    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.ReLU(), nn.Linear(5, 2)).double()
-    net = convert(model, inputs(0, 20, 3))
-    assert len(net.layers) == 2
-    same, error = agreement(net, model, inputs(0, 20, 3))
-    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -192,19 +197,6 @@ def test_weights_that_are_not_finite_are_refused(make_relu, bad, key):
     relu.state_dict()[key].view(-1)[0] = bad
     with pytest.raises(InputError, match=f"{key} holds values that are not finite"):
         convert(relu, inputs(0, 10, 3))
-
-
-@pytest.mark.parametrize("bad", [-0.01, 1.01, 16.0])
-def test_inputs_outside_zero_to_one_are_refused(make_relu, bad):
-    x = inputs(0, 10, 3)
-    x[4, 1] = bad
-    with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
-        convert(make_relu((3, 4, 2)), x)
-
-
-def test_calibration_of_another_width_is_refused(make_relu):
-    with pytest.raises(InputError, match=r"layer 0 \(Linear\) takes 3 inputs and meets 5"):
-        convert(make_relu((3, 4, 2)), inputs(0, 10, 5))
 
 
 @pytest.mark.parametrize("form", ["tensor", "pair", "loader"])
@@ -234,45 +226,11 @@ def test_agreement_sees_a_wrong_network(make_relu):
     assert error > 0.1
 
 
-def test_one_relu_object_may_serve_many_layers():
-    torch.manual_seed(1)
-    relu = nn.ReLU()
-    model = nn.Sequential(nn.Linear(4, 6), relu, nn.Linear(6, 5), relu, nn.Linear(5, 3)).double()
-    net = convert(model, inputs(1, 20, 4))
-    assert len(net.layers) == 3
-    same, error = agreement(net, model, inputs(1, 20, 4))
-    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
-
-
-def test_a_linear_layer_that_is_used_twice_is_two_layers():
-    torch.manual_seed(1)
-    square = nn.Linear(4, 4)
-    model = nn.Sequential(square, nn.ReLU(), square, nn.ReLU(), nn.Linear(4, 3)).double()
-    assert linear_layers(model)[:2] == [square, square]
-    net = convert(model, inputs(1, 20, 4))
-    assert len(net.layers) == 3
-    same, error = agreement(net, model, inputs(1, 20, 4))
-    assert (same, error <= 1e-12) == (1.0, True)  # float64 rounding
-    assert net.layers[0].weight is not net.layers[1].weight
-
-
-def test_repeats_inside_and_outside_a_nested_sequential_are_kept():
-    block = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-    found = linear_layers(nn.Sequential(block, block, nn.Linear(4, 2)))
-    assert found[:2] == [block[0], block[0]]
-    assert len(found) == 3
-
-
-def test_a_repeated_linear_without_relu_between_is_refused():
-    square = nn.Linear(4, 4)
-    with pytest.raises(InputError, match=r"layer 0 \(Linear\) follows layer 0 \(Linear\) without"):
-        convert(nn.Sequential(square, square), torch.rand(5, 4))
-
-
-@pytest.mark.parametrize("where", [(0, 0), (9, 2), slice(None)])
-def test_calibration_data_that_are_not_numbers_are_refused(make_relu, where):
+@pytest.mark.parametrize("bad", [-0.01, 1.01, 16.0, float("nan")])
+@pytest.mark.parametrize("where", [(4, 1), slice(None)])
+def test_inputs_outside_zero_to_one_are_refused(make_relu, where, bad):
     x = inputs(0, 10, 3)
-    x[where] = float("nan")
+    x[where] = bad
     with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
         convert(make_relu((3, 4, 2)), x)
 

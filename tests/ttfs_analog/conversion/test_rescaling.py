@@ -126,18 +126,18 @@ def test_with_positive_slopes_a_constant_threshold_is_met_no_earlier():
     assert inside.max() < layer.window_length
 
 
-@pytest.mark.parametrize("options", [{"delta": 0.0}, {"delta": 1.0}, {"b_low": 0.0}, {"b_low": float("inf")}])
-def test_bounds_that_bound_nothing_are_refused(options):
-    with pytest.raises(InputError, match="need 0 < delta < 1 and b_low > 0"):
-        convert(wide(0), images(0, 5, 9), mapping="alpha", **options)
+BOUNDS, CURRENT = "need 0 < delta < 1 and b_low > 0", "alpha must be > 0"
 
 
-@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_current_that_is_not_positive_is_refused(alpha):
-    with pytest.raises(InputError, match="alpha must be > 0"):
-        convert(wide(0), images(0, 5, 9), mapping="alpha", alpha=alpha)
-
-
-def test_an_unknown_mapping_is_refused():
-    with pytest.raises(InputError, match="unknown mapping 'beta'; available: b1, alpha"):
-        convert(wide(0), images(0, 5, 9), mapping="beta")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"delta": v}, BOUNDS) for v in (0.0, 1.0)),
+        *(({"b_low": v}, BOUNDS) for v in (0.0, float("inf"))),
+        *(({"alpha": v}, CURRENT) for v in (0.0, -1.0, float("nan"), float("inf"))),
+        ({"mapping": "beta"}, "unknown mapping 'beta'; available: b1, alpha"),
+    ],
+)
+def test_bounds_and_currents_out_of_range_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        convert(wide(0), images(0, 5, 9), **{"mapping": "alpha", **options})

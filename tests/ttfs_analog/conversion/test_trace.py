@@ -16,8 +16,9 @@ from ttfs_analog.conversion.trace import chain
 class Functional(nn.Module):
     """The layers as functional calls and methods, one layer used twice, arguments that are not used."""
 
-    def __init__(self):
+    def __init__(self, reshape):
         super().__init__()
+        self.reshape = reshape
         self.first = nn.Conv2d(1, 4, 3, padding=1)
         self.norm = nn.BatchNorm2d(4)
         self.shared = nn.Conv2d(4, 4, 3, padding=1, bias=False)
@@ -29,48 +30,26 @@ class Functional(nn.Module):
         x = torch.relu(self.shared(x))
         x = F.dropout(self.shared(x).relu(), 0.5, training=self.training)
         x = F.avg_pool2d(x, kernel_size=2)
-        x = self.reshaped(x)
+        x = self.reshape(x)
         return self.last(F.relu(self.hidden(x), inplace=True))
 
-    def reshaped(self, x):
-        return x.view(x.size(0), -1)
+
+RESHAPES = {
+    "view": lambda x: x.view(x.size(0), -1),
+    "flatten": lambda x: torch.flatten(x, 1),
+    "method": lambda x: x.contiguous().flatten(start_dim=1),
+    "reshape": lambda x: x.reshape(x.shape[0], 16),
+    "minus one": lambda x: x.view(-1, 16),
+    "counted": lambda x: x.view(-1, x.shape[1] * x.shape[2] * x.shape[3]),
+    "adapted": lambda x: F.adaptive_avg_pool2d(F.max_pool2d(x, 1, stride=1), (2, 2)).flatten(1),
+}
 
 
-class Flattened(Functional):
-    def reshaped(self, x):
-        return torch.flatten(x, 1)
-
-
-class Method(Functional):
-    def reshaped(self, x):
-        return x.contiguous().flatten(start_dim=1)
-
-
-class Reshaped(Functional):
-    def reshaped(self, x):
-        return x.reshape(x.shape[0], 16)
-
-
-class MinusOne(Functional):
-    def reshaped(self, x):
-        return x.view(-1, 16)
-
-
-class Counted(Functional):
-    def reshaped(self, x):
-        return x.view(-1, x.shape[1] * x.shape[2] * x.shape[3])
-
-
-class Adapted(Functional):
-    def reshaped(self, x):
-        return F.adaptive_avg_pool2d(F.max_pool2d(x, 1, stride=1), (2, 2)).flatten(1)
-
-
-@pytest.mark.parametrize("kind", [Functional, Flattened, Method, Reshaped, MinusOne, Counted, Adapted])
+@pytest.mark.parametrize("reshape", RESHAPES.values(), ids=RESHAPES)
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @torch.no_grad()
-def test_functional_calls_and_methods_are_the_layers_they_stand_for(kind, mode):
-    model, x = shake(kind(), 3), images(0, 20, 1, 8, 8)
+def test_functional_calls_and_methods_are_the_layers_they_stand_for(reshape, mode):
+    model, x = shake(Functional(reshape), 3), images(0, 20, 1, 8, 8)
     expected = model(x)
     net = convert(getattr(model, mode)(), x)
     assert close(net(x), expected, 1e-10)
@@ -98,89 +77,43 @@ class Model(nn.Module):
         self.scale = nn.Parameter(torch.ones(4))
 
 
-class Skip(Model):
-    def forward(self, x):
-        return self.b(F.relu(self.a(x))) + x
-
-
-class Concatenated(Model):
-    def forward(self, x):
-        y = self.a(x)
-        return torch.cat([F.relu(y), self.b(x)], 1)
-
-
-class TwoHeads(Model):
-    def forward(self, x):
-        y = F.relu(self.a(x))
-        return self.a(y), self.b(y)
-
-
-class Decides(Model):
-    def forward(self, x):
-        y = self.a(x)
-        return self.b(F.relu(y)) if y.sum() > 0 else y
-
-
-class Loops(Model):
-    def forward(self, x):
-        for _ in range(int(x.max())):
-            x = F.relu(self.a(x))
-        return self.b(x)
-
-
-class TwoInputs(Model):
-    def forward(self, x, y):
-        return self.b(F.relu(self.a(x))) + y
-
-
-class TwoSteps(Model):
-    def forward(self, x, y):
-        return self.b(F.relu(self.a(x) * y))
-
-
-class Scaled(Model):
-    def forward(self, x):
-        return self.b(F.relu(self.a(x) * self.scale))
-
-
-class Doubled(Model):
-    def forward(self, x):
-        return self.b(F.relu(self.a(x) * 2))
-
-
-class Soft(Model):
-    def forward(self, x):
-        return F.softmax(self.b(F.relu(self.a(x))), dim=1)
-
-
-class Transposed(Model):
-    def forward(self, x):
-        return self.b(F.relu(self.a(x).transpose(0, 1)))
-
-
-class WholeBatch(Model):
-    def forward(self, x):
-        return self.b(F.relu(self.a(x)).flatten())
+def loops(self, x):
+    for _ in range(int(x.max())):
+        x = F.relu(self.a(x))
+    return self.b(x)
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("forward", "message"),
     [
-        (Skip, r"operation add joins branches .* remove the skip connection"),
-        (Concatenated, "joins branches"),
-        (TwoHeads, "joins branches"),
-        (Decides, r"Decides cannot be traced .* decisions that depend on values"),
-        (Loops, r"Loops cannot be traced"),
-        (TwoInputs, r"takes more than one input \(y\); give it one"),
-        (TwoSteps, r"takes more than one input \(y\); give it one"),
-        (Scaled, "uses a parameter directly; put it into a Linear or Conv2d layer"),
-        (Doubled, r"operation mul \(mul\) is not supported; use Linear"),
-        (Soft, r"operation softmax \(softmax\) is not supported"),
-        (Transposed, r"operation transpose \(transpose\) is not supported"),
-        (WholeBatch, "start_dim=1"),
+        (
+            lambda m, x: m.b(F.relu(m.a(x))) + x,
+            r"operation add joins branches .* remove the skip connection",
+        ),
+        (lambda m, x: torch.cat([F.relu(m.a(x)), m.b(m.a(x))], 1), "joins branches"),
+        (lambda m, x: (m.a(F.relu(m.a(x))), m.b(F.relu(m.a(x)))), "joins branches"),
+        (
+            lambda m, x: m.b(x) if m.a(x).sum() > 0 else x,
+            r"Broken cannot be traced .* decisions that depend on values",
+        ),
+        (loops, r"Broken cannot be traced"),
+        (lambda m, x, y: m.b(F.relu(m.a(x))) + y, r"takes more than one input \(y\); give it one"),
+        (lambda m, x, y: m.b(F.relu(m.a(x) * y)), r"takes more than one input \(y\); give it one"),
+        (
+            lambda m, x: m.b(F.relu(m.a(x) * m.scale)),
+            "uses a parameter directly; put it into a Linear or Conv2d layer",
+        ),
+        (lambda m, x: m.b(F.relu(m.a(x) * 2)), r"operation mul \(mul\) is not supported; use Linear"),
+        (lambda m, x: F.softmax(m.b(F.relu(m.a(x))), 1), r"operation softmax \(softmax\) is not supported"),
+        (
+            lambda m, x: m.b(F.relu(m.a(x).transpose(0, 1))),
+            r"operation transpose \(transpose\) is not supported",
+        ),
+        (lambda m, x: m.b(F.relu(m.a(x)).flatten()), "start_dim=1"),
     ],
 )
-def test_what_is_no_chain_is_refused_by_name(kind, message):
+def test_what_is_no_chain_is_refused_by_name(forward, message):
+    kind = type("Broken", (Model,), {"forward": forward})
     with pytest.raises(InputError, match=message):
         convert(kind(), torch.rand(5, 4))
 

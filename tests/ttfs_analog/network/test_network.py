@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -21,6 +20,8 @@ from ttfs_analog.neuron.layers import TTFSLinear
 from ttfs_analog.noise.chips import Chips
 
 LAW = MismatchLaw(0.1, 0.1, 0.1, 0.1, 0.1)
+KEYS = ("dtype", "blocks", "input_shape", "constraints", "operating_points")
+NOT_FINITE = (float("nan"), float("inf"))
 
 
 @pytest.fixture
@@ -95,14 +96,17 @@ def test_each_layers_window_is_the_next_layers_input_window(deep):
     assert [c.t_min for c in deep.to_circuit()] == [1.0, 2.0, 3.0, 4.0]
 
 
-@pytest.mark.parametrize("window", [0.0, -1.0, float("nan")])
-def test_a_window_that_is_not_positive_is_refused(deep, window):
-    with pytest.raises(InputError, match=r"3 windows > 0 are needed, got \[1\.0, "):
-        deep.clone().set_windows([1.0, window, 1.0])
-
-
 @pytest.mark.parametrize(
-    "windows", [[], [2.0, 3.0], [2.0, 3.0, 4.0, 5.0], [2.0, 3.0, 0.0], [2.0, 3.0, float("inf")]]
+    "windows",
+    [
+        [],
+        [2.0, 3.0],
+        [2.0, 3.0, 4.0, 5.0],
+        [2.0, 3.0, 0.0],
+        [2.0, -1.0, 1.0],
+        [2.0, 3.0, float("inf")],
+        [2.0, 3.0, float("nan")],
+    ],
 )
 def test_windows_that_are_refused_change_nothing(deep, windows):
     before = {k: v.clone() for k, v in deep.state_dict().items()}
@@ -192,17 +196,13 @@ def test_a_truncated_checkpoint_is_refused(deep, tmp_path, share):
 
 
 @pytest.mark.parametrize(
-    "content", [{"a": 1}, {"metadata": "not json", "state_dict": {}}, torch.zeros(3), [1, 2]]
+    "content", [{"a": 1}, {"metadata": "not json", "state_dict": {}}, torch.zeros(3), [1, 2], "text"]
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_another_torch_file_is_refused(tmp_path, content):
+def test_another_file_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "net.pt")
-    with pytest.raises(InputError, match=r"net\.pt"):
-        TTFSNetwork.load(tmp_path / "net.pt")
-
-
-def test_a_text_file_is_refused(tmp_path):
-    (tmp_path / "net.pt").write_text("weights: none")
+    if content == "text":
+        (tmp_path / "net.pt").write_text("weights: none")
     with pytest.raises(InputError, match=r"net\.pt"):
         TTFSNetwork.load(tmp_path / "net.pt")
 
@@ -211,32 +211,11 @@ def change(path, key=None, value=None, **metadata):
     content = torch.load(path, weights_only=True)
     if key:
         content["state_dict"][key] = value
-    content["metadata"] = json.dumps({**json.loads(content["metadata"]), **metadata})
+    about = {**json.loads(content["metadata"]), **metadata}
+    about = {k: v for k, v in about.items() if v is not None or k not in metadata}  # None: lacks it
+    content["metadata"] = json.dumps(about)
     torch.save(content, path)
     return path
-
-
-def test_a_checkpoint_of_another_schema_is_refused(deep, tmp_path):
-    path = change(deep.save(tmp_path / "net.pt"), schema="ttfs-analog/network/99")
-    with pytest.raises(InputError, match=r"net\.pt does not have schema 'ttfs-analog/network/2'"):
-        TTFSNetwork.load(path)
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_checkpoint_with_values_that_are_not_finite_is_refused(deep, tmp_path, bad):
-    weight = deep.layers[1].weight.detach().clone()
-    weight[2, 3] = bad
-    key = next(k for k, v in deep.state_dict().items() if v.shape == weight.shape)
-    path = change(deep.save(tmp_path / "net.pt"), key, weight)
-    with pytest.raises(InputError, match=rf"{re.escape(key)} holds values that are not finite"):
-        TTFSNetwork.load(path)
-
-
-def test_a_checkpoint_whose_shapes_do_not_fit_is_refused(deep, tmp_path):
-    key = next(k for k in deep.state_dict() if k.endswith("1.weight"))
-    path = change(deep.save(tmp_path / "net.pt"), key, torch.zeros(2, 2))
-    with pytest.raises(InputError, match=r"net\.pt"):
-        TTFSNetwork.load(path)
 
 
 def test_the_circuit_has_the_same_numbers(deep):
@@ -248,53 +227,35 @@ def test_the_circuit_has_the_same_numbers(deep):
     assert np.array_equal(to_relu(deep)[0].bias.detach().numpy(), deep.to_circuit()[0].bias)
 
 
-@pytest.mark.parametrize("name", ["slope", "window"])
-@pytest.mark.parametrize("value", [0.0, -1.0])
-def test_a_checkpoint_whose_slope_or_window_is_not_positive_is_refused(deep, tmp_path, name, value):
-    key = f"blocks.1.{name}"
-    path = change(deep.save(tmp_path / "net.pt"), key, torch.full_like(deep.state_dict()[key], value))
-    said = {
-        "slope": r"layer 1, neuron 0: slope B = .* must be > 0",
-        "window": "layer 1: windows must be > 0",
-    }[name]
-    with pytest.raises(InputError, match=rf"net\.pt: {said}"):
-        TTFSNetwork.load(path)
-
-
-@pytest.mark.parametrize("key", ["dtype", "blocks", "input_shape", "constraints", "operating_points"])
-def test_a_checkpoint_that_lacks_a_key_is_refused(deep, tmp_path, key):
-    path = deep.save(tmp_path / "net.pt")
-    content = torch.load(path, weights_only=True)
-    metadata = json.loads(content["metadata"])
-    del metadata[key]
-    torch.save({**content, "metadata": json.dumps(metadata)}, path)
-    with pytest.raises(InputError, match=rf"net\.pt is not complete: '{key}'"):
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        *(("blocks.1.slope", v, "layer 1, neuron 0: slope B = .* must be > 0") for v in (0.0, -1.0)),
+        *(("blocks.1.window", v, "layer 1: windows must be > 0") for v in (0.0, -1.0)),
+        *(("blocks.1.weight", v, "blocks.1.weight holds values that are not finite") for v in NOT_FINITE),
+        ("blocks.1.weight", None, "is not complete"),
+    ],
+)
+def test_a_checkpoint_whose_values_are_out_of_range_is_refused(deep, tmp_path, key, value, message):
+    tensor = torch.zeros(2, 2) if value is None else torch.full_like(deep.state_dict()[key], value)
+    path = change(deep.save(tmp_path / "net.pt"), key, tensor)
+    with pytest.raises(InputError, match=rf"net\.pt:? {message}"):
         TTFSNetwork.load(path)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "message"),
     [
-        {"dtype": "float99"},
-        {"dtype": "nn"},
-        {"dtype": 64},
-        {"blocks": 3},
-        {"blocks": [{}]},
-        {"blocks": []},
-        {"operating_points": [{}]},
-        {"operating_points": [{"voltage": 1}]},
-        {"operating_points": 3},
-        {"input_shape": 3},
-        {"constraints": 3},
-        {"blocks": [{"kind": "linear"}]},
+        ({"schema": "ttfs-analog/network/99"}, " does not have schema 'ttfs-analog/network/2'"),
+        *(({"dtype": v}, "") for v in ("float99", "nn", 64)),
+        *(({"blocks": v}, "") for v in (3, [{}], [], [{"kind": "linear"}])),
+        *(({"operating_points": v}, "") for v in ([{}], [{"voltage": 1}], 3)),
+        ({"input_shape": 3}, ""),
+        ({"constraints": 3}, ""),
+        *(({key: None}, f" is not complete: '{key}'") for key in KEYS),  # lacks it
     ],
 )
-def test_a_checkpoint_whose_description_is_nonsense_is_refused(deep, tmp_path, changes):
+def test_a_checkpoint_whose_description_is_nonsense_is_refused(deep, tmp_path, changes, message):
     path = change(deep.save(tmp_path / "net.pt"), **changes)
-    with pytest.raises(InputError, match=r"net\.pt"):
+    with pytest.raises(InputError, match=rf"net\.pt{message}"):
         TTFSNetwork.load(path)
-
-
-def test_saving_where_nothing_can_be_written_is_a_plain_error(deep):
-    with pytest.raises(OSError, match="/proc/x"):
-        deep.save("/proc/x")

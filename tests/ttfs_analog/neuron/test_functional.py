@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from circuits.model.closed_form import Constants, response
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from ttfs_analog.neuron.functional import (
-    Deviations,
-    fire,
-    gradients,
-    jacobian,
-    ramp_activation,
-    spike,
-)
+from ttfs_analog.neuron.functional import Deviations, fire, gradients, jacobian, ramp_activation
 from ttfs_analog.neuron.layers import TTFSLinear
 
 T = 2.5
@@ -51,6 +44,10 @@ def none(chips=1, n_out=5, n_in=3):
 
 def charge(x, weight, synapse=None):
     return x @ (weight if synapse is None else weight * (1 + synapse)).transpose(-1, -2)
+
+
+def spike(q, shift, window, slope, d):
+    return fire(ramp_activation(q, shift, window, slope, d), window)
 
 
 def per_batch(d):

@@ -9,7 +9,7 @@ from random_models import F64, images
 from torch import nn
 from torch.nn import functional as F
 
-from ttfs_analog.network.blocks import describe, rebuild
+from ttfs_analog.network.blocks import from_dict, to_dict
 from ttfs_analog.neuron.pooling import Border, Pool
 
 MASK = torch.tensor([True, False, True])
@@ -89,12 +89,12 @@ def test_gradients_go_to_the_arrival_that_counts():
 @pytest.mark.parametrize("last", [None, MASK])
 def test_a_pooling_comes_back_from_its_description(last):
     layer = Pool((3, 2), (2, 1), (1, 0), (1, 2), ceil=True, last=last)
-    back = rebuild(describe(layer), F64)
+    back = from_dict(to_dict(layer), F64)
     back.load_state_dict(layer.state_dict())
     x = images(0, 2, 3, 9, 9)
     assert torch.equal(back(x), layer(x))
-    assert describe(back) == describe(layer)
-    assert isinstance(rebuild(describe(nn.Flatten()), F64), nn.Flatten)
+    assert to_dict(back) == to_dict(layer)
+    assert isinstance(from_dict(to_dict(nn.Flatten()), F64), nn.Flatten)
 
 
 def test_a_border_adds_its_map_and_keeps_it():

@@ -45,13 +45,13 @@ def spectrum():
 @pytest.fixture(scope="module")
 def quiet(digits):
     """A learning rate that alpha1 survives."""
-    return trajectories(deep(digits), digits, replace(SGD, lr=1e-3), every=20)
+    return trajectories(deep(digits), digits, replace(SGD, lr=1e-3), interval=20)
 
 
 @pytest.fixture(scope="module")
 def wild(digits):
     """One that it does not."""
-    return trajectories(deep(digits), digits, ADAM, every=20)
+    return trajectories(deep(digits), digits, ADAM, interval=20)
 
 
 def test_b1_starts_at_the_edge_of_the_unit_circle(spectrum):
@@ -131,7 +131,7 @@ def test_the_spectrum_of_a_network_is_that_of_its_square_layers(digits):
 
 @pytest.mark.parametrize("recipe", [replace(SGD, lr=0.1), ADAM], ids=["sgd", "adam"])
 def test_b1_walks_the_way_of_the_relu_network(digits, recipe):
-    found = trajectories(deep(digits), digits, recipe, every=10)
+    found = trajectories(deep(digits), digits, recipe, interval=10)
     b1 = found.sel(snn="b1")
     assert float(b1.largest_difference.max()) <= 1e-10
     assert float(b1.cosine.min()) == pytest.approx(1, abs=1e-12)
@@ -196,9 +196,9 @@ def test_divergence_of_the_relu_network_is_an_error(digits):
 
 
 def test_the_same_seed_gives_the_same_bits(digits, wild):
-    again = trajectories(deep(digits), digits, ADAM, every=20)
+    again = trajectories(deep(digits), digits, ADAM, interval=20)
     xr.testing.assert_identical(again, wild)
-    other = trajectories(deep(digits), digits, replace(ADAM, seed=1), every=20)
+    other = trajectories(deep(digits), digits, replace(ADAM, seed=1), interval=20)
     assert not np.array_equal(other.loss.values, wild.loss.values, equal_nan=True)
     xr.testing.assert_identical(initial_spectrum(20, [3]), initial_spectrum(20, [2, 3]).isel(seed=[1]))
 
@@ -212,22 +212,14 @@ def test_progress_reaches_the_end_and_the_model_is_left_alone(digits):
 
 
 @pytest.mark.parametrize(
-    ("change", "every"), [({"l1": 0.1}, 10), ({}, 0)], ids=["l1 counts spikes", "no interval"]
+    ("change", "interval", "norm"),
+    [({"l1": 0.1}, 10, nn.Identity()), ({}, 0, nn.Identity()), ({}, 10, nn.BatchNorm1d(8))],
+    ids=["l1 counts spikes", "no interval", "normalization"],
 )
-def test_settings_that_cannot_be_compared_are_refused(digits, change, every):
-    with pytest.raises(InputError, match="l1 = 0, every >= 1"):
-        trajectories(deep(digits), digits, replace(SGD, **change), every=every)
-
-
-def test_normalization_is_refused(digits):
-    model = nn.Sequential(
-        nn.Linear(64, 8, dtype=torch.float64),
-        nn.BatchNorm1d(8, dtype=torch.float64),
-        nn.ReLU(),
-        nn.Linear(8, 10, dtype=torch.float64),
-    )
-    with pytest.raises(InputError, match="without BatchNorm"):
-        trajectories(model, digits, SGD)
+def test_settings_that_cannot_be_compared_are_refused(digits, change, interval, norm):
+    model = nn.Sequential(nn.Linear(64, 8), norm, nn.ReLU(), nn.Linear(8, 10)).double()
+    with pytest.raises(InputError, match=r"l1 = 0, interval >= 1, .* a model without BatchNorm"):
+        trajectories(model, digits, replace(SGD, **change), interval=interval)
 
 
 def test_results_are_files_with_units(spectrum, wild, tmp_path):

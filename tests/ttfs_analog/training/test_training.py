@@ -88,22 +88,17 @@ def test_progress_counts_every_twentieth_step_and_the_last(iris):
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"),
+    ("message", "bad"),
     [
-        ({"epochs": 0}, "need epochs >= 1"),
-        ({"batch": 0}, "need epochs >= 1"),
-        ({"lr": 0.0}, "need epochs >= 1"),
-        ({"lr": -1.0}, "lr > 0"),
-        ({"lr": math.nan}, "lr > 0"),
-        ({"lr": math.inf}, "lr > 0"),
-        ({"optimizer": "lion"}, "optimizer is 'adam' or 'sgd'.*'lion'"),
-        ({"schedule": "linear"}, "cosine, paper, constant.*'linear'"),
-        ({"l1": -1.0}, "l1 and weight decay must be >= 0"),
-        ({"l1": math.nan}, "l1 and weight decay must be >= 0"),
-        ({"weight_decay": -1.0}, "l1 and weight decay must be >= 0"),
+        *(("need epochs >= 1.*lr > 0", {name: 0}) for name in ("epochs", "batch", "lr")),
+        *(("lr > 0", {"lr": lr}) for lr in (-1.0, math.nan, math.inf)),
+        ("optimizer is 'adam' or 'sgd'.*'lion'", {"optimizer": "lion"}),
+        ("cosine, paper, constant.*'linear'", {"schedule": "linear"}),
+        *(("l1 and weight decay must be >= 0", {"l1": l1}) for l1 in (-1.0, math.nan)),
+        ("l1 and weight decay must be >= 0", {"weight_decay": -1.0}),
     ],
 )
-def test_settings_out_of_range_are_refused(bad, message):
+def test_settings_out_of_range_are_refused(message, bad):
     with pytest.raises(InputError, match=message):
         Recipe(**bad)
 
@@ -306,19 +301,12 @@ def test_a_window_that_grows_does_not_change_what_is_learned(digits):
         assert float((a.layers[0].weight - b.layers[0].weight).detach().abs().max()) < bound
 
 
-def test_windows_stay_where_they_are_not_to_adapt(digits, few):
-    net = ttfs_net(digits, zeta=0.0)
-    old = net.windows
-    train(net, few, Recipe(epochs=2, lr=5e-3), adaptive=False)
-    assert net.windows == old
-
-
-@pytest.mark.parametrize("part", [Latency(95.0), TimeSteps(16), Jitter(0.01), WeightBits(6)])
-def test_constraints_fix_the_windows(digits, few, part):
-    net = constrain(ttfs_net(digits), digits.x_train, [part])
+@pytest.mark.parametrize("part", [None, Latency(95.0), TimeSteps(16), Jitter(0.01), WeightBits(6)])
+def test_windows_stay_under_constraints_and_where_they_are_not_to_adapt(digits, few, part):
+    net = ttfs_net(digits, zeta=0.0) if part is None else constrain(ttfs_net(digits), digits.x_train, [part])
     old = net.windows
     first = net.layers[0].weight.detach().clone()
-    train(net, few, Recipe(epochs=2, lr=5e-3))
+    train(net, few, Recipe(epochs=2, lr=5e-3), adaptive=part is not None)
     assert net.windows == old
     assert not torch.equal(net.layers[0].weight, first)
 
@@ -435,29 +423,21 @@ def test_a_resumed_run_is_that_of_an_uninterrupted_one_bit_by_bit(few, tmp_path,
     assert found == history
 
 
-def test_a_finished_run_resumes_to_itself(few, tmp_path):
+@pytest.mark.parametrize(
+    ("before", "resume"),
+    [(Recipe(2), True), (Recipe(1, lr=0.5), False), (None, True)],
+    ids=["finished", "not resumed", "no checkpoint"],
+)
+def test_a_run_ends_alike_whatever_lies_in_its_checkpoint(few, tmp_path, before, resume):
+    """A finished run resumes to itself; without `resume` a checkpoint is written over."""
     file = tmp_path / "run.checkpoint"
-    net, again = ttfs_net(few), ttfs_net(few)
-    history = train(net, few, Recipe(2), checkpoint=file)
-    assert train(again, few, Recipe(2), checkpoint=file, resume=True) == history
-    assert same_values(net, again)
-    assert not again.training
-
-
-def test_without_resume_a_checkpoint_is_written_over(few, tmp_path):
-    file = tmp_path / "run.checkpoint"
-    train(ttfs_net(few), few, Recipe(1, lr=0.5), checkpoint=file)
+    if before is not None:
+        train(ttfs_net(few), few, before, checkpoint=file)
     a, b = ttfs_net(few), ttfs_net(few)
-    train(a, few, Recipe(2), checkpoint=file)
-    train(b, few, Recipe(2))
+    history = train(a, few, Recipe(2), checkpoint=file, resume=resume)
+    assert train(b, few, Recipe(2)) == history
     assert same_values(a, b)
-
-
-def test_resuming_without_a_checkpoint_starts_anew(few, tmp_path):
-    a, b = ttfs_net(few), ttfs_net(few)
-    train(a, few, Recipe(1), checkpoint=tmp_path / "none", resume=True)
-    train(b, few, Recipe(1))
-    assert same_values(a, b)
+    assert not a.training
 
 
 def test_more_epochs_may_be_asked_for_unless_the_schedule_depends_on_them(few, tmp_path):
@@ -483,49 +463,39 @@ def test_more_epochs_may_be_asked_for_unless_the_schedule_depends_on_them(few, t
         {"schedule": "constant"},
         {"weight_decay": 0.1},
         {"eps": 1e-7},
+        {},
     ],
+    ids=str,
 )
-def test_the_checkpoint_of_another_recipe_is_refused(few, tmp_path, change):
+def test_the_checkpoint_of_another_recipe_or_of_other_images_is_refused(few, digits, tmp_path, change):
     file = tmp_path / "run.checkpoint"
     train(ttfs_net(few), few, Recipe(1), checkpoint=file)
     content = file.read_bytes()
-    with pytest.raises(
-        InputError,
-        match=rf"run.checkpoint belongs to another training \({next(iter(change))} differ\); remove",
-    ):
-        train(ttfs_net(few), few, Recipe(1, **change), checkpoint=file, resume=True)
+    name = rf" \({next(iter(change))} differ\); remove" if change else ""
+    with pytest.raises(InputError, match=rf"run.checkpoint belongs to another training{name}"):
+        train(ttfs_net(few), few if change else digits, Recipe(1, **change), checkpoint=file, resume=True)
     assert file.read_bytes() == content
 
 
-def test_the_checkpoint_of_other_images_is_refused(few, digits, tmp_path):
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda data: ttfs_net(data, "fc-13"),
+        lambda data: ttfs_net(data, "fc3-12"),
+        relu_net,
+        lambda data: ttfs_net(data, mapping="alpha"),
+        lambda data: constrain(ttfs_net(data), data.x_train, [Jitter(0.1)]),
+    ],
+    ids=["size", "depth", "kind", "form", "constraints"],
+)
+def test_the_checkpoint_of_another_network_is_refused(few, tmp_path, make):
     file = tmp_path / "run.checkpoint"
     train(ttfs_net(few), few, Recipe(1), checkpoint=file)
-    with pytest.raises(InputError, match="belongs to another training"):
-        train(ttfs_net(few), digits, Recipe(1), checkpoint=file, resume=True)
-
-
-def test_the_checkpoint_of_another_network_is_refused(few, tmp_path):
-    file = tmp_path / "run.checkpoint"
-    train(ttfs_net(few), few, Recipe(1), checkpoint=file)
-    others = {
-        "size": ttfs_net(few, "fc-13"),
-        "depth": ttfs_net(few, "fc3-12"),
-        "kind": relu_net(few),
-        "form": ttfs_net(few, mapping="alpha"),
-        "constraints": constrain(ttfs_net(few), few.x_train, [Jitter(0.1)]),
-    }
-    taken = []
-    for name, model in others.items():
-        before = {k: v.clone() for k, v in model.state_dict().items()}
-        try:
-            train(model, few, Recipe(1), checkpoint=file, resume=True)
-            taken.append(name)
-        except InputError:
-            if not all(torch.equal(v, before[k]) for k, v in model.state_dict().items()):
-                taken.append(f"{name}: changed")
-        except RuntimeError as error:
-            taken.append(f"{name}: {type(error).__name__}")
-    assert taken == []
+    model = make(few)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(InputError):
+        train(model, few, Recipe(1), checkpoint=file, resume=True)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "text", "list", "network"])
@@ -600,11 +570,6 @@ def test_fine_tuning_resumes_bit_by_bit(net, few, noise, tmp_path, always, hard)
         finetune(start, few, law, checkpoint=file, progress=stop_at(20), **options)
     found = finetune(start, few, law, checkpoint=file, resume=True, **options)
     assert same_values(found, wanted)
-
-
-def test_fine_tuning_for_nothing_is_refused(net, few):
-    with pytest.raises(InputError, match="nothing to tune for: give a noise model, or put the network under"):
-        finetune(net, few)
 
 
 def test_fine_tuning_under_constraints_alone_restores_accuracy(net, digits):

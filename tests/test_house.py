@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -67,6 +68,7 @@ TOP = {
 FILES = sorted(p.relative_to(ROOT) for floor in FLOORS for p in (ROOT / floor).rglob("*.py"))
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Absolute dotted names imported anywhere in `path`, inside functions too."""
     package = path.parent.as_posix().replace("/", ".").split(".")
@@ -81,18 +83,17 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_imports_go_downstairs(path):
-    floor = FLOORS.index(path.parts[0])
-    upstairs = {n for n in imports(path) if n.split(".")[0] in FLOORS[floor + 1 :]}
-    assert not upstairs, f"{path} reaches upstairs: {sorted(upstairs)}"
+def test_imports_go_downstairs():
+    for path in FILES:
+        floor = FLOORS.index(path.parts[0])
+        upstairs = {n for n in imports(path) if n.split(".")[0] in FLOORS[floor + 1 :]}
+        assert not upstairs, f"{path} reaches upstairs: {sorted(upstairs)}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_heavy_guests_stay_in_their_rooms(path):
-    used = {n.split(".")[0] for n in imports(path)} & ONLY_IN.keys()
-    for guest in used:
-        assert any(path.as_posix().startswith(room) for room in ONLY_IN[guest]), f"{path} imports {guest}"
+def test_heavy_guests_stay_in_their_rooms():
+    for path in FILES:
+        for guest in {n.split(".")[0] for n in imports(path)} & ONLY_IN.keys():
+            assert any(path.as_posix().startswith(room) for room in ONLY_IN[guest]), f"{path} imports {guest}"
 
 
 def height(module: str) -> int | None:
@@ -103,15 +104,14 @@ def height(module: str) -> int | None:
     return ROOMS[floor].index(rest[0]) if rest[0] in ROOMS[floor] else len(ROOMS[floor])
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_imports_between_rooms_go_down_too(path):
-    module = path.with_suffix("").as_posix().replace("/", ".")
-    own = height(module)
-    if own is None or path.stem == "__init__":
-        return
-    same = {n for n in imports(path) if n.split(".")[0] == path.parts[0]}
-    above = {n for n in same if (h := height(n)) is not None and h > own}
-    assert not above, f"{path} reaches a room above: {sorted(above)}"
+def test_imports_between_rooms_go_down_too():
+    for path in FILES:
+        room = height(path.with_suffix("").as_posix().replace("/", "."))
+        if room is None or path.stem == "__init__":
+            continue
+        same = {n for n in imports(path) if n.split(".")[0] == path.parts[0]}
+        above = {n for n in same if (h := height(n)) is not None and h > room}
+        assert not above, f"{path} reaches a room above: {sorted(above)}"
 
 
 @pytest.mark.parametrize("floor", FLOORS)
@@ -146,9 +146,8 @@ def test_the_top_level_is_as_agreed():
     assert tracked == TOP
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_every_module_says_what_it_is(path):
-    assert ast.get_docstring(ast.parse((ROOT / path).read_text())), f"{path} has no docstring"
+def test_every_module_says_what_it_is():
+    assert not [path for path in FILES if not ast.get_docstring(ast.parse((ROOT / path).read_text()))]
 
 
 def test_nothing_is_left_unfinished():

@@ -25,7 +25,7 @@ from ttfs_analog.data import datasets
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron import layers
 from ttfs_analog.noise.noise_model import NoiseModel
-from ttfs_analog.training import training
+from ttfs_analog.training import run_checkpoint, training
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import least_epochs
 
@@ -246,7 +246,7 @@ def test_training_resumes_its_checkpoint_and_no_other(
     succeed("constrain", files / "net.pt", "--jitter", 0.1, "--out", "hard.pt")
     line = line.split()
     expected = succeed(*line, "--out", "whole.pt")
-    write, written = training._write, []
+    write, written = run_checkpoint.write, []
 
     def interrupt(*arguments):
         write(*arguments)
@@ -256,7 +256,7 @@ def test_training_resumes_its_checkpoint_and_no_other(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "SAVE_EVERY", -1.0)
-        patch.setattr(training, "_write", interrupt)
+        patch.setattr(run_checkpoint, "write", interrupt)
         assert call(*line, "--out", "net.pt")[0] == 130
     assert os.path.exists("net.pt.checkpoint")
     assert not os.path.exists("net.pt")

@@ -18,7 +18,7 @@ from ttfs_analog.conversion.mapping import agreement, convert, to_relu
 from ttfs_analog.data import datasets
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.neuron.layers import TRACKED
-from ttfs_analog.training import training
+from ttfs_analog.training import run_checkpoint, training
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.finetuning import finetune
 from ttfs_analog.training.recipe import Recipe
@@ -554,7 +554,9 @@ def test_a_death_in_the_middle_of_the_file_leaves_the_checkpoint_before(few, tmp
 
 def test_checkpoints_come_with_time_not_with_every_step(few, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(training, "_write", lambda *args: seen.append((args[-1]["epoch"], args[-1]["step"])))
+    monkeypatch.setattr(
+        run_checkpoint, "write", lambda *args: seen.append((args[-1]["epoch"], args[-1]["step"]))
+    )
     train(ttfs_net(few), few, Recipe(3, 8), checkpoint=tmp_path / "x")
     assert seen == [(1, 0), (2, 0), (3, 0)]  # (epoch, step): after every epoch
 

@@ -34,13 +34,13 @@ def test_logits_classes_and_checkpoint_are_the_models(kind, mapping, dtype, tmp_
     make, x = kind
     model, x = make(3, dtype), x.to(dtype)
     net = convert(model, x, mapping=mapping)
-    expected, found = model(x), net(x)
-    assert close(found, expected, RELATIVE[dtype])
-    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+    expected, logits = model(x), net(x)
+    assert close(logits, expected, RELATIVE[dtype])
+    assert torch.equal(logits.argmax(-1), expected.argmax(-1))
     assert len(expected.argmax(-1).unique()) > 1
     assert {layer.form for layer in net.layers if layer.spiking} == {mapping}
     back = TTFSNetwork.load(net.save(tmp_path / "net.pt"))
-    assert torch.equal(back(x), found)
+    assert torch.equal(back(x), logits)
     assert [layer.form for layer in back.layers] == [layer.form for layer in net.layers]
     assert back.points == net.points
 

@@ -63,8 +63,8 @@ def cifar(rng):
     return {name: (images(rng, 2, 3, 32, 32), [k % 10, 9]) for k, name in enumerate(files.BATCHES)}
 
 
-def assert_same(found, cifar):
-    (x_train, y_train), (x_test, y_test) = found
+def assert_same(parts, cifar):
+    (x_train, y_train), (x_test, y_test) = parts
     train = [cifar[name] for name in files.TRAIN_BATCHES]
     assert np.array_equal(x_train, np.concatenate([x for x, _ in train]))
     assert y_train.tolist() == [label for _, y in train for label in y]

@@ -113,20 +113,20 @@ def test_lenet5(shape, norm):
 def test_vgg16(shape, pools, dense, norm):
     """13 convolutions; small images skip the first pooling; normalization after ReLU (thesis, Fig. 2.2)."""
     model = build("vgg16-bn" if norm else "vgg16", shape, 10, 0, F32)
-    found = kinds(model)
-    assert (found.count(CONV), found.count(POOL), found.count(nn.Linear)) == (13, pools, dense)
+    layers = kinds(model)
+    assert (layers.count(CONV), layers.count(POOL), layers.count(nn.Linear)) == (13, pools, dense)
     convolutions = [m for m in model if isinstance(m, CONV)]
     assert [m.out_channels for m in convolutions] == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
     assert {(m.kernel_size, m.padding) for m in convolutions} == {((3, 3), (1, 1))}
     assert [m.out_features for m in linear(model)] == [512] * (dense - 1) + [10]
     assert linear(model)[0].in_features == 512
-    assert (found.count(NORM), found.count(nn.BatchNorm1d)) == ((13, dense - 1) if norm else (0, 0))
-    for before, after in pairwise(found):
+    assert (layers.count(NORM), layers.count(nn.BatchNorm1d)) == ((13, dense - 1) if norm else (0, 0))
+    for before, after in pairwise(layers):
         if after in (NORM, nn.BatchNorm1d):
             assert before is nn.ReLU
-    for k, kind in enumerate(found):  # never behind the read-out
-        if kind in (CONV, nn.Linear) and k < len(found) - 1:
-            assert found[k + 1] is nn.ReLU
+    for k, kind in enumerate(layers):  # never behind the read-out
+        if kind in (CONV, nn.Linear) and k < len(layers) - 1:
+            assert layers[k + 1] is nn.ReLU
     with torch.no_grad():
         assert model.eval()(torch.rand(2, math.prod(shape))).shape == (2, 10)
 

@@ -78,15 +78,15 @@ def test_padding_under_normalization_gives_maps_and_negative_scales_min_pooling(
         assert pool.last.any()
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize(("mode", "mapping"), [("train", "alpha"), ("eval", "b1")])
 @torch.no_grad()
-def test_the_model_is_left_untouched_and_read_as_at_inference(kind, mode):
+def test_the_model_is_left_untouched_and_read_as_at_inference(kind, mode, mapping):
     make, x = kind
     model, x = make(2), x[:30]
     expected = model(x).detach()
     getattr(model, mode)()
     before = copy.deepcopy(model)
-    net = convert(model, x, mapping="alpha")
+    net = convert(model, x, mapping=mapping)
     assert close(net(x), expected, 1e-10)
     for (name, value), (_, old) in zip(model.state_dict().items(), before.state_dict().items(), strict=True):
         assert torch.equal(value, old), name

@@ -112,6 +112,8 @@ def attribute(
     ------
     InputError
         If the mean chip's neuron is silent or fires at t_min (no derivative there), or nothing varies.
+
+    Source: JCGM 100:2008 (GUM), sec. 5.1.2, eq. 10: first order, independent devices.
     """
     one = _single(layer, neuron)
     if samples < LEAST_SAMPLES:

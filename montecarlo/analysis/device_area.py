@@ -70,6 +70,8 @@ def enlarged(attribution: xr.Dataset, area: dict[str, float], quantity: str = "s
     ------
     InputError
         If an area is not positive, or a name is unknown.
+
+    Source: Pelgrom1989 (JSSC 24(5), 1433-1439), area term only.
     """
     for device, factor in area.items():
         if not (math.isfinite(factor) and factor > 0):
@@ -104,6 +106,8 @@ def area_for(attribution: xr.Dataset, device: str, sigma: float, quantity: str =
     ------
     InputError
         If sigma is not positive, or a name is unknown.
+
+    Source: as `enlarged`, solved for the area.
     """
     if not (math.isfinite(sigma) and sigma > 0):
         raise InputError(f"target sigma must be > 0, got {sigma}")

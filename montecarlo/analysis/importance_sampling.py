@@ -26,7 +26,8 @@ from scipy import special
 
 from circuits.errors import InputError
 from circuits.model.layer import Array
-from montecarlo.statistics.intervals import LEVEL, proportion_interval
+from montecarlo.statistics.intervals import proportion_interval
+from montecarlo.statistics.moments import LEVEL
 
 Fails = Callable[[Array], np.ndarray]
 """Standard normals (n, dimension) -> whether each sample fails (n,)."""
@@ -79,7 +80,7 @@ def plain(fails: Fails, dimensions: int, samples: int, rng: np.random.Generator)
     count = 0
     for first in range(0, samples, BLOCK):  # the same numbers in blocks as at once, in little memory
         n = min(BLOCK, samples - first)
-        count += int(_ask(fails, rng.standard_normal((n, dimensions))).sum())
+        count += int(_failures(fails, rng.standard_normal((n, dimensions))).sum())
     low, high = proportion_interval(count, samples)
     p = count / samples
     return Estimate(p, math.sqrt(p * (1 - p) / samples), low, high, samples, count, float(count), math.nan)
@@ -107,6 +108,8 @@ def importance(
     InputError
         If no failure is found within 9 sigma, or too few to trust the standard error: the message
         then carries the estimate.
+
+    Source: Owen & Zhou, JASA 95 (2000), mixture with fixed shares.
     """
     if samples < 100:
         raise InputError(f"importance sampling needs at least 100 samples, got {samples}")
@@ -116,7 +119,7 @@ def importance(
     count = np.maximum(np.round(share * samples).astype(int), 2)
     part = np.repeat(np.arange(len(center)), count)
     u = center[part] + rng.standard_normal((len(part), dimensions))
-    weighted = np.where(_ask(fails, u), np.exp(-_log_mixture(u, center, share)), 0.0)
+    weighted = np.where(_failures(fails, u), np.exp(-_log_mixture(u, center, share)), 0.0)
     groups = [weighted[part == k] for k in range(len(center))]
     p = float(sum(a * g.mean() for a, g in zip(share, groups, strict=True)))
     se = math.sqrt(sum(a**2 * g.var(ddof=1) / len(g) for a, g in zip(share, groups, strict=True)))
@@ -160,7 +163,7 @@ def find_shifts(fails: Fails, dimensions: int, batch: int, rng: np.random.Genera
     spent = 0
     for wide in WIDER:
         u = wide * rng.standard_normal((batch, dimensions))
-        failing = u[_ask(fails, u)]
+        failing = u[_failures(fails, u)]
         spent += batch
         if len(failing) >= 0.05 * batch:
             break
@@ -188,7 +191,7 @@ def _walk_back(fails: Fails, shift: Array, batch: int, rng: np.random.Generator)
     settled: list[Array] = []
     for step in range(1, 25):
         u = shift + rng.standard_normal((batch, len(shift)))
-        failing = u[_ask(fails, u)]
+        failing = u[_failures(fails, u)]
         if len(failing) < 5:
             return None, step * batch
         ratio = -failing @ shift
@@ -215,7 +218,7 @@ def _log_mixture(u: Array, center: Array, share: Array) -> Array:
     return special.logsumexp(exponent, axis=1, b=share)
 
 
-def _ask(fails: Fails, u: Array) -> np.ndarray:
+def _failures(fails: Fails, u: Array) -> np.ndarray:
     failed = np.asarray(fails(u))
     if failed.shape != (len(u),) or failed.dtype != bool:
         raise InputError(

@@ -25,6 +25,11 @@ def generator(entropy: int, *key: int) -> np.random.Generator:
         The user's seed, >= 0.
     *key : int
         Spawn key: (k,) for sample k, (CHIP, k) for chip k.
+
+    Raises
+    ------
+    InputError
+        If the entropy or a part of the key is negative.
     """
     if entropy < 0 or any(k < 0 for k in key):
         raise InputError(f"seeds must be >= 0, got entropy {entropy} and key {key}")

@@ -1,4 +1,4 @@
-"""Statistics by dimension name: what `moments` and `laws` do to arrays, done to labeled ones.
+"""Statistics by dimension name: `moments` and `goodness_of_fit` for labeled arrays.
 
 Failed samples (NaN) and silent neurons (inf) are counted in `n_failed` and `n_silent`; everything else
 describes the `n` values that are left, so read it as "of those that were measured and fired".

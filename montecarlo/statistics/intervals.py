@@ -10,8 +10,7 @@ from scipy import stats
 
 from circuits.errors import InputError
 from circuits.model.layer import Array
-
-LEVEL = 0.95
+from montecarlo.statistics.moments import LEVEL
 
 
 def std_interval(

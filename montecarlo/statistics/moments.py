@@ -113,6 +113,11 @@ def quantile_interval(values: Array, q: float, level: float = LEVEL) -> tuple[fl
     quantile, low, high
         An end is -inf or inf where the sample is too small to hold one: q = 0.05 needs 72 values.
 
+    Raises
+    ------
+    InputError
+        If q is not in (0, 1), or a value is not finite.
+
     Source: Conover, Practical Nonparametric Statistics (1999), sec. 3.2, as in scipy.stats.quantile_test,
     whose numbers these are, without the milliseconds it takes.
     """

@@ -137,6 +137,7 @@ class Sweep:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Values of each axis."""
         return tuple(len(values) for _, values in self.axes)
 
     def points(self) -> Iterator[tuple[tuple[int, ...], Settings]]:

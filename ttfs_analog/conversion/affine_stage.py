@@ -64,6 +64,7 @@ class Affine:
     shift: Tensor  #: of one image: (channel, height, width) or (feature,)
 
     def constant(self) -> bool:
+        """Whether the shift is the same at all places of a channel."""
         return bool((self.shift == self.shift.flatten(1)[:, 0][:, None, None]).all())
 
 
@@ -142,4 +143,5 @@ def geometry_of(where: str, module: nn.Conv2d) -> dict[str, Any]:
 
 
 def pair(value: Any) -> tuple[Any, ...]:
+    """Rows and columns of a size that torch writes as one number or as two."""
     return tuple(value) if isinstance(value, tuple | list) else (value, value)

@@ -33,6 +33,8 @@ def rescale(
 
     Parameters
     ----------
+    stages : list of Stage
+        In order; the last one is the read-out.
     delta : float
         Weights of a neuron sum to at most 1 - delta; slopes then are at most alpha / delta.
     b_low : float

@@ -56,6 +56,8 @@ class Step(NamedTuple):
 
 
 class _Tracer(fx.Tracer):
+    """Leaves the package's pooling and borders whole, as it does torch's layers."""
+
     def is_leaf_module(self, m: nn.Module, qualified_name: str) -> bool:
         """Whether a module is one step, see `torch.fx.Tracer`.
 

@@ -84,15 +84,17 @@ class Data:
 
     @property
     def classes(self) -> int:
+        """One more than the largest label."""
         return int(max(self.y_train.max(), self.y_test.max())) + 1
 
     @property
     def features(self) -> int:
+        """Inputs of one image."""
         return self.x_train.shape[1]
 
 
 def available() -> list[str]:
-    """Names that `load` takes; all but the first two need files, see `data_folder`."""
+    """Names that `load` takes; all but the first two need files in the folder TTFS_ANALOG_DATA."""
     return ["digits", "iris", *EXPECTED]
 
 
@@ -121,7 +123,7 @@ def load(name: str, dtype: torch.dtype = torch.float64) -> Data:
         raise InputError(f"unknown dataset {name!r}; available: {', '.join(available())}")
     if name not in EXPECTED:
         return _shipped(name, dtype)
-    root, folder = data_folder(name)
+    root, folder = _data_folder(name)
     train, test = _cifar(root, folder) if name == "cifar10" else _idx(root, folder, OFFICIAL.get(name, {}))
     for part, (x, _), count in (("training", train, COUNTS[name][0]), ("test", test, COUNTS[name][1])):
         if len(x) != count:
@@ -130,7 +132,7 @@ def load(name: str, dtype: torch.dtype = torch.float64) -> Data:
     return Data(name, *_tensors(train, dtype), *_tensors(test, dtype), shape)
 
 
-def data_folder(name: str) -> tuple[Path, Path]:
+def _data_folder(name: str) -> tuple[Path, Path]:
     """The folder TTFS_ANALOG_DATA and that of dataset `name` in it; InputError says what is expected."""
     expected = f"{name}/ with {EXPECTED[name]}"
     value = os.environ.get(VARIABLE)
@@ -214,7 +216,7 @@ def _check(files: list[Path], root: Path) -> None:
 
 
 def pair_of(data: Any) -> tuple[Tensor, Tensor]:
-    """(x, y) of a Data (its test part), a DataLoader, or a pair of tensors."""
+    """(x, y) of a Data (its test part), a DataLoader, or a pair of tensors; InputError for anything else."""
     if isinstance(data, Data):
         return data.x_test, data.y_test
     if isinstance(data, DataLoader):

@@ -27,6 +27,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
 
     Parameters
     ----------
+    net : TTFSNetwork
     data : Data, loader, or (x, y)
     chips : Chips
         Drawn for this network.
@@ -39,6 +40,11 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         `accuracy` (chip), `predicted` (chip, image), `label` (image), `nominal` (image): the class
         without deviations, `spikes_per_neuron`, `early` and `silent` (chip): shares of hidden
         neurons that fired at t_min or not at all.
+
+    Raises
+    ------
+    InputError
+        If the data are not as wide as the network's inputs.
     """
     x, y = pair_of(data)
     x = x.to(net.like)
@@ -92,7 +98,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
 
 
 def check_target(target: float) -> float:
-    """Pass a yield target through, if it is an accuracy."""
+    """Pass a yield target through; InputError if it is no accuracy in [0, 1]."""
     if not 0 <= target <= 1:
         raise InputError(f"the yield target is an accuracy in [0, 1], got {target}")
     return target
@@ -107,6 +113,11 @@ def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
         Of `evaluate`.
     target : float
         Yield is the share of chips of at least this accuracy, in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the target is not in [0, 1].
     """
     check_target(target)
     per_chip = result["accuracy"].values

@@ -161,18 +161,11 @@ def _eigenvalues(matrix: Tensor) -> np.ndarray:
 
 def _spectrum(values: np.ndarray, unusable: np.ndarray, coords: dict[str, Any], attrs: Any) -> xr.Dataset:
     size, dims = np.abs(values), tuple(coords)
+    spectral = (*dims, "eigenvalue")
     outside = np.nanmean(np.where(np.isnan(size), np.nan, size > 1), -1)
     table = {
-        "eigenvalue_real": (
-            (*dims, "eigenvalue"),
-            values.real,
-            "real part of the eigenvalues of dt(n)/dt(n-1)",
-        ),
-        "eigenvalue_imag": (
-            (*dims, "eigenvalue"),
-            values.imag,
-            "imaginary part of the eigenvalues of dt(n)/dt(n-1)",
-        ),
+        "eigenvalue_real": (spectral, values.real, "real part of the eigenvalues of dt(n)/dt(n-1)"),
+        "eigenvalue_imag": (spectral, values.imag, "imaginary part of the eigenvalues of dt(n)/dt(n-1)"),
         "spectral_radius": (dims, np.nanmax(size, -1), "largest modulus of an eigenvalue"),
         "share_outside": (dims, outside, "share of eigenvalues outside the unit circle"),
         "share_unusable": (dims, unusable, "share of neurons with slope B <= 0"),
@@ -287,6 +280,7 @@ class _Lockstep:
 
     @torch.no_grad()
     def after(self) -> None:
+        """After every step: check slopes, widen windows, record; alpha1 may be stopped, B1 is Diverged."""
         self.step += 1
         for name, net in list(self.nets.items()):
             try:
@@ -306,6 +300,7 @@ class _Lockstep:
         self.result.attrs |= {"diverged_step": self.step, "diverged_reason": reason}
 
     def score(self) -> float:
+        """After every epoch: test accuracies; nan to the history, for they go into the dataset."""
         self.epoch += 1
         for name, net in (("relu", self.relu), *self.nets.items()):
             share = accuracy(net, self.data.x_test, self.data.y_test)
@@ -314,6 +309,7 @@ class _Lockstep:
 
     @torch.no_grad()
     def record(self) -> None:
+        """Write what RECORDS names at this step."""
         for name, net in (("relu", self.relu), *self.nets.items()):
             at, logits = (self.step, name), net(self.x)
             self.result.loss.loc[at] = float(cross_entropy(logits, self.y))

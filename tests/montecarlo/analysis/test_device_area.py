@@ -25,54 +25,54 @@ def attributed(law=LAW, samples=6000):
 
 
 @pytest.fixture(scope="module")
-def found():
+def attribution():
     return attributed()
 
 
 @pytest.mark.parametrize(("term", "area"), [("slope", 4.0), ("capacitance", 2.0), ("synapse_source", 0.25)])
 @pytest.mark.parametrize("quantity", ["spike_time", "slope", "energy"])
-def test_a_larger_device_gives_the_variance_that_was_predicted(found, term, area, quantity):
+def test_a_larger_device_gives_the_variance_that_was_predicted(attribution, term, area, quantity):
     """Drawn again at sigma / sqrt(area): 4 standard errors of a variance of 6000 samples."""
     law = LAW.replace(**{term: 0.05 / math.sqrt(area)})
     again = attributed(law)
     wanted, error = (float(again[f"{quantity}_total_variance{k}"]) for k in ("", "_se"))
-    assert abs(enlarged(found, {term: area}, quantity) - wanted) < 4 * error
+    assert abs(enlarged(attribution, {term: area}, quantity) - wanted) < 4 * error
 
 
-def test_the_target_is_met_by_the_area_that_was_asked_for(found):
+def test_the_target_is_met_by_the_area_that_was_asked_for(attribution):
     """1e-9 of rounding: the two functions are each other's inverse."""
-    sigma = math.sqrt(float(found["spike_time_total_variance"]))
+    sigma = math.sqrt(float(attribution["spike_time_total_variance"]))
     for device in ("capacitor", "capacitance", "slope_source", "all"):
-        area = area_for(found, device, 0.95 * sigma)
+        area = area_for(attribution, device, 0.95 * sigma)
         assert area > 1
-        assert math.sqrt(enlarged(found, {device: area})) == pytest.approx(0.95 * sigma, rel=1e-9)
-    assert area_for(found, "all", 1.1 * sigma) < 1
+        assert math.sqrt(enlarged(attribution, {device: area})) == pytest.approx(0.95 * sigma, rel=1e-9)
+    assert area_for(attribution, "all", 1.1 * sigma) < 1
 
 
-def test_what_the_others_spoil_cannot_be_met(found):
-    assert area_for(found, "comparator", 1e-3) == math.inf
+def test_what_the_others_spoil_cannot_be_met(attribution):
+    assert area_for(attribution, "comparator", 1e-3) == math.inf
 
 
-def test_a_term_is_all_of_its_devices(found):
-    own = [part(found, f"synapse_source_{j}") for j in (0, 2)]
-    assert part(found, "synapse_source") == pytest.approx(sum(own), rel=1e-12)
-    assert part(found, "all") == pytest.approx(float(found["spike_time_part"].sum()), rel=1e-12)
+def test_a_term_is_all_of_its_devices(attribution):
+    single = [part(attribution, f"synapse_source_{j}") for j in (0, 2)]
+    assert part(attribution, "synapse_source") == pytest.approx(sum(single), rel=1e-12)
+    assert part(attribution, "all") == pytest.approx(float(attribution["spike_time_part"].sum()), rel=1e-12)
 
 
-def test_a_device_goes_before_its_term_and_that_before_all(found):
-    total = float(found["spike_time_total_variance"])
+def test_a_device_goes_before_its_term_and_that_before_all(attribution):
+    total = float(attribution["spike_time_total_variance"])
     area = {"synapse_source_0": 1.0, "synapse_source": 2.0, "all": 1.0}
-    saved = 0.5 * part(found, "synapse_source_2")
-    assert enlarged(found, area) == pytest.approx(total - saved, rel=1e-12)
+    saved = 0.5 * part(attribution, "synapse_source_2")
+    assert enlarged(attribution, area) == pytest.approx(total - saved, rel=1e-12)
 
 
-def test_what_cannot_be_is_refused(found):
+def test_what_cannot_be_is_refused(attribution):
     for factor in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(InputError, match="area of slope must be > 0"):
-            enlarged(found, {"slope": factor})
+            enlarged(attribution, {"slope": factor})
     with pytest.raises(InputError, match="unknown device 'diode'; known: all, synapse_source"):
-        enlarged(found, {"diode": 2.0})
+        enlarged(attribution, {"diode": 2.0})
     with pytest.raises(InputError, match="unknown quantity 'color'; known: spike_time"):
-        part(found, "slope", "color")
+        part(attribution, "slope", "color")
     with pytest.raises(InputError, match="target sigma must be > 0"):
-        area_for(found, "slope", 0.0)
+        area_for(attribution, "slope", 0.0)

@@ -24,16 +24,16 @@ def half_space(dimensions, distance, seed=1):
 
 def judged(fails, dimensions, exact, samples=2000):
     """Estimates over seeds, and how many of their intervals hold the exact value."""
-    found = [importance(fails, dimensions, samples, np.random.default_rng(s)) for s in range(SEEDS)]
-    return found, sum(e.low <= exact <= e.high for e in found)
+    estimates = [importance(fails, dimensions, samples, np.random.default_rng(s)) for s in range(SEEDS)]
+    return estimates, sum(e.low <= exact <= e.high for e in estimates)
 
 
 @pytest.mark.parametrize("dimensions", [1, 11, 40])
 def test_four_sigma_of_a_linear_failure_is_inside_the_interval_at_a_fraction_of_the_samples(dimensions):
     exact = stats.norm.sf(4)
-    found, inside = judged(half_space(dimensions, 4.0), dimensions, exact)
+    estimates, inside = judged(half_space(dimensions, 4.0), dimensions, exact)
     assert inside >= ENOUGH
-    for e in found:
+    for e in estimates:
         # the standard error is the true one: plain sampling needs p (1 - p) / se^2, the search counted too
         assert e.plain_evaluations > 20 * e.evaluations
         assert (1 - exact) * exact / (0.2 * exact) ** 2 > 20 * e.evaluations  # at a relative error of 20 %
@@ -43,8 +43,8 @@ def test_four_sigma_of_a_linear_failure_is_inside_the_interval_at_a_fraction_of_
 def test_the_standard_error_is_the_spread_of_the_estimates():
     """(estimate - exact) / se over 100 seeds: mean 0 +- 0.1 and std 1 +- 0.07, 4 of each."""
     exact = stats.norm.sf(4)
-    found = [importance(half_space(5, 4.0), 5, 1000, np.random.default_rng(s)) for s in range(100)]
-    z = np.array([(e.probability - exact) / e.se for e in found])
+    estimates = [importance(half_space(5, 4.0), 5, 1000, np.random.default_rng(s)) for s in range(100)]
+    z = np.array([(e.probability - exact) / e.se for e in estimates])
     assert abs(z.mean()) < 0.4
     assert 0.72 < z.std() < 1.28
 
@@ -56,17 +56,17 @@ def test_common_and_very_rare_failures_are_estimated_too(distance):
 
 def test_failures_on_two_sides_are_both_found():
     exact = 2 * stats.norm.sf(4)
-    found, inside = judged(lambda u: np.abs(u[:, 2]) > 4, 6, exact)
+    estimates, inside = judged(lambda u: np.abs(u[:, 2]) > 4, 6, exact)
     assert inside >= ENOUGH
     shifts, _ = find_shifts(lambda u: np.abs(u[:, 2]) > 4, 6, 500, np.random.default_rng(0))
     assert sorted(np.round(shifts[:, 2] / 4)) == [-1, 1]
-    assert all(e.plain_evaluations > 20 * e.evaluations for e in found)
+    assert all(e.plain_evaluations > 20 * e.evaluations for e in estimates)
 
 
 def test_plain_sampling_has_the_interval_of_clopper_and_pearson():
     exact = stats.norm.sf(1.5)
-    found = [plain(half_space(3, 1.5), 3, 500, np.random.default_rng(s)) for s in range(100)]
-    assert sum(e.low <= exact <= e.high for e in found) >= 88  # 95 at least on average
+    estimates = [plain(half_space(3, 1.5), 3, 500, np.random.default_rng(s)) for s in range(100)]
+    assert sum(e.low <= exact <= e.high for e in estimates) >= 88  # 95 at least on average
     none = plain(half_space(3, 9.0), 3, 500, np.random.default_rng(0))
     assert (none.probability, none.low, none.plain_evaluations) == (0.0, 0.0, math.inf)
     assert none.high == pytest.approx(1 - 0.025 ** (1 / 500))
@@ -78,7 +78,7 @@ def test_the_same_generator_gives_the_same_estimate():
 
 
 @pytest.mark.parametrize(
-    ("fails", "samples", "says"),
+    ("fails", "samples", "message"),
     [
         (lambda u: np.zeros(len(u), bool), 500, "0 of 250 samples failed at 6 times"),
         (half_space(3, 30.0), 500, "further than 9 sigma"),
@@ -87,8 +87,8 @@ def test_the_same_generator_gives_the_same_estimate():
         (lambda u: u > 4, 500, r"must return 250 booleans, got bool \(250, 3\)"),
     ],
 )
-def test_failures_that_cannot_be_found_are_refused(fails, samples, says):
-    with pytest.raises(InputError, match=says):
+def test_failures_that_cannot_be_found_are_refused(fails, samples, message):
+    with pytest.raises(InputError, match=message):
         importance(fails, 3, samples, np.random.default_rng(0))
 
 

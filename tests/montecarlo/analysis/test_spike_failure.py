@@ -22,8 +22,8 @@ ENOUGH = 16
 
 def judged(fails, dimensions, exact, samples=2000):
     """Estimates over seeds, and how many of their intervals hold the exact value."""
-    found = [importance(fails, dimensions, samples, np.random.default_rng(s)) for s in range(SEEDS)]
-    return found, sum(e.low <= exact <= e.high for e in found)
+    estimates = [importance(fails, dimensions, samples, np.random.default_rng(s)) for s in range(SEEDS)]
+    return estimates, sum(e.low <= exact <= e.high for e in estimates)
 
 
 def neuron(weights, theta=1.0, window=20.0):
@@ -36,9 +36,9 @@ def test_late_and_early_spikes_of_a_ramp_have_their_exact_probability():
     deadline = math.exp(4 * math.hypot(0.05, 0.03))
     fails, dimensions = bad_spike(law, neuron([0.5, -0.5]), np.array([np.inf, np.inf]), latest=deadline)
     assert dimensions == 5
-    found, inside = judged(fails, dimensions, stats.norm.sf(4))
+    estimates, inside = judged(fails, dimensions, stats.norm.sf(4))
     assert inside >= ENOUGH
-    assert all(e.plain_evaluations > 20 * e.evaluations for e in found)
+    assert all(e.plain_evaluations > 20 * e.evaluations for e in estimates)
     law = MismatchLaw(slope=0.05)
     fails, dimensions = bad_spike(law, neuron([0.5]), np.array([np.inf]), earliest=math.exp(-0.2))
     assert judged(fails, dimensions, stats.norm.sf(4))[1] >= ENOUGH
@@ -59,9 +59,9 @@ def test_a_late_spike_with_every_device_at_work_has_its_exact_probability():
     assert exact[0] == pytest.approx(exact[1], rel=1e-6)
     assert 1e-6 < exact[0] < 1e-3
     fails, dimensions = bad_spike(law, neuron([0.6, -0.4]), np.array([0.5, np.inf]), latest=1.1)
-    found, inside = judged(fails, dimensions, exact[0])
+    estimates, inside = judged(fails, dimensions, exact[0])
     assert inside >= ENOUGH
-    assert all(e.plain_evaluations > 20 * e.evaluations for e in found)
+    assert all(e.plain_evaluations > 20 * e.evaluations for e in estimates)
 
 
 def test_a_neuron_that_stays_silent_is_late():
@@ -110,12 +110,12 @@ def test_plain_sampling_in_blocks_is_plain_sampling():
 
 
 @pytest.mark.parametrize(
-    ("layer", "limits", "said"),
+    ("layer", "limits", "message"),
     [
         (Layer(np.ones((2, 1)), np.zeros(2), t_min=1.0, t_max=2.0), {"latest": 1.0}, "this one has 2"),
         (neuron([0.5]), {"earliest": 2.0, "latest": 1.0}, "no spike can lie between 2 and 1"),
     ],
 )
-def test_what_cannot_be_asked_is_named(layer, limits, said):
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_asked_is_named(layer, limits, message):
+    with pytest.raises(InputError, match=message):
         bad_spike(MismatchLaw(), layer, np.array([0.5]), **limits)

@@ -114,13 +114,13 @@ def test_a_common_part_moves_a_whole_chip_and_only_its_term():
 def test_asking_for_more_changes_no_normal_of_what_there_was():
     """The devices of a chip are the same with a common part, tails and correlations that are nil."""
     before = draw_chips(PLAIN, two_layers(), [0, 5], 3)
-    asked = replace(
+    extended = replace(
         PLAIN,
         distribution=tuple((t, "lognormal") for t in TERMS if t != "threshold"),
         correlation=(("slope", "threshold", 0.0),),
         common=(("slope", 0.0),),
     )
-    for a, b in zip(before, draw_chips(asked, two_layers(), [0, 5], 3), strict=True):
+    for a, b in zip(before, draw_chips(extended, two_layers(), [0, 5], 3), strict=True):
         for name in ("synapse", "slope", "threshold", "capacitance"):
             assert np.array_equal(getattr(a, name), getattr(b, name))
 
@@ -141,7 +141,7 @@ def test_a_root_gives_its_correlations_back():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         ({"distribution": (("slope", "cauchy"),)}, "unknown distribution 'cauchy' of slope"),
         ({"distribution": (("speed", "normal"),)}, "unknown term 'speed'"),
@@ -170,8 +170,8 @@ def test_a_root_gives_its_correlations_back():
         ({"common": (("speed", 0.1),)}, "common sigma of 'speed'"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(change, says):
-    with pytest.raises(InputError, match=says):
+def test_what_cannot_be_drawn_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
         replace(PLAIN, **change)
 
 

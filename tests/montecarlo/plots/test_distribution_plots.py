@@ -85,11 +85,11 @@ def attributed(synapses: int) -> xr.Dataset:
 
 
 def test_attribution_bars_are_the_shares_largest_first():
-    found = attributed(20)
-    axes = plots.attribution_bars(found).axes
+    attribution = attributed(20)
+    axes = plots.attribution_bars(attribution).axes
     assert len(axes) == 4
     width = [p.get_width() for p in axes[0].patches]
-    share = found["share"].sel(quantity="spike_time").values
+    share = attribution["share"].sel(quantity="spike_time").values
     assert len(width) == plots.SHOWN + 2
     np.testing.assert_allclose(width[: plots.SHOWN], 100 * np.sort(share)[::-1][: plots.SHOWN])
     assert sum(width[:-1]) == pytest.approx(100 * share.sum())

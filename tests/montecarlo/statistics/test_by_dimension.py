@@ -29,9 +29,9 @@ def array(rng) -> xr.DataArray:
 
 def test_every_cell_is_what_the_functions_of_arrays_say(array):
     """Exact: the same functions."""
-    found = describe(array, heavy_tails=True, quantiles=(0.1, 0.5))
+    statistics = describe(array, heavy_tails=True, quantiles=(0.1, 0.5))
     for s, p in np.ndindex(3, 2):
-        cell, row = array.values[:, s, p], found.isel(stimulus=s, pattern=p)
+        cell, row = array.values[:, s, p], statistics.isel(stimulus=s, pattern=p)
         good = cell[np.isfinite(cell)]
         counts = [len(good), np.isnan(cell).sum(), np.isinf(cell).sum()]
         assert [int(row[k]) for k in ("n", "n_failed", "n_silent")] == counts
@@ -51,26 +51,26 @@ def test_the_order_of_dimensions_does_not_matter(array):
 
 
 def test_several_dimensions_make_one_population(array):
-    found = describe(array, ("sample", "pattern"))
-    assert found["n"].dims == ("stimulus",)
+    statistics = describe(array, ("sample", "pattern"))
+    assert statistics["n"].dims == ("stimulus",)
     cell = array.sel(stimulus="c").values
-    assert float(found["mean"].sel(stimulus="c")) == pytest.approx(cell.mean(), rel=1e-12)
+    assert float(statistics["mean"].sel(stimulus="c")) == pytest.approx(cell.mean(), rel=1e-12)
 
 
 def test_units_and_names_are_kept(array):
-    found = describe(array)
-    assert found["mean_se"].attrs == {"units": "tau_c", "long_name": "spike time: mean, standard error"}
-    assert found["quantile_low"].attrs["units"] == "tau_c"
-    assert {found[k].attrs["units"] for k in ("n", "skewness", "kurtosis_se", "normality_p")} == {"1"}
-    assert all(v.attrs["long_name"].startswith("spike time") for v in found.data_vars.values())
+    statistics = describe(array)
+    assert statistics["mean_se"].attrs == {"units": "tau_c", "long_name": "spike time: mean, standard error"}
+    assert statistics["quantile_low"].attrs["units"] == "tau_c"
+    assert {statistics[k].attrs["units"] for k in ("n", "skewness", "kurtosis_se", "normality_p")} == {"1"}
+    assert all(v.attrs["long_name"].startswith("spike time") for v in statistics.data_vars.values())
 
 
 def test_too_few_values_leave_the_counts(array):
-    found = describe(array.where(array["sample"] < 7))
-    assert int(found["n"].min()) == 3  # of 7, the first 4 failed
-    assert int(found["n_failed"].max()) == 57
-    assert np.isnan(found["mean"]).all()
-    assert np.isnan(found["quantile_value"]).all()
+    statistics = describe(array.where(array["sample"] < 7))
+    assert int(statistics["n"].min()) == 3  # of 7, the first 4 failed
+    assert int(statistics["n_failed"].max()) == 57
+    assert np.isnan(statistics["mean"]).all()
+    assert np.isnan(statistics["quantile_value"]).all()
 
 
 def test_an_unknown_dimension_is_refused(array):

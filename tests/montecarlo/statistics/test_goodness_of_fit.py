@@ -70,10 +70,10 @@ def test_few_or_broken_values_are_refused(function):
 @pytest.mark.parametrize("freedom", [3, 5, 8])
 def test_a_planted_student_t_is_detected_and_measured(freedom):
     """4000 values: 1/nu is known to about 0.015 (information matrix); 4 of these."""
-    found = tails(0.05 * rng(4).standard_t(freedom, size=4000))
-    assert found.p < 1e-6
-    assert found.kurtosis_p < 1e-6
-    assert 1 / found.freedom == pytest.approx(1 / freedom, abs=0.06)
+    fit = tails(0.05 * rng(4).standard_t(freedom, size=4000))
+    assert fit.p < 1e-6
+    assert fit.kurtosis_p < 1e-6
+    assert 1 / fit.freedom == pytest.approx(1 / freedom, abs=0.06)
 
 
 def test_normal_samples_have_heavy_tails_no_more_often_than_they_should():
@@ -84,9 +84,9 @@ def test_normal_samples_have_heavy_tails_no_more_often_than_they_should():
 
 
 def test_light_tails_are_not_heavy():
-    found = tails(rng(6).uniform(size=500))
-    assert (found.freedom, found.p) == (math.inf, 1.0)
-    assert found.kurtosis_p > 0.99
+    fit = tails(rng(6).uniform(size=500))
+    assert (fit.freedom, fit.p) == (math.inf, 1.0)
+    assert fit.kurtosis_p > 0.99
 
 
 def test_kolmogorov_smirnov_is_scipys_and_finds_a_wrong_sigma():

@@ -173,10 +173,10 @@ def test_a_correlation_lies_in_fishers_interval(seed, r):
     """tanh(atanh(r) -+ 1.96 / sqrt(n - 3)); 1e-9 of rounding."""
     x, noise = rng(seed).normal(size=(2, 40))
     y = r * x + math.sqrt(1 - r * r) * noise
-    found, low, high = correlation_interval(x, y)
-    assert low <= found <= high
+    estimate, low, high = correlation_interval(x, y)
+    assert low <= estimate <= high
     half = stats.norm.ppf(0.975) / math.sqrt(37)
-    wanted = np.tanh(np.arctanh(found) + np.array([-half, half]))
+    wanted = np.tanh(np.arctanh(estimate) + np.array([-half, half]))
     np.testing.assert_allclose([low, high], wanted, rtol=0, atol=1e-9)
 
 

@@ -54,11 +54,13 @@ def test_the_error_of_a_std_is_its_spread_over_samples(name):
 
     The error of a normal sample, s / sqrt(2 (n - 1)), is wrong for the uniform law by 58 % and for t9 by
     22 %: it must fail there."""
-    found = [moments(x) for x in LAWS[name].rvs(size=(1000, 400), random_state=rng(3))]
-    spread = np.std([m.std for m in found])
-    assert np.mean([m.std_se for m in found]) == pytest.approx(spread, rel=0.1)
-    assert np.mean([m.mean_se for m in found]) == pytest.approx(np.std([m.mean for m in found]), rel=0.1)
-    normal = np.mean([m.std for m in found]) / math.sqrt(2 * 399)
+    estimates = [moments(x) for x in LAWS[name].rvs(size=(1000, 400), random_state=rng(3))]
+    spread = np.std([m.std for m in estimates])
+    assert np.mean([m.std_se for m in estimates]) == pytest.approx(spread, rel=0.1)
+    assert np.mean([m.mean_se for m in estimates]) == pytest.approx(
+        np.std([m.mean for m in estimates]), rel=0.1
+    )
+    normal = np.mean([m.std for m in estimates]) / math.sqrt(2 * 399)
     assert (normal == pytest.approx(spread, rel=0.1)) == (name == "normal")
 
 
@@ -123,19 +125,19 @@ def content(law, low: float, high: float) -> float:
 
 def test_normal_tolerance_intervals_hold_what_they_say():
     """95 % of 2000 samples hold 99 %: 1900 +- 39. Of a lognormal law they do not: the wrong law fails."""
-    held = {}
+    holding = {}
     for name in ("normal", "lognormal"):
         samples = LAWS[name].rvs(size=(2000, 60), random_state=rng(2))
-        held[name] = sum(content(LAWS[name], *normal_tolerance(x, 0.99)) >= 0.99 for x in samples)
-    assert abs(held["normal"] - 1900) <= 39
-    assert held["lognormal"] < 1861
+        holding[name] = sum(content(LAWS[name], *normal_tolerance(x, 0.99)) >= 0.99 for x in samples)
+    assert abs(holding["normal"] - 1900) <= 39
+    assert holding["lognormal"] < 1861
 
 
 @pytest.mark.parametrize("name", LAWS)
 def test_free_tolerance_intervals_hold_for_any_law(name):
     samples = LAWS[name].rvs(size=(2000, 150), random_state=rng(4))
-    held = sum(content(LAWS[name], *free_tolerance(x, 0.9)) >= 0.9 for x in samples)
-    assert held >= 1861
+    holding = sum(content(LAWS[name], *free_tolerance(x, 0.9)) >= 0.9 for x in samples)
+    assert holding >= 1861
 
 
 def test_the_smallest_free_tolerance_interval_needs_93_values():

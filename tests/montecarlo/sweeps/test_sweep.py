@@ -33,8 +33,8 @@ def test_a_file_gives_a_plan_that_json_can_hold(tmp_path):
     text = "samples = 20\nsynapses = 2\nseed = 3\n[axes]\nsigma = [0.02, 0.04]\nwindow = [2.0, 4.0, 8.0]\n"
     plan = read(tmp_path, text, entropy=8)
     assert plan == PLAN
-    held = json.loads(plan.to_json())
-    assert held["axes"] == [["sigma", [0.02, 0.04]], ["window", [2.0, 4.0, 8.0]]]
+    content = json.loads(plan.to_json())
+    assert content["axes"] == [["sigma", [0.02, 0.04]], ["window", [2.0, 4.0, 8.0]]]
     assert plan.hash == PLAN.hash != dataclasses.replace(PLAN, entropy=4).hash
     assert read(tmp_path, "[axes]\nsize = [1]\n", entropy=8).entropy == 8
 
@@ -46,7 +46,7 @@ def test_points_run_through_the_grid_with_the_last_axis_fastest():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[axes]\nvolume = [1]", "unknown axis 'volume'; known: sigma"),
         ("[axes]\ncorner = [1, 2]", "the ideal technology has no corner"),
@@ -73,8 +73,8 @@ def test_points_run_through_the_grid_with_the_last_axis_fastest():
         ("][", "is not a TOML file"),
     ],
 )
-def test_a_mistake_is_named(tmp_path, text, said):
-    with pytest.raises(InputError, match=said):
+def test_a_mistake_is_named(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, text)
     with pytest.raises(InputError, match="does not exist"):
         Sweep.from_toml(tmp_path / "none.toml")
@@ -134,8 +134,8 @@ def test_a_sweep_that_was_interrupted_goes_on_where_it_was(tmp_path):
 def test_a_sweep_says_what_theory_says(tmp_path):
     """Spread over neurons at random inputs, to first order: the ramp lasts theta - u, its errors are those of
     slope and capacitor; the offset adds. Twice the sigma is nearly twice the spread of the same neurons."""
-    found = neuron_sweep.run(PLAN, tmp_path / "out", workers=2).load()
-    std, ci = found["spike_time_std"], found["spike_time_std_ci95"]
+    dataset = neuron_sweep.run(PLAN, tmp_path / "out", workers=2).load()
+    std, ci = dataset["spike_time_std"], dataset["spike_time_std_ci95"]
     assert std.dims == ("sigma", "window")
     assert np.all((ci.sel(bound="low") < std) & (std < ci.sel(bound="high")))
     ratio = std.isel(sigma=1) / std.isel(sigma=0)
@@ -145,11 +145,11 @@ def test_a_sweep_says_what_theory_says(tmp_path):
     expected = 0.04 * math.sqrt(2 * theta**2 + 1)
     low, high = ci.isel(sigma=1, window=2).values
     assert 0.8 * low < expected < 1.2 * high
-    assert np.all(found["failed"] == 0)
-    assert np.all(found["silent"] == 0)
-    for name in found.data_vars:
-        assert found[name].attrs["units"]
-        assert found[name].attrs["long_name"]
+    assert np.all(dataset["failed"] == 0)
+    assert np.all(dataset["silent"] == 0)
+    for name in dataset.data_vars:
+        assert dataset[name].attrs["units"]
+        assert dataset[name].attrs["long_name"]
 
 
 @pytest.mark.ngspice

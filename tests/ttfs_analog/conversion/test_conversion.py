@@ -34,13 +34,13 @@ def test_logits_classes_and_checkpoint_are_the_models(kind, mapping, dtype, tmp_
     make, x = kind
     model, x = make(3, dtype), x.to(dtype)
     net = convert(model, x, mapping=mapping)
-    expected, found = model(x), net(x)
-    assert close(found, expected, RELATIVE[dtype])
-    assert torch.equal(found.argmax(-1), expected.argmax(-1))
+    expected, logits = model(x), net(x)
+    assert close(logits, expected, RELATIVE[dtype])
+    assert torch.equal(logits.argmax(-1), expected.argmax(-1))
     assert len(expected.argmax(-1).unique()) > 1
     assert {layer.form for layer in net.layers if layer.spiking} == {mapping}
     back = TTFSNetwork.load(net.save(tmp_path / "net.pt"))
-    assert torch.equal(back(x), found)
+    assert torch.equal(back(x), logits)
     assert [layer.form for layer in back.layers] == [layer.form for layer in net.layers]
     assert back.points == net.points
 
@@ -78,15 +78,15 @@ def test_padding_under_normalization_gives_maps_and_negative_scales_min_pooling(
         assert pool.last.any()
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize(("mode", "mapping"), [("train", "alpha"), ("eval", "b1")])
 @torch.no_grad()
-def test_the_model_is_left_untouched_and_read_as_at_inference(kind, mode):
+def test_the_model_is_left_untouched_and_read_as_at_inference(kind, mode, mapping):
     make, x = kind
     model, x = make(2), x[:30]
     expected = model(x).detach()
     getattr(model, mode)()
     before = copy.deepcopy(model)
-    net = convert(model, x, mapping="alpha")
+    net = convert(model, x, mapping=mapping)
     assert close(net(x), expected, 1e-10)
     for (name, value), (_, old) in zip(model.state_dict().items(), before.state_dict().items(), strict=True):
         assert torch.equal(value, old), name

@@ -31,6 +31,11 @@ def wide(seed):
     return model
 
 
+def stages_of(model, shape):
+    ends = (torch.zeros((), dtype=F64), torch.ones((), dtype=F64))
+    return stages(chain(model), shape, ends, torch.zeros((), dtype=F64))
+
+
 MODELS = {"wide": (wide, (9,)), "lenet5": (lenet5, (1, 20, 20)), "vgg": (vgg, (3, 16, 16))}
 
 
@@ -38,17 +43,16 @@ MODELS = {"wide": (wide, (9,)), "lenet5": (lenet5, (1, 20, 20)), "vgg": (vgg, (3
 def case(request):
     make, shape = MODELS[request.param]
     model = make(4)
-    ends = (torch.zeros((), dtype=F64), torch.ones((), dtype=F64))
-    return model, stages(chain(model), shape, ends, torch.zeros((), dtype=F64)), images(2, 30, *shape)
+    return model, stages_of(model, shape), images(2, 30, *shape)
 
 
 @pytest.mark.parametrize(("delta", "b_low"), [(0.1, 10.0), (0.4, 0.5), (0.01, 2.0)])
 @pytest.mark.parametrize("positive", [False, True])
 def test_sums_lie_within_their_bounds_and_signs_stay(case, delta, b_low, positive):
-    _, found, _ = case
-    before = copy.deepcopy(found)
-    rescale(found, delta=delta, b_low=b_low, positive=positive)
-    for old, new in zip(before[:-1], found[:-1], strict=True):
+    _, scaled, _ = case
+    before = copy.deepcopy(scaled)
+    rescale(scaled, delta=delta, b_low=b_low, positive=positive)
+    for old, new in zip(before[:-1], scaled[:-1], strict=True):
         flat = new.weight.flatten(1)
         total = flat.sum(1)
         assert float(total.max()) <= 1 - delta + ROUNDING
@@ -57,27 +61,21 @@ def test_sums_lie_within_their_bounds_and_signs_stay(case, delta, b_low, positiv
             assert float(flat.clamp(min=0).sum(1).max()) <= 1 - delta + ROUNDING
         for name in ("weight", "bias"):
             assert torch.equal(getattr(old, name).sign(), getattr(new, name).sign())
-    assert any(not torch.equal(a.weight, b.weight) for a, b in zip(before, found, strict=True))
-    assert torch.equal(before[-1].weight.sign(), found[-1].weight.sign())
-    assert torch.equal(before[-1].bias, found[-1].bias)  # logits keep their scale
+    assert any(not torch.equal(a.weight, b.weight) for a, b in zip(before, scaled, strict=True))
+    assert torch.equal(before[-1].weight.sign(), scaled[-1].weight.sign())
+    assert torch.equal(before[-1].bias, scaled[-1].bias)  # logits keep their scale
 
 
 def test_neurons_within_the_bounds_keep_their_weights():
     model = wide(0)
     with torch.no_grad():
         model[0].weight[0] = torch.linspace(-0.1, 0.1, 9)
-    ends = (torch.zeros((), dtype=F64), torch.ones((), dtype=F64))
-    found = stages(chain(model), (9,), ends, torch.zeros((), dtype=F64))
-    rescale(found, b_low=2.0)
-    assert torch.equal(found[0].weight[0], model[0].weight[0])
+    scaled = stages_of(model, (9,))
+    rescale(scaled, b_low=2.0)
+    assert torch.equal(scaled[0].weight[0], model[0].weight[0])
     total = model[0].weight.sum(1)
-    for i in range(len(total)):
-        if total[i] > 0.9:  # eq. 2.16
-            torch.testing.assert_close(found[0].weight[i], model[0].weight[i] * 0.9 / total[i])
-        elif total[i] <= -2:  # eq. 2.18
-            torch.testing.assert_close(found[0].weight[i], model[0].weight[i] * 2 / total[i].abs())
-        else:
-            torch.testing.assert_close(found[0].weight[i], model[0].weight[i])
+    factor = torch.where(total > 0.9, 0.9 / total, torch.where(total <= -2, 2 / total.abs(), 1.0))
+    torch.testing.assert_close(scaled[0].weight, model[0].weight * factor[:, None])  # eqs. 2.16 and 2.18
     assert (total > 0.9).any()
     assert (total <= -2).any()
 

@@ -86,22 +86,16 @@ def loops(self, x):
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (
-            lambda m, x: m.b(F.relu(m.a(x))) + x,
-            r"operation add joins branches .* remove the skip connection",
-        ),
+        (lambda m, x: m.b(F.relu(m.a(x))) + x, r"operation add joins branches .* remove the skip connection"),
         (lambda m, x: torch.cat([F.relu(m.a(x)), m.b(m.a(x))], 1), "joins branches"),
         (lambda m, x: (m.a(F.relu(m.a(x))), m.b(F.relu(m.a(x)))), "joins branches"),
-        (
-            lambda m, x: m.b(x) if m.a(x).sum() > 0 else x,
-            r"Broken cannot be traced .* decisions that depend on values",
-        ),
+        (lambda m, x: m.b(x) if m.a(x).sum() > 0 else x, r"Broken cannot be traced .* depend on values"),
         (loops, r"Broken cannot be traced"),
         (lambda m, x, y: m.b(F.relu(m.a(x))) + y, r"takes more than one input \(y\); give it one"),
         (lambda m, x, y: m.b(F.relu(m.a(x) * y)), r"takes more than one input \(y\); give it one"),
         (
             lambda m, x: m.b(F.relu(m.a(x) * m.scale)),
-            "uses a parameter directly; put it into a Linear or Conv2d layer",
+            "uses a parameter directly; put it into a Linear or Conv",
         ),
         (lambda m, x: m.b(F.relu(m.a(x) * 2)), r"operation mul \(mul\) is not supported; use Linear"),
         (lambda m, x: F.softmax(m.b(F.relu(m.a(x))), 1), r"operation softmax \(softmax\) is not supported"),
@@ -122,49 +116,38 @@ def conv(*layers, **options):
     return [nn.Conv2d(1, 2, 3, **options), nn.ReLU(), *layers]
 
 
+LINEAR = nn.Linear(72, 2)
+CONVOLUTION = nn.Conv2d(1, 2, 3)
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (
-            [*conv(), nn.Flatten(), nn.Linear(72, 2), nn.Softmax(1)],
-            r"layer 4 \(Softmax\) .* remove it: the read",
-        ),
-        ([*conv(), nn.Flatten(), nn.Linear(72, 2), nn.LogSoftmax(1)], r"layer 4 \(LogSoftmax\) .* remove it"),
-        (
-            [nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(72, 2)],
-            r"layer 1 \(Sigmoid\) .* with ReLU",
-        ),
-        ([nn.Conv2d(1, 2, 3), nn.GELU(), nn.Flatten(), nn.Linear(72, 2)], r"layer 1 \(GELU\) .* with ReLU"),
-        ([nn.Conv2d(1, 2, 3), nn.LeakyReLU(), nn.Flatten()], r"layer 1 \(LeakyReLU\) .* with ReLU"),
-        ([nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2), nn.ReLU()], r"layer 1 \(GroupNorm\) .* use BatchNorm"),
+        (conv(nn.Flatten(), LINEAR, nn.Softmax(1)), r"layer 4 \(Softmax\) .* remove it: the read"),
+        (conv(nn.Flatten(), LINEAR, nn.LogSoftmax(1)), r"layer 4 \(LogSoftmax\) .* remove it"),
+        ([CONVOLUTION, nn.Sigmoid(), nn.Flatten(), LINEAR], r"layer 1 \(Sigmoid\) .* with ReLU"),
+        ([CONVOLUTION, nn.GELU(), nn.Flatten(), LINEAR], r"layer 1 \(GELU\) .* with ReLU"),
+        ([CONVOLUTION, nn.LeakyReLU(), nn.Flatten()], r"layer 1 \(LeakyReLU\) .* with ReLU"),
+        ([CONVOLUTION, nn.GroupNorm(1, 2), nn.ReLU()], r"layer 1 \(GroupNorm\) .* use BatchNorm"),
         (
             [*conv(padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(128, 2)],
             r"layer 0 \(Conv2d\) pads with 'reflect'; only zeros",
         ),
         ([nn.Conv2d(1, 2, 2, padding="same"), nn.Flatten()], "pads unevenly"),
-        (
-            [*conv(), nn.Linear(6, 2)],
-            r"layer 2 \(Linear\) meets images of shape \(2, 6, 6\); put Flatten before",
-        ),
-        ([*conv(), nn.Flatten(), nn.Linear(71, 2)], r"layer 3 \(Linear\) takes 71 inputs and meets 72"),
-        ([*conv(), nn.Conv2d(3, 2, 3)], r"layer 2 \(Conv2d\) takes 3 channels and meets 2"),
-        ([*conv(), nn.Conv2d(2, 2, 7)], r"layer 2 \(Conv2d\) does not fit images of shape \(2, 6, 6\)"),
-        (
-            [*conv(), nn.Flatten(), nn.Conv2d(2, 2, 1)],
-            r"layer 3 \(Conv2d\) needs images .* it meets shape \(72,\)",
-        ),
-        ([*conv(), nn.Flatten(), nn.MaxPool2d(2)], r"layer 3 \(MaxPool2d\) needs images"),
-        ([nn.Conv2d(1, 2, 3), nn.MaxPool2d(2)], "must end with a Linear or Conv2d layer without ReLU"),
-        ([*conv(), nn.Flatten(2)], r"layer 2 \(Flatten\) must keep the batch"),
+        (conv(nn.Linear(6, 2)), r"layer 2 \(Linear\) meets images of shape \(2, 6, 6\); put Flatten before"),
+        (conv(nn.Flatten(), nn.Linear(71, 2)), r"layer 3 \(Linear\) takes 71 inputs and meets 72"),
+        (conv(nn.Conv2d(3, 2, 3)), r"layer 2 \(Conv2d\) takes 3 channels and meets 2"),
+        (conv(nn.Conv2d(2, 2, 7)), r"layer 2 \(Conv2d\) does not fit images of shape \(2, 6, 6\)"),
+        (conv(nn.Flatten(), nn.Conv2d(2, 2, 1)), r"layer 3 \(Conv2d\) needs images .* meets shape \(72,\)"),
+        (conv(nn.Flatten(), nn.MaxPool2d(2)), r"layer 3 \(MaxPool2d\) needs images"),
+        ([CONVOLUTION, nn.MaxPool2d(2)], "must end with a Linear or Conv2d layer without ReLU"),
+        (conv(nn.Flatten(2)), r"layer 2 \(Flatten\) must keep the batch"),
         (
             [nn.Flatten(), nn.Linear(64, 9), nn.ReLU(), nn.Unflatten(1, (1, 3, 3)), nn.Conv2d(1, 1, 3)],
             "needs images",
         ),
-        (
-            [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, track_running_stats=False)],
-            r"layer 1 .* without running stat",
-        ),
-        ([nn.ReLU(), nn.Conv2d(1, 2, 3)], r"layer 0 \(ReLU\) does not follow"),
+        ([CONVOLUTION, nn.BatchNorm2d(2, track_running_stats=False)], r"layer 1 .* without running stat"),
+        ([nn.ReLU(), CONVOLUTION], r"layer 0 \(ReLU\) does not follow"),
     ],
 )
 def test_layers_without_an_exact_map_are_refused_by_name(layers, message):
@@ -174,9 +157,7 @@ def test_layers_without_an_exact_map_are_refused_by_name(layers, message):
 
 def test_flat_calibration_data_of_a_convolution_say_what_is_missing():
     model = nn.Sequential(*conv(), nn.Flatten(), nn.Linear(72, 2))
-    with pytest.raises(
-        InputError, match=r"layer 0 \(Conv2d\) needs images; give calibration data \(image, ch"
-    ):
+    with pytest.raises(InputError, match=r"layer 0 \(Conv2d\) needs images; give calibration data \(image,"):
         convert(model, torch.rand(3, 64))
 
 

@@ -188,16 +188,16 @@ def test_every_form_of_cifar_gives_the_same(root, rng, monkeypatch):
     with pytest.raises(InputError, match=r"data_batch_4: MD5 is .*, expected 0{32} \(the official file\)"):
         datasets.load("cifar10")
     datasets.OFFICIAL["cifar10"].clear()
-    found = [datasets.load("cifar10")]
+    forms = [datasets.load("cifar10")]
     for place in ("cifar-10-batches-py", "cifar-10-batches-bin"):
         (folder / place).rename(folder / f"{place}.not")
-        found.append(datasets.load("cifar10"))
+        forms.append(datasets.load("cifar10"))
     expected = torch.tensor(np.concatenate([x[n] for n in names[:-1]]), dtype=torch.float64).flatten(1) / 255
-    for data in found:
+    for data in forms:
         assert data.shape == (3, 32, 32)
         assert torch.equal(data.x_train, expected)
         assert data.y_train.tolist() == train.tolist()
-        assert torch.equal(data.x_test, found[0].x_test)
+        assert torch.equal(data.x_test, forms[0].x_test)
         assert data.y_test.tolist() == y["test_batch"]
     (folder / "data_batch_3.webp").unlink()
     with pytest.raises(InputError, match=r"missing: .*data_batch_3.webp"):

@@ -28,13 +28,8 @@ def images(rng: np.random.Generator, count: int, *shape: int) -> np.ndarray:
 def batch_of_python_2(x: np.ndarray, y: list[int]) -> bytes:
     """The opcodes that Python 2 wrote: byte strings, numpy.core, protocol 2."""
     raw = x.tobytes()
-    dtype = (
-        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ"
-        + b"\xff" * 4
-        + b"J"
-        + b"\xff" * 4
-        + b"K\x00tb"
-    )
+    minus_1 = b"J" + b"\xff" * 4
+    dtype = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN" + 2 * minus_1 + b"K\x00tb"
     array = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
     shape = b"J" + struct.pack("<i", len(x)) + b"J" + struct.pack("<i", 3072) + b"\x86"
     state = b"(K\x01" + shape + dtype + b"\x89T" + struct.pack("<i", len(raw)) + raw + b"tb"
@@ -58,13 +53,16 @@ def folder(path, contents: dict[str, bytes]):
     return path
 
 
+STORED = {"folder": folder, "archive": archive}
+
+
 @pytest.fixture
 def cifar(rng):
     return {name: (images(rng, 2, 3, 32, 32), [k % 10, 9]) for k, name in enumerate(files.BATCHES)}
 
 
-def assert_same(found, cifar):
-    (x_train, y_train), (x_test, y_test) = found
+def assert_same(parts, cifar):
+    (x_train, y_train), (x_test, y_test) = parts
     train = [cifar[name] for name in files.TRAIN_BATCHES]
     assert np.array_equal(x_train, np.concatenate([x for x, _ in train]))
     assert y_train.tolist() == [label for _, y in train for label in y]
@@ -134,7 +132,7 @@ def test_images_and_labels_must_fit(tmp_path, shape, labels, message):
 
 
 @pytest.mark.parametrize("form", ["python 2", 3, 4, "fortran"])
-@pytest.mark.parametrize("where", ["folder", "archive"])
+@pytest.mark.parametrize("where", STORED)
 def test_cifar_python_is_read_from_every_pickle_it_comes_as(tmp_path, cifar, form, where):
     def dump(x, y):
         x = x.reshape(-1, 3072)
@@ -144,10 +142,7 @@ def test_cifar_python_is_read_from_every_pickle_it_comes_as(tmp_path, cifar, for
         return pickle.dumps({b"data": data, b"labels": y}, protocol=3 if form == "fortran" else form)
 
     contents = {name: dump(*batch) for name, batch in cifar.items()}
-    path = (
-        folder(tmp_path / "py", contents) if where == "folder" else archive(tmp_path / "a.tar.gz", contents)
-    )
-    assert_same(files.read_cifar_python(path), cifar)
+    assert_same(files.read_cifar_python(STORED[where](tmp_path / "cifar", contents)), cifar)
 
 
 class Harmful:
@@ -191,11 +186,10 @@ def records(x, y) -> bytes:
     return b"".join(bytes([label]) + image.tobytes() for image, label in zip(x, y, strict=True))
 
 
-@pytest.mark.parametrize("where", ["folder", "archive"])
+@pytest.mark.parametrize("where", STORED)
 def test_cifar_binary_is_read(tmp_path, cifar, where):
     contents = {f"{name}.bin": records(*batch) for name, batch in cifar.items()}
-    path = folder(tmp_path / "b", contents) if where == "folder" else archive(tmp_path / "a.tar.gz", contents)
-    assert_same(files.read_cifar_binary(path), cifar)
+    assert_same(files.read_cifar_binary(STORED[where](tmp_path / "cifar", contents)), cifar)
 
 
 @pytest.mark.parametrize(

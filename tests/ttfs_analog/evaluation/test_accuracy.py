@@ -21,11 +21,11 @@ def result(net, digits, make_noise):
 
 
 def test_a_perfect_chip_is_the_network_image_by_image(net, digits):
-    found = evaluate(net, digits, identity(net))
-    assert np.array_equal(found["predicted"].values[0], net(digits.x_test).argmax(-1).numpy())
-    assert float(found["accuracy"][0]) == accuracy(net, digits.x_test, digits.y_test)
+    dataset = evaluate(net, digits, identity(net))
+    assert np.array_equal(dataset["predicted"].values[0], net(digits.x_test).argmax(-1).numpy())
+    assert float(dataset["accuracy"][0]) == accuracy(net, digits.x_test, digits.y_test)
     # a share of whole numbers, summed in another order
-    assert float(found["spikes_per_neuron"][0]) == pytest.approx(
+    assert float(dataset["spikes_per_neuron"][0]) == pytest.approx(
         net.spikes_per_neuron(digits.x_test), abs=1e-12
     )
 
@@ -43,30 +43,30 @@ def test_accuracy_is_worked_out_from_the_predictions(result):
     assert float(result["accuracy_mean"]) == pytest.approx(float(right.mean()), rel=1e-14)
 
 
-def test_the_result_does_not_depend_on_the_batch(net, digits, make_noise, result, monkeypatch):
-    monkeypatch.setattr(evaluation, "ELEMENTS", 1)
-    seen = []
+def test_the_result_does_not_depend_on_the_batch(net, digits, make_noise, monkeypatch):
+    seen, images = [], (digits.x_test[:60], digits.y_test[:60])
     chips = make_noise(0.1).sample(net, 12, seed=4)
-    found = evaluate(net, digits, chips, progress=lambda *a: seen.append(a))
-    assert np.array_equal(found["predicted"].values, result["predicted"].values)
-    assert np.array_equal(found["silent"].values, result["silent"].values)
+    whole = evaluate(net, images, chips)
+    monkeypatch.setattr(evaluation, "ELEMENTS", 1)
+    single = evaluate(net, images, chips, progress=lambda *a: seen.append(a))
+    assert single.identical(whole)
     assert seen == [(k, 12) for k in range(1, 13)]
 
 
 def test_early_silent_and_firing_neurons_are_shares(net, digits, make_noise):
     short = net.clone()
     short.set_windows([0.2])
-    found = evaluate(short, digits, make_noise(0.05).sample(short, 3))
-    assert (found["early"].values > 0.1).all()  # a window far too short
+    dataset = evaluate(short, digits, make_noise(0.05).sample(short, 3))
+    assert (dataset["early"].values > 0.1).all()  # a window far too short
     # silent and spiking are all there is
-    np.testing.assert_allclose(found["silent"] + found["spikes_per_neuron"], 1.0, rtol=1e-14)
+    np.testing.assert_allclose(dataset["silent"] + dataset["spikes_per_neuron"], 1.0, rtol=1e-14)
 
 
 def test_variables_have_units_and_chips_have_numbers(net, digits, make_noise):
-    found = evaluate(net, digits, make_noise(0.05).sample(net, 2, seed=9, first=30))
-    assert found["chip"].values.tolist() == [30, 31]
-    assert found.attrs["entropy"] == 9
-    assert all("units" in found[v].attrs for v in found.data_vars)
+    dataset = evaluate(net, digits, make_noise(0.05).sample(net, 2, seed=9, first=30))
+    assert dataset["chip"].values.tolist() == [30, 31]
+    assert dataset.attrs["entropy"] == 9
+    assert all("units" in dataset[v].attrs for v in dataset.data_vars)
 
 
 def test_data_of_another_width_is_refused(net, make_relu):
@@ -76,8 +76,8 @@ def test_data_of_another_width_is_refused(net, make_relu):
 
 def test_a_float32_network_takes_float64_data(digits, make_relu):
     net = convert(make_relu((64, 8, 10), dtype=torch.float32), digits)
-    found = evaluate(net, (digits.x_test, digits.y_test), identity(net))
-    assert np.array_equal(found["predicted"].values[0], found["nominal"].values)
+    dataset = evaluate(net, (digits.x_test, digits.y_test), identity(net))
+    assert np.array_equal(dataset["predicted"].values[0], dataset["nominal"].values)
 
 
 def scores(*values):
@@ -85,29 +85,29 @@ def scores(*values):
 
 
 def test_yield_is_the_share_of_chips_at_or_above_the_target():
-    found = summarize(scores(0.9, 0.8, 0.95, 0.7), target=0.9)
-    assert found["yield"]["value"] == 0.5
-    low, high = found["yield"]["ci95"]
+    figures = summarize(scores(0.9, 0.8, 0.95, 0.7), target=0.9)
+    assert figures["yield"]["value"] == 0.5
+    low, high = figures["yield"]["ci95"]
     # Clopper-Pearson for 2 of 4, from tables to three places
     assert (low, high) == pytest.approx((0.068, 0.932), abs=1e-3)
 
 
 def test_accuracy_figures_and_their_interval():
-    found = summarize(scores(0.8, 0.9), target=0.0)["accuracy"]
-    assert found["mean"] == pytest.approx(0.85, rel=1e-14)
-    assert found["std"] == pytest.approx(0.1 / np.sqrt(2), rel=1e-12)
-    assert found["min"] == 0.8
-    assert found["per_chip"] == [0.8, 0.9]
+    figures = summarize(scores(0.8, 0.9), target=0.0)["accuracy"]
+    assert figures["mean"] == pytest.approx(0.85, rel=1e-14)
+    assert figures["std"] == pytest.approx(0.1 / np.sqrt(2), rel=1e-12)
+    assert figures["min"] == 0.8
+    assert figures["per_chip"] == [0.8, 0.9]
     # t(1) at 97.5 % is 12.7: wider than what an accuracy can be, so it is cut
-    assert found["ci95"][1] == 1.0
-    assert found["ci95"][0] == pytest.approx(0.85 - 12.7062 * 0.05, abs=1e-4)
+    assert figures["ci95"][1] == 1.0
+    assert figures["ci95"][0] == pytest.approx(0.85 - 12.7062 * 0.05, abs=1e-4)
 
 
 def test_one_chip_has_no_spread_and_an_interval_of_everything():
-    found = summarize(scores(0.8), target=0.8)
-    assert found["accuracy"]["std"] == 0.0
-    assert found["accuracy"]["ci95"] == [0.0, 1.0]
-    assert found["yield"]["value"] == 1.0
+    figures = summarize(scores(0.8), target=0.8)
+    assert figures["accuracy"]["std"] == 0.0
+    assert figures["accuracy"]["ci95"] == [0.0, 1.0]
+    assert figures["yield"]["value"] == 1.0
 
 
 @pytest.mark.parametrize("target", [-0.1, 1.1, float("nan")])

@@ -36,8 +36,8 @@ def test_a_figure_comes_from_json_netcdf_or_zarr(folder):
 
 def test_the_spike_time_rms_leaves_silent_neurons_out(folder):
     # two neurons fire in both, one of them 0.3 late; rounding only
-    found = summary.evaluate(folder, *expression("spike_time_rms"))
-    assert found == pytest.approx(0.3 / np.sqrt(2), rel=1e-12)
+    figures = summary.evaluate(folder, *expression("spike_time_rms"))
+    assert figures == pytest.approx(0.3 / np.sqrt(2), rel=1e-12)
 
 
 def test_an_expression_reaches_nothing_but_its_file(folder):
@@ -62,14 +62,14 @@ def test_a_missing_file_is_not_passed_over(folder):
 def test_write_repeats_each_expression_with_its_value(folder, monkeypatch):
     chosen = tuple(f for f in summary.FIGURES if f[0] in ("relu_accuracy", "samples"))
     monkeypatch.setattr(summary, "FIGURES", chosen)
-    found = summary.write(folder)
-    assert found["samples"] == {
+    figures = summary.write(folder)
+    assert figures["samples"] == {
         "value": 3,
         "unit": "1",
         "file": "characterization.zarr",
         "recompute": "ds.sizes['sample']",
     }
-    assert json.loads((folder / "summary.json").read_text()) == found
+    assert json.loads((folder / "summary.json").read_text()) == figures
 
 
 def test_a_value_that_json_cannot_hold_is_refused(folder, monkeypatch):

@@ -17,9 +17,9 @@ from ttfs_analog.evaluation.report import write
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, net, digits, noise, dataset):
     folder = tmp_path_factory.mktemp("run")
-    found = evaluate(net, digits, noise.sample(net, 5))
-    found.attrs["target"] = 0.5
-    found.to_netcdf(folder / "evaluation_1_first.nc")
+    evaluation = evaluate(net, digits, noise.sample(net, 5))
+    evaluation.attrs["target"] = 0.5
+    evaluation.to_netcdf(folder / "evaluation_1_first.nc")
     energy(net, (digits.x_test[:10], digits.y_test[:10]), noise, chips=2).to_netcdf(folder / "energy.nc")
     noise.save(folder / "noise_model.json")
     dataset.to_zarr(folder / "characterization.zarr", consolidated=False, zarr_format=2)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from montecarlo.campaign.schema import MEASURED, package_version, with_units
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.prediction import patterns_of, weights_of
 from montecarlo.extraction.terms import (
     columns,

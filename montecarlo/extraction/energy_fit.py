@@ -35,7 +35,7 @@ from scipy import stats
 from circuits.model.closed_form import charges
 from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
-from montecarlo.extraction.prediction import Devices, activations, stimulus_layer, weights_of
+from montecarlo.extraction.prediction import Extraction, activations, stimulus_layer, weights_of
 
 CHARGE, CURRENT, CAPACITANCE = "vdd * i_unit * tau_c per unit charge", "A", "F"
 UNITS = {"synapse": CHARGE, "slope": CHARGE, "switching": CAPACITANCE, "bias": CURRENT}
@@ -79,14 +79,14 @@ def scale(part: str, point: OperatingPoint) -> float:
     return per_unit[UNITS[part]]
 
 
-def fit(dataset: xr.Dataset, devices: Devices) -> dict[Part, Coefficient]:
+def fit(dataset: xr.Dataset, devices: Extraction) -> dict[Part, Coefficient]:
     """Coefficients by (supply, part), with jackknife intervals over neurons.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         Good samples.
-    devices : Devices
+    devices : Extraction
         Theirs.
     """
     whole = estimates(dataset, devices)
@@ -103,14 +103,14 @@ def fit(dataset: xr.Dataset, devices: Devices) -> dict[Part, Coefficient]:
     return result
 
 
-def estimates(dataset: xr.Dataset, devices: Devices) -> dict[Part, float]:
+def estimates(dataset: xr.Dataset, devices: Extraction) -> dict[Part, float]:
     """The coefficients alone, by (supply, part) in the units of UNITS.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         Good samples.
-    devices : Devices
+    devices : Extraction
         Theirs.
     """
     dataset = _supplied(dataset)
@@ -124,14 +124,14 @@ def estimates(dataset: xr.Dataset, devices: Devices) -> dict[Part, float]:
     return result
 
 
-def predict(dataset: xr.Dataset, devices: Devices, coefficients: Mapping[Part, float]) -> Array:
+def predict(dataset: xr.Dataset, devices: Extraction, coefficients: Mapping[Part, float]) -> Array:
     """Supply energy of every neuron and stimulus, shape (sample, stimulus) [J].
 
     Parameters
     ----------
     dataset : xarray.Dataset
         Good samples.
-    devices : Devices
+    devices : Extraction
         Theirs.
     coefficients : mapping
         From `estimates`.
@@ -158,7 +158,7 @@ def _groups(parts: list[Part]) -> list[list[Part]]:
     return list(groups.values())
 
 
-def _regressors(dataset: xr.Dataset, devices: Devices) -> dict[Part, Array]:
+def _regressors(dataset: xr.Dataset, devices: Extraction) -> dict[Part, Array]:
     """Joules per unit coefficient of every part, shape (sample, stimulus)."""
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
     weights, mismatch, time = weights_of(dataset), devices.mismatch, dataset["spike_time"].values

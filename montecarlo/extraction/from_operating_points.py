@@ -21,7 +21,7 @@ from circuits.model.closed_form import Constants, charges, ramp_times
 from circuits.model.layer import Array
 from montecarlo.extraction.prediction import (
     REQUIRED,
-    Devices,
+    Extraction,
     activations,
     spike_times,
     stimulus_layer,
@@ -42,7 +42,7 @@ NOTHING = Constants(theta_scale=0.0, gain_source=0.0, gain_sink=0.0)
 """A circuit that does nothing but ramp; leakage is counted in the kick."""
 
 
-def extract(dataset: xr.Dataset) -> Devices:
+def extract(dataset: xr.Dataset) -> Extraction:
     """Deviations and constants of a campaign of transistors.
 
     Parameters
@@ -52,7 +52,7 @@ def extract(dataset: xr.Dataset) -> Devices:
     """
     constants, errors = systematic(dataset)
     deviations = xr.Dataset({name: dataset[f"deviation_{name}"] for name in REQUIRED})
-    devices = Devices(deviations, constants, errors)
+    devices = Extraction(deviations, constants, errors)
     known = devices.complete
     late = np.full(len(known), np.nan)
     first = dataset.isel(sample=np.flatnonzero(known), stimulus=[0])

@@ -18,10 +18,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from montecarlo.extraction.prediction import Devices, activations, weights_of
+from montecarlo.extraction.prediction import Extraction, activations, weights_of
 
 
-def extract(dataset: xr.Dataset) -> Devices:
+def extract(dataset: xr.Dataset) -> Extraction:
     """Device deviations of every sample of an ideal circuit.
 
     Parameters
@@ -31,7 +31,7 @@ def extract(dataset: xr.Dataset) -> Devices:
 
     Returns
     -------
-    Devices
+    Extraction
         NaN where a stimulus that is needed did not fire inside the window.
     """
     time, theta = dataset["spike_time"], dataset["theta"]
@@ -55,4 +55,4 @@ def extract(dataset: xr.Dataset) -> Devices:
             "capacitance": capacitance - 1.0,
         }
     )
-    return Devices(deviations.transpose("sample", "synapse").compute())
+    return Extraction(deviations.transpose("sample", "synapse").compute())

@@ -22,8 +22,8 @@ import xarray as xr
 from circuits.errors import InputError
 from circuits.model.layer import Array, LayerMismatch
 from montecarlo.extraction import energy_fit
-from montecarlo.extraction.devices import extract
-from montecarlo.extraction.prediction import REQUIRED, Devices, patterns_of, spike_times, weights_of
+from montecarlo.extraction.by_technology import extract
+from montecarlo.extraction.prediction import REQUIRED, Extraction, patterns_of, spike_times, weights_of
 from montecarlo.extraction.terms import law_of, spreads, unit_devices
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import bootstrap
@@ -98,14 +98,14 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     return figures | {"energy_relative_rms": _rms(error), "energy_relative_bias": float(error.mean())}
 
 
-def _judge(dataset: xr.Dataset, devices: Devices, pattern: int, rng: np.random.Generator) -> Judged:
+def _judge(dataset: xr.Dataset, devices: Extraction, pattern: int, rng: np.random.Generator) -> Judged:
     """Fit to all weight patterns but one, and predict that one.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         All good samples.
-    devices : Devices
+    devices : Extraction
         Theirs; deviations are each neuron's own measurement, so they know nothing of the others.
     """
     test = patterns_of(dataset) == pattern

@@ -22,7 +22,7 @@ LARGEST_LOSS = 0.01
 
 
 @dataclass(frozen=True)
-class Devices:
+class Extraction:
     """What an extraction shows of the neurons of a campaign."""
 
     deviations: xr.Dataset
@@ -49,12 +49,12 @@ class Devices:
             arrays["delay"] = np.nan_to_num(self.deviations["delay"].values)[None]
         return LayerMismatch(**arrays)
 
-    def isel(self, sample: np.ndarray) -> Devices:
+    def isel(self, sample: np.ndarray) -> Extraction:
         """Those of some samples, by place."""
         return dataclasses.replace(self, deviations=self.deviations.isel(sample=sample))
 
 
-def only_complete(dataset: xr.Dataset, devices: Devices) -> tuple[xr.Dataset, Devices, int]:
+def only_complete(dataset: xr.Dataset, devices: Extraction) -> tuple[xr.Dataset, Extraction, int]:
     """Neurons all of whose devices are known, with their devices, and how many are not.
 
     Those that are not are the extreme ones: leaving out many would bias every sigma.
@@ -63,7 +63,7 @@ def only_complete(dataset: xr.Dataset, devices: Devices) -> tuple[xr.Dataset, De
     ----------
     dataset : xarray.Dataset
         Good samples.
-    devices : Devices
+    devices : Extraction
         Theirs.
 
     Returns

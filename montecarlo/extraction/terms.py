@@ -16,7 +16,7 @@ import xarray as xr
 
 from circuits.model.layer import Array
 from circuits.pdk.technology import Technology
-from montecarlo.extraction.prediction import Devices, weights_of
+from montecarlo.extraction.prediction import Extraction, weights_of
 from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
 from montecarlo.statistics.intervals import mean_interval
 
@@ -40,7 +40,7 @@ def unit_devices(dataset: xr.Dataset) -> int | None:
     return None if process is None else process.units
 
 
-def columns(dataset: xr.Dataset, devices: Devices) -> dict[str, Array]:
+def columns(dataset: xr.Dataset, devices: Extraction) -> dict[str, Array]:
     """Values by term, shape (sample,) or (sample, synapse); NaN = not known, or of another term.
 
     Terms of which there is nothing are left out: sinks of a neuron with one synapse, delays of ideal
@@ -50,7 +50,7 @@ def columns(dataset: xr.Dataset, devices: Devices) -> dict[str, Array]:
     ----------
     dataset : xarray.Dataset
         A characterization.
-    devices : Devices
+    devices : Extraction
         Of its samples.
     """
     weights, deviations = weights_of(dataset), devices.deviations
@@ -96,14 +96,14 @@ def jitter_column(dataset: xr.Dataset) -> Array:
     return times[np.isfinite(times)]
 
 
-def spreads(dataset: xr.Dataset, devices: Devices) -> dict[str, Spread]:
+def spreads(dataset: xr.Dataset, devices: Extraction) -> dict[str, Spread]:
     """Estimates of every frozen term, without the intervals of their standard deviations.
 
     Parameters
     ----------
     dataset : xarray.Dataset
         A characterization.
-    devices : Devices
+    devices : Extraction
         Of its samples.
     """
     weights, units = weights_of(dataset), unit_devices(dataset)

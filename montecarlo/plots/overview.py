@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.prediction import only_complete, spike_times, weights_of
 from montecarlo.plots.plotting import BLUE, GRAY, GREEN, ORANGE, canvas
 

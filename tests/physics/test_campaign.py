@@ -7,7 +7,7 @@ import numpy as np
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import MEASURED, open_dataset
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.mismatch.law import TERMS
 from ttfs_analog.noise.noise_model import NoiseModel
 

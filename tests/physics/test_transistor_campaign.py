@@ -15,7 +15,7 @@ from circuits.benches.operating_points import static
 from circuits.errors import SimulatorError
 from circuits.spice.ngspice import Ngspice
 from montecarlo import Campaign
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.from_operating_points import nominal_residual
 from montecarlo.extraction.prediction import spike_times, weights_of
 from montecarlo.mismatch.transistors import draw

@@ -59,7 +59,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     early, silent = np.zeros(len(chips), np.int64), np.zeros(len(chips), np.int64)
     for k in range(0, len(chips), step):
         part = slice(k, k + step)
-        devices = chips[part].devices(x)
+        devices = chips[part].model(x)
         for first in range(0, len(x), some):
             images = slice(first, first + some)
             *hidden, logits = net.trace(x[images], devices)

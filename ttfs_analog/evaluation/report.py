@@ -13,7 +13,7 @@ import xarray as xr
 
 from circuits.errors import InputError
 from montecarlo.campaign.schema import CHARACTERIZATION, package_version
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.terms import columns as deviation_columns
 from montecarlo.mismatch.law import OFFSETS, UNIT
 from montecarlo.plots import plotting

@@ -24,8 +24,8 @@ from ttfs_analog.neuron.layers import TTFSLayer
 
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
-Devices = Sequence[Deviations] | Callable[[int, TTFSLayer, Tensor, Tensor], Tensor]
-"""Devices of a network: frozen deviations, one entry per layer; or what gives the activations or logits of
+ChipModel = Sequence[Deviations] | Callable[[int, TTFSLayer, Tensor, Tensor], Tensor]
+"""A chip of a network: frozen deviations, one entry per layer; or what gives the activations or logits of
 (number of a layer, the layer, its input, its weights)."""
 
 
@@ -94,7 +94,7 @@ class TTFSNetwork(nn.Module):
         if len(self.points) != len(self.layers):
             raise InputError("the network has no operating points; make it with 'train' or 'convert'")
 
-    def forward(self, x: Tensor, chips: Devices | None = None) -> Tensor:
+    def forward(self, x: Tensor, chips: ChipModel | None = None) -> Tensor:
         """Logits.
 
         Parameters
@@ -102,7 +102,7 @@ class TTFSNetwork(nn.Module):
         x : Tensor, shape (batch, in) or (batch, channel, height, width)
             Inputs in [0, 1].
         chips : sequence of Deviations, optional
-            One per layer, each with a leading chip dimension; or another source of devices, see `Devices`.
+            One per layer, each with a leading chip dimension; or another model of a chip, see `ChipModel`.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class TTFSNetwork(nn.Module):
         logits = self._run(x, chips)[-1]
         return logits if logits.dim() < 4 else logits.flatten(-3)
 
-    def trace(self, x: Tensor, chips: Devices | None = None) -> list[Tensor]:
+    def trace(self, x: Tensor, chips: ChipModel | None = None) -> list[Tensor]:
         """Activations of every layer of neurons [tau_c], shape (..., batch, neuron); the last are logits.
 
         Parameters
@@ -122,7 +122,7 @@ class TTFSNetwork(nn.Module):
         values = self._run(x, chips)
         return [self._after(n, values) for n in range(len(self._layers))]
 
-    def inputs(self, x: Tensor, chips: Devices | None = None) -> list[Tensor]:
+    def inputs(self, x: Tensor, chips: ChipModel | None = None) -> list[Tensor]:
         """Input activations of every layer of neurons, shaped as the layer takes them.
 
         Parameters
@@ -132,7 +132,7 @@ class TTFSNetwork(nn.Module):
         """
         return [before for before, _ in self.signals(x, chips)]
 
-    def signals(self, x: Tensor, chips: Devices | None = None) -> list[tuple[Tensor, Tensor]]:
+    def signals(self, x: Tensor, chips: ChipModel | None = None) -> list[tuple[Tensor, Tensor]]:
         """Inputs of every layer of neurons as in `inputs`, and its activations as in `trace`.
 
         Parameters
@@ -148,7 +148,7 @@ class TTFSNetwork(nn.Module):
         after = values[self._places[n] + 1]
         return after.flatten(-3) if self._layers[n].inside and after.dim() > 3 else after
 
-    def _run(self, x: Tensor, chips: Devices | None) -> list[Tensor]:
+    def _run(self, x: Tensor, chips: ChipModel | None) -> list[Tensor]:
         """Inputs as they meet the first block, and what every block makes of them."""
         x, limits = self.shaped(x), self.constraints
         if limits is not None:

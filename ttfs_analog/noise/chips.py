@@ -21,7 +21,7 @@ from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.neuron.seeding import seeded
 
 if TYPE_CHECKING:
-    from ttfs_analog.network.network import Devices, TTFSNetwork
+    from ttfs_analog.network.network import ChipModel, TTFSNetwork
 
 SCHEMA = "ttfs-analog/chips/2"
 TRIALS = 3
@@ -92,7 +92,7 @@ class Chips:
             for m in self.layers
         ]
 
-    def devices(self, like: torch.Tensor) -> Devices:
+    def model(self, like: torch.Tensor) -> ChipModel:
         """What a network runs on: these deviations, and jitter that is new in every call.
 
         Every chip has random numbers of its own, so that its trials do not depend on the chips beside it.

@@ -19,9 +19,9 @@ from circuits.model.operating_point import OperatingPoint
 from montecarlo.campaign.schema import package_version
 from montecarlo.extraction import energy_fit
 from montecarlo.extraction import terms as extracted
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.holdout import validate
-from montecarlo.extraction.prediction import Devices, only_complete, weights_of
+from montecarlo.extraction.prediction import Extraction, only_complete, weights_of
 from montecarlo.mismatch.law import UNIT, MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import (
@@ -110,7 +110,7 @@ def check_complete(dataset: xr.Dataset) -> None:
 
 
 def _terms(
-    dataset: xr.Dataset, devices: Devices, rng: np.random.Generator
+    dataset: xr.Dataset, devices: Extraction, rng: np.random.Generator
 ) -> tuple[dict[str, Term], dict[str, Term]]:
     """Terms by name, and the reference errors by bias line."""
     weights, units = weights_of(dataset), extracted.unit_devices(dataset)
@@ -153,7 +153,7 @@ def _correlations(columns: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _energy(dataset: xr.Dataset, devices: Devices) -> dict[str, dict[str, dict[str, Any]]]:
+def _energy(dataset: xr.Dataset, devices: Extraction) -> dict[str, dict[str, dict[str, Any]]]:
     """Coefficients by supply and part."""
     energy: dict[str, dict[str, dict[str, Any]]] = {}
     for (supply, part), c in energy_fit.fit(dataset, devices).items():

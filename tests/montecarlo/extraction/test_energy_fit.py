@@ -7,7 +7,7 @@ import pytest
 from synthetic_transistors import ENERGY, campaign
 
 from montecarlo.extraction import energy_fit
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from synthetic_transistors import CONSTANTS, campaign
 
 from circuits.errors import InputError
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.from_operating_points import FITTED, nominal_residual
 from montecarlo.extraction.prediction import spike_times, weights_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from montecarlo.extraction.devices import extract
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.prediction import only_complete, spike_times, weights_of
 
 NAMES = ("synapse", "slope", "threshold", "capacitance")

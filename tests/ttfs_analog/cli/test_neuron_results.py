@@ -11,8 +11,8 @@ import xarray as xr
 
 from montecarlo.analysis.attribution import ATTRIBUTION
 from montecarlo.campaign.schema import open_dataset
+from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.description import DESCRIPTION
-from montecarlo.extraction.devices import extract
 from montecarlo.statistics.moments import moments
 
 LAYER = {

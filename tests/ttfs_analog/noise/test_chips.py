@@ -71,7 +71,7 @@ def test_constants_and_jitter_go_with_the_chips(toy, tmp_path):
     assert (back.constants, back.jitter) == (constants, 0.02)
     x = torch.rand(5, 6, generator=torch.Generator().manual_seed(1)).double()
     assert not torch.equal(toy(x, back.deviations(x)), toy(x, Chips.draw(LAW, toy, [8], 5).deviations(x)))
-    together, alone = (c.devices(x) for c in (chips, back))
+    together, alone = (c.model(x) for c in (chips, back))
     first, second = toy.trace(x, together)[0][1:], toy.trace(x, together)[0][1:]
     assert torch.equal(first, toy.trace(x, alone)[0])  # a chip's trials are its own
     still = toy.trace(x, back.deviations(x))[0]

@@ -66,7 +66,7 @@ def test_moments_of_a_batch_are_those_of_whole_chips(make, case):
     devices = PerImage(law, torch.Generator().manual_seed(5), constants, 0.01)
     ours = net.trace(x.expand(CHIPS, *x.shape[1:]), devices)
     chips = Chips.draw(law, net, range(CHIPS), 7, constants, 0.01)
-    whole = net.trace(x, chips.devices(x))
+    whole = net.trace(x, chips.model(x))
     for a, b in zip(ours, whole, strict=True):
         (mean, var), (mean_b, var_b) = moments(a), moments(b[:, 0])
         error = ((var + var_b) / CHIPS).sqrt()

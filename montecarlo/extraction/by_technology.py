@@ -6,7 +6,7 @@ import xarray as xr
 
 from circuits.errors import InputError
 from montecarlo.extraction import from_operating_points, from_spike_times
-from montecarlo.extraction.prediction import Devices
+from montecarlo.extraction.prediction import Extraction
 
 EXTRACTIONS = {
     "spike_times": from_spike_times.extract,
@@ -14,7 +14,7 @@ EXTRACTIONS = {
 }
 
 
-def extract(dataset: xr.Dataset) -> Devices:
+def extract(dataset: xr.Dataset) -> Extraction:
     """Deviations of every sample, and constants of the circuit, of any characterization.
 
     Raises

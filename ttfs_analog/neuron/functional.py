@@ -69,10 +69,27 @@ def charge(
     """
     if constants.ideal:
         return product(x, current)
-    nominal = current if nominal is None else nominal
-    turn_on, feed = (signed(constants, name, nominal) for name in ("turn_on", "feed_through"))
-    extra = nominal * turn_on + torch.where(nominal != 0, feed, torch.zeros_like(nominal))
-    return product(x, current * signed(constants, "gain", current)) + product((x > 0).to(x), extra)
+    gained = product(x, current * signed(constants, "gain", current))
+    return gained + switching(x, current if nominal is None else nominal, product, constants)
+
+
+def switching(
+    x: Tensor, weight: Tensor, product: Callable[[Tensor, Tensor], Tensor], constants: Constants
+) -> Tensor | float:
+    """What active inputs add to the charge by being switched: turn-on charges and feed-through.
+
+    Parameters
+    ----------
+    x, product, constants
+        As in `charge`.
+    weight : Tensor, shape (out, in)
+        These charges belong to the nodes of unit devices: deviations of currents do not scale them.
+    """
+    if constants.ideal:
+        return 0.0
+    turn_on, feed = (signed(constants, name, weight) for name in ("turn_on", "feed_through"))
+    extra = weight * turn_on + torch.where(weight != 0, feed, torch.zeros_like(weight))
+    return product((x > 0).to(x), extra)
 
 
 def signed(constants: Constants, name: str, current: Tensor) -> Tensor:
@@ -158,13 +175,13 @@ def ramp_activation(
     if form == "dynamic":  # sum W + slow meet (1 + c) times what the threshold does
         fall = alpha + slope * beta
         total = slope - alpha + slow + (1.0 + c) * fall
-        ramp = window * total - (1.0 + c) * (slope * window - lead * slope * beta) - offset
+        x = q + (1.0 + c) * (shift - slope * window + lead * slope * beta) + window * total - offset
     else:
         early = 0.0 if form == "single" else lead  # how long B's error is on before t_min
         total = slope * g * (1.0 + beta) + slow
-        ramp = window * (slope * ((g - k) + g * beta - k * c) + slow) + slope * early * beta - k * offset
-        ramp = ramp - lead * alpha * c - kick + leakage
-    x = (q + k * (1.0 + c) * shift + ramp) / total
+        fixed = k * (1.0 + c) * shift + slope * window * ((g - k) - k * c) - k * offset - lead * alpha * c
+        x = q + (fixed + window * slow + (leakage - kick)) + slope * (g * window + early) * beta
+    x = x / total
     if form != "b1":  # a potential whose slope is not positive never rises to its threshold
         x = torch.where(total > 0, x, -1.0)
     return x if delay is None else x - delay

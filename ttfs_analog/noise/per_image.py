@@ -26,7 +26,7 @@ from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
 from montecarlo.mismatch.distributions import cholesky
 from montecarlo.mismatch.law import NEURON, TERMS, MismatchLaw
-from ttfs_analog.neuron.functional import Deviations, charge, signed
+from ttfs_analog.neuron.functional import Deviations, signed, switching
 from ttfs_analog.neuron.layers import FORCED, TTFSLayer
 
 LEAST = 1e-30
@@ -73,13 +73,12 @@ class PerImage:
         if self.law.common and n == 0:  # all layers of a chip share it
             self._common = self._normal(x, len(TERMS), len(x), 1)
         shared = self._shared(x)
-        mean, variance = self._charge(layer, x, weight, shared)
-        slow: Tensor | float = 0.0
-        if layer.spiking and layer.form in FORCED:  # synapses stay on in phase 2
-            mean, variance, slow = self._stay_on(layer, x, weight, mean, variance)
+        mean, variance, slow = self._charge(layer, x, weight, shared)
         deviations, more = self._neurons(layer, mean, shared)
-        variance = variance + more
-        return layer.response(mean + self._varied(mean, variance), deviations, weight, slow)
+        mean = (
+            mean + self._varied(mean, variance + more) + switching(x, weight, layer.product, self.constants)
+        )
+        return layer.response(mean, deviations, weight, slow)
 
     def _normal(self, like: Tensor, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, dtype=like.dtype, device=like.device)
@@ -101,30 +100,51 @@ class PerImage:
 
     def _charge(
         self, layer: TTFSLayer, x: Tensor, weight: Tensor, shared: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor | float]:
-        """Mean and variance of the charge at t_min of every image and neuron."""
-        if not any(term in shared for term in SYNAPSES):
-            return self._moments(layer, x, weight)
-        sums = []
-        for term, part in zip(SYNAPSES, (weight.clamp(min=0), weight.clamp(max=0)), strict=True):
-            factor = torch.exp(shared.get(term, x.new_zeros(len(x), 1)))
-            mean, v = self._moments(layer, x, part)
-            sums.append((factor * mean, factor.square() * v))
-        (sources, spread), (sinks, other) = sums
-        return sources + sinks, spread + other
+    ) -> tuple[Tensor, Tensor | float, Tensor | float]:
+        """Mean and variance of the charge of every image and neuron; in forced forms the slope's error too.
 
-    def _moments(self, layer: TTFSLayer, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor | float]:
+        There synapses stay on in phase 2, so that sum_j W_j e_j, drawn first, is an error of the slope.
+        """
+        forced = layer.spiking and layer.form in FORCED
+        if any(term in shared for term in SYNAPSES):  # a factor of all sources of an image, one of all sinks
+            above, zero = (weight >= 0).to(weight), x.new_zeros(len(x), 1)
+            columns = []
+            for term, part in zip(SYNAPSES, (weight * above, weight * (1.0 - above)), strict=True):
+                f = torch.exp(shared.get(term, zero))
+                moments = zip(self._moments(layer, x, part, forced), (f, f * f, f, f * f, f * f), strict=True)
+                columns.append([moment * power for moment, power in moments])
+            mean, variance, total, square, along = (a + b for a, b in zip(*columns, strict=True))
+        else:
+            mean, variance, total, square, along = self._moments(layer, x, weight, forced)
+        if not forced:
+            return mean, variance, 0.0
+        slow = total - layer.per_neuron(weight.flatten(1).sum(1))
+        root, z = (torch.as_tensor(square) + LEAST).sqrt(), self._normal(mean, *mean.shape)
+        along = along / root
+        return mean + along * z, torch.as_tensor(variance - along**2).clamp_min(0.0), slow + root * z
+
+    def _moments(self, layer: TTFSLayer, x: Tensor, weight: Tensor, forced: bool) -> tuple[Any, ...]:
+        """Of the charge q and, where `forced`, of h = sum_j W_j (1 + e_j): E[q], Var[q],
+        E[h], Var[h], Cov[q, h]."""
         gain, root = self._gains(weight)
-        mean = charge(x, weight * gain, layer.product, self.constants, weight)
-        if not (self.law.synapse_source or self.law.synapse_sink):
-            return mean, 0.0
         if not self.constants.ideal:
-            root = root * signed(self.constants, "gain", weight)
-        return mean, layer.product(x.square(), (weight * root).square())
+            g = signed(self.constants, "gain", weight)
+            gain, root = gain * g, root * g
+        mean = layer.product(x, weight * gain)
+        total: Tensor | float = 0.0
+        if forced:
+            total = layer.per_neuron((weight * gain).flatten(1).sum(1))
+        if not (self.law.synapse_source or self.law.synapse_sink):
+            return mean, 0.0, total, 0.0, 0.0
+        v = (weight * root).square()
+        variance = layer.product(x.square(), v)
+        if not forced:
+            return mean, variance, total, 0.0, 0.0
+        return mean, variance, total, layer.per_neuron(v.flatten(1).sum(1)), layer.product(x, v)
 
     def _gains(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of 1 + e of every synapse."""
-        law, weight = self.law, weight.detach()
+        law = self.law
         moments: list[Any] = []
         for term in SYNAPSES:
             center, square = self.mean.get(term, 0.0), getattr(law, term) ** 2
@@ -135,23 +155,10 @@ class PerImage:
                 v = square / weight.abs().clamp_min(1.0 / law.units)
                 means = torch.exp(center + 0.5 * v)
                 moments.append((means, means * torch.expm1(v).sqrt()))
-        sign = weight.sign()  # torch.where takes ten times as long
+        sign = weight.detach().sign()  # torch.where takes ten times as long
         pairs = zip(*moments, strict=True)
         mean, root = ((sign * (0.5 * (a - b))).add_(0.5 * (a + b)) for a, b in pairs)
         return mean, root
-
-    def _stay_on(
-        self, layer: TTFSLayer, x: Tensor, weight: Tensor, mean: Tensor, variance: Tensor | float
-    ) -> tuple[Tensor, Tensor | float, Tensor]:
-        """Charge given the error of the slope, sum_j W_j e_j, and that error."""
-        gain, root = self._gains(weight)
-        slow = layer.per_neuron((weight * (gain - 1.0)).flatten(1).sum(1))
-        if isinstance(variance, float):
-            return mean, variance, slow
-        v = (weight * root).square()
-        whole = (layer.per_neuron(v.flatten(1).sum(1)) + LEAST).sqrt()
-        along, z = layer.product(x, v) / whole, self._normal(mean, *mean.shape)
-        return mean + along * z, (variance - along.square()).clamp_min(0.0), slow + whole * z
 
     def _neurons(
         self, layer: TTFSLayer, q: Tensor, shared: dict[str, Tensor]
@@ -176,5 +183,7 @@ class PerImage:
             rest = self._normal(q, 2, *q.shape)
             c = torch.expm1(c + law.capacitance * (root[2][1] * rest[0] + root[2][2] * rest[1]))
             offset = offset + law.threshold * root[1][1] * rest[0]
-        late = self.mean.get("delay", 0.0) + self.late * self._normal(q, *q.shape) if self.late else None
+        late: Any = self.mean.get("delay", 0.0)  # a number serves as well as a tensor
+        if self.late:
+            late = late + self.late * self._normal(q, *q.shape)
         return Deviations(None, slope, offset, c, late, self.constants), variance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from circuits.errors import InputError
 from ttfs_analog.neuron.seeding import seeded
 
 
@@ -22,3 +23,10 @@ def test_small_seeds_are_those_of_torch_and_streams_differ():
     assert first(7) == float(torch.rand((), generator=torch.Generator().manual_seed(7)))
     assert len({first(7), first(7, 0), first(7, 1), first(7, 0, 1)}) == 4
     assert first(7, 1) == first(7, 1)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "7", None])
+@pytest.mark.parametrize("stream", [(), (3,)])
+def test_what_is_no_seed_is_refused_with_its_value(seed, stream):
+    with pytest.raises(InputError, match=f"whole number >= 0, got {seed!r}"):
+        seeded(seed, *stream)

@@ -25,8 +25,17 @@ CONSTANTS = Constants(
 )  # fmt: skip
 CASES = {
     "independent": (LAW, IDEAL),
+    # one term at a time, which no other can hide: a sigma 15 % off changes the variance by ten errors
+    "synapses": (MismatchLaw(0.2, 0.15), IDEAL),
+    "thresholds": (MismatchLaw(threshold=0.1, capacitance=0.05), Constants(theta_scale=1.3)),
+    "delays": (MismatchLaw(delay=0.1), IDEAL),
     "sqrt law, constants": (replace(LAW, synapse_source=0.06, synapse_sink=0.05, units=8), CONSTANTS),
     "references": (replace(LAW, reference=(("synapse_source", 0.1), ("slope", 0.05))), CONSTANTS),
+    "references, switching": (
+        MismatchLaw(0.05, 0.05, reference=(("synapse_source", 0.2), ("synapse_sink", 0.1))),
+        # of the switches and nodes: no reference scales them
+        Constants(turn_on_source=0.3, turn_on_sink=0.2, feed_through_source=0.1, feed_through_sink=0.08),
+    ),
     "common, correlated": (
         replace(LAW, common=(("synapse_sink", 0.1),), correlation=(("slope", "threshold", 0.6),)),
         IDEAL,
@@ -85,24 +94,58 @@ def test_without_any_sigma_it_is_the_network_itself():
     torch.testing.assert_close(net(x, devices), net(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [mlp, cnn])
+@torch.no_grad()
+def test_systematic_parts_alone_are_those_of_a_whole_chip(make):
+    """Nothing is drawn, so two float64 sums of the same numbers: rounding only, 1e-12 of values near 1."""
+    model, x = make(torch.Generator().manual_seed(1))
+    net = convert(model, x)
+    terms = ("synapse_source", "synapse_sink", "slope", "threshold", "capacitance", "delay")
+    law = MismatchLaw(mean=tuple((term, 0.02 * (k + 1)) for k, term in enumerate(terms)), units=8)
+    ours = net(x, PerImage(law, torch.Generator().manual_seed(5), CONSTANTS))
+    whole = net(x, Chips.draw(law, net, [0], 7, CONSTANTS).model(x))
+    torch.testing.assert_close(ours, whole[0], rtol=0, atol=1e-12)
+    assert not torch.allclose(ours, net(x))
+
+
 def test_other_distributions_are_refused():
     law = replace(LAW, distribution=(("slope", "student-t:5"),))
     with pytest.raises(InputError, match="usual distributions"):
         PerImage(law, torch.Generator())
 
 
-def test_gradients_reach_weights_through_mean_and_variance():
-    """Against finite differences, with the same draws: eps 1e-6 gives 1e-9; 1e-5 is a safe bound."""
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_reach_weights_through_mean_and_variance(case):
+    """Against finite differences, with the same draws: eps 1e-6 gives 1e-9; 1e-5 is a safe bound.
+
+    Under the sqrt law a larger weight has more unit devices, which belongs to the slope of its variance.
+    """
+    law, constants = CASES[case]
     model, _ = mlp(torch.Generator().manual_seed(1))
     x = images(2, 5, 12)
     net = convert(model, x)
     layer = net.layers[1]
 
     def logits(weight):
-        devices = PerImage(LAW, torch.Generator().manual_seed(5))
+        devices = PerImage(law, torch.Generator().manual_seed(5), constants)
+        devices(0, net.layers[0], x, net.layers[0].weight)  # where a chip begins
         return devices(1, layer, net.trace(x)[0].detach(), weight)
 
     assert torch.autograd.gradcheck(logits, layer.weight.detach().clone().requires_grad_(), rtol=1e-5)
+
+
+def test_a_weight_of_zero_is_one_synapse_where_sources_and_sinks_have_references():
+    """Weights on a grid are often 0: their gradient is that of one synapse, not of a source and a sink."""
+    model, _ = mlp(torch.Generator().manual_seed(1))
+    x = images(2, 5, 12)
+    net = convert(model, x)
+    layer, grads = net.layers[1], []
+    for reference in ((), (("synapse_source", 0.0), ("synapse_sink", 0.0))):
+        weight = torch.zeros_like(layer.weight, requires_grad=True)
+        devices = PerImage(MismatchLaw(reference=reference), torch.Generator().manual_seed(5))
+        devices(1, layer, net.trace(x)[0].detach(), weight).sum().backward()
+        grads.append(weight.grad)
+    torch.testing.assert_close(grads[1], grads[0], rtol=1e-12, atol=0)
 
 
 def test_the_default_step_of_fine_tuning_draws_a_chip_for_every_image(net, digits, make_noise, monkeypatch):

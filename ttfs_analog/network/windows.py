@@ -121,7 +121,7 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
     hidden = activations[:-1]
     if not hidden:
         return False
-    largest = torch.stack([h.detach().amax() for h in hidden]).tolist()  # one wait for all
+    largest = [float(h.detach().amax()) for h in hidden]
     windows = net.windows
     if all(gamma * top <= window for top, window in zip(largest, windows, strict=True)):
         return False

@@ -75,9 +75,9 @@ class PerImage:
         shared = self._shared(x)
         mean, variance, slow = self._charge(layer, x, weight, shared)
         deviations, more = self._neurons(layer, mean, shared)
-        mean = (
-            mean + self._varied(mean, variance + more) + switching(x, weight, layer.product, self.constants)
-        )
+        mean = mean + self._varied(mean, variance + more)
+        if not self.constants.ideal:
+            mean = mean + switching(x, weight, layer.product, self.constants)
         return layer.response(mean, deviations, weight, slow)
 
     def _normal(self, like: Tensor, *shape: int) -> Tensor:

@@ -154,6 +154,7 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
     show_default=True,
     help="Shorten the windows to this percentile first; 0: leave them.",
 )
+@click.option("--control", is_flag=True, help="The same training without any spread, to compare with.")
 @data_option
 @extrapolate_option
 @resume_option
@@ -161,6 +162,7 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
 def finetune(
     net: str,
     noise: str | None,
+    control: bool,
     percentile: float,
     data: str | None,
     extrapolate: bool,
@@ -173,6 +175,10 @@ def finetune(
 
     model, sets = load_network(net, data)
     law = load_noise(noise, extrapolate) if noise else None
+    if control:
+        if law is None:
+            raise InputError("--control takes the spread out of a noise model: name one with --noise")
+        law = law.silent()
     checkpoint = f"{out}.checkpoint"
     if options["resume"] and not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist: nothing to resume; leave out --resume")
@@ -186,6 +192,6 @@ def finetune(
             progress=tick,
             **options,
         )
-    result = save(tuned, sets, out, finetuned=options["mode"])
+    result = save(tuned, sets, out, finetuned="control" if control else options["mode"])
     Path(checkpoint).unlink(missing_ok=True)
     return result

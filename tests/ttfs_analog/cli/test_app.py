@@ -398,6 +398,10 @@ def test_finetune_makes_a_network_and_says_how(succeed, files):
     found = succeed("finetune", files / "net.pt", *noise, "--epochs", 1, "--out", "tuned.pt")
     tuned = TTFSNetwork.load("tuned.pt")
     assert tuned.metadata["finetuned"] == "agnostic"
+    succeed("finetune", files / "net.pt", *noise, "--control", "--epochs", 1, "--out", "control.pt")
+    control = TTFSNetwork.load("control.pt")
+    assert control.metadata["finetuned"] == "control"
+    assert not torch.equal(control.layers[0].weight, tuned.layers[0].weight)
     assert tuned.metadata["accuracy"] == found["accuracy"]
     assert tuned.windows[0] < TTFSNetwork.load(files / "net.pt").windows[0]
 
@@ -531,6 +535,7 @@ MISTAKES = [
     (f"constrain {NET} --weight-bits 1", "weight bits must lie in"),
     (f"constrain {NET} --latency 0", "latency percentile must lie in"),
     (f"finetune {NET} --epochs 1", "nothing to tune for"),
+    (f"finetune {NET} --control", "--control takes the spread out of a noise model"),
     (f"evaluate none.pt --noise {NOISE}", "none.pt does not exist"),
     (f"evaluate {NET}", "give --noise, or --chips-from"),
     (f"evaluate {NET} --noise none.json", "none.json does not exist; 'fit'"),

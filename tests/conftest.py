@@ -67,9 +67,9 @@ def make_layer():
 def make_dataset(tmp_path_factory):
     """The dataset of a campaign of ideal neurons, measured on the closed form: no simulator is needed."""
 
-    def characterize(samples, sigma=None, entropy=0, synapses=8):
+    def characterize(samples, sigma=None, entropy=0, synapses=8, law=None):
         plan = Campaign.characterize(
-            Technology.load("ideal"), samples, entropy, synapses=synapses, sigma=sigma
+            Technology.load("ideal"), samples, entropy, synapses=synapses, sigma=sigma, law=law
         )
         return plan.run(tmp_path_factory.mktemp("campaign") / "run.zarr", level="closed-form").load()
 

@@ -35,9 +35,9 @@ class Spread(NamedTuple):
 
 
 def unit_devices(dataset: xr.Dataset) -> int | None:
-    """Unit devices of a synapse with W = 1; None: ideal sources, whose sigma does not depend on W."""
+    """Unit devices of a synapse with W = 1; None: a synapse's sigma does not depend on W."""
     process = Technology.load(dataset.attrs["technology"]).process
-    return None if process is None else process.units
+    return plan_of(dataset)["law"].get("units") if process is None else process.units
 
 
 def columns(dataset: xr.Dataset, devices: Extraction) -> dict[str, Array]:

@@ -16,6 +16,7 @@ import xarray as xr
 
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import package_version
 from montecarlo.extraction import energy_fit
 from montecarlo.extraction import terms as extracted
@@ -166,7 +167,7 @@ def _validity(dataset: xr.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
     """Ideal sources are linear at any weight and window; transistors hold where they were measured."""
     weight, window = float(np.abs(dataset["weight"].values).max()), float(dataset.attrs["window"])
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
-    ideal = extracted.unit_devices(dataset) is None
+    ideal = Technology.load(dataset.attrs["technology"]).process is None
     return {
         "weight": {"max": None if ideal else weight, "characterized_max": weight},
         "window": {"max": None if ideal else window, "characterized_max": window},

@@ -305,3 +305,12 @@ def test_the_summary_names_every_term_constant_and_part(transistor_noise):
         assert all(any(line.startswith(f"{supply}, {part}") for line in lines) for part in parts)
     assert "coverage of the law's 50/90/95 % intervals" in text
     assert max(map(len, lines)) <= 120
+
+
+def test_the_sqrt_law_of_a_campaign_is_the_models(make_dataset):
+    """Sigma at W = 1 to four of its standard errors, 200 x 4 synapses of a sign: 10 %."""
+    law = MismatchLaw(synapse_source=0.05, synapse_sink=0.03, units=8)
+    model = NoiseModel.fit(make_dataset(samples=200, law=law))
+    assert model.units == model.law.units == 8
+    assert model.law.synapse_source == pytest.approx(0.05, rel=0.1)
+    assert model.law.synapse_sink == pytest.approx(0.03, rel=0.1)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuits.errors import InputError
-from circuits.model.closed_form import fire, response, trajectory_range
+from circuits.model.closed_form import IDEAL, Constants, fire, response, trajectory_range
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 
@@ -68,6 +68,41 @@ def test_each_deviation_enters_where_it_belongs():
     assert result.v_t_min[0, 0] == pytest.approx(1.1 / 1.25, rel=1e-14)
     assert result.delay[0, 0] == pytest.approx(1.26875, rel=1e-14)
     assert result.slope[0, 0] == pytest.approx(0.8 / 1.25, rel=1e-14)
+
+
+def test_each_constant_enters_where_it_belongs():
+    """By hand: Q = 1.1 * 2 * 0.5 + 0.04 * 2 + 0.003 - 0.9 * 0.25 + 0.05 * -1 - 0.004 = 0.904; the numerator
+    is 1.03 (1.5 * 1.2 + 0.1) + 0.02 - 0.01 - Q = 1.063; over 0.8 * 1.25 it is 1.063, and a delay of 0.15
+    shifts the windows, not the spike in them. Rounding of a dozen operations, 1e-14.
+    """
+    layer = Layer([[2.0, -1.0]], [1.5], t_min=1.0, t_max=3.0, slope=3.0)
+    constants = Constants(
+        theta_scale=1.03, gain_source=1.1, gain_sink=0.9, gain_slope=0.8 / 3.0, turn_on_source=0.04,
+        turn_on_sink=0.05, feed_through_source=0.003, feed_through_sink=-0.004, kick=0.02,
+        leakage=0.01, delay=0.15,
+    )  # fmt: skip
+    deviations = LayerMismatch([[[0.0, 0.0]]], [[0.25]], [[0.1]], [[0.2]])
+    result = response(layer, np.array([0.5, 0.75]), POINT, deviations, constants)
+    assert result.v_t_min[0, 0] == pytest.approx(0.904 / 1.2, rel=1e-14)
+    assert result.delay[0, 0] == pytest.approx(1.063, rel=1e-14)
+    # turn-on charges are those of the unit devices: an error of the current does not scale them
+    more = dataclasses.replace(deviations, synapse=np.array([[[0.1, 0.0]]]))
+    charged = response(layer, np.array([0.5, 0.75]), POINT, more, constants).v_t_min[0, 0]
+    assert charged == pytest.approx((0.904 + 0.11) / 1.2, rel=1e-14)
+
+
+@FEW
+@given(SEED, st.booleans())
+def test_the_equation_of_transistors_with_default_constants_is_the_ideal_one_bit_for_bit(seed, spiking):
+    """All its terms are worked out, not left out because they are the defaults."""
+
+    class Worked(Constants):
+        ideal = property(lambda self: False)
+
+    layer, times, mismatch = case(seed, spiking)
+    one, other = (response(layer, times, POINT, mismatch, c) for c in (IDEAL, Worked()))
+    for name in ("delay", "v_t_min", "slope", "energy_by_supply"):
+        assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)
 
 
 @FEW

@@ -46,6 +46,19 @@ def run_demo(
 ) -> tuple[dict[str, Any], str]:
     """Run every stage; files go into `folder`.
 
+    Parameters
+    ----------
+    folder : Path
+        Made if missing.
+    samples : int
+        Neurons of the campaign.
+    chips : int
+        That networks are judged on.
+    workers : int
+        ngspice processes at a time.
+    seed : int
+        Of everything that is drawn.
+
     Returns
     -------
     summary, text
@@ -113,10 +126,10 @@ def run_demo(
         for k, (label, candidate) in enumerate(networks.items()):
             # other chips every time: none that fine-tuning or an earlier evaluation has met
             drawn = noise.sample(candidate, chips, seed, first=k * chips)
-            found = evaluation.evaluate(candidate, data, drawn)
-            found["target"] = ((), target, {"units": "1", "long_name": "yield target"})
-            found["relu_accuracy"] = ((), score, {"units": "1", "long_name": "ReLU accuracy"})
-            found.to_netcdf(folder / f"evaluation_{label}.nc")
+            judged = evaluation.evaluate(candidate, data, drawn)
+            judged["target"] = ((), target, {"units": "1", "long_name": "yield target"})
+            judged["relu_accuracy"] = ((), score, {"units": "1", "long_name": "ReLU accuracy"})
+            judged.to_netcdf(folder / f"evaluation_{label}.nc")
             tick((k + 1) * chips, len(networks) * chips)
     ledger.energy(tuned, data, noise, chips=chips, seed=seed).to_netcdf(folder / "energy.nc")
 

@@ -77,6 +77,12 @@ def nature(name: str) -> dict[str, str]:
 def check_term(name: str, term: Term) -> None:
     """Refuse what cannot be drawn.
 
+    Parameters
+    ----------
+    name : str
+        One of NAMES.
+    term : Term
+
     Raises
     ------
     ValueError
@@ -94,6 +100,12 @@ def check_term(name: str, term: Term) -> None:
 
 def check_constant(name: str, constant: Constant) -> None:
     """Refuse what is no constant of the circuit, or has another unit.
+
+    Parameters
+    ----------
+    name : str
+        A field of `circuits.model.closed_form.Constants`.
+    constant : Constant
 
     Raises
     ------

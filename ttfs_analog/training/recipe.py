@@ -46,7 +46,13 @@ class Recipe:
         return replace(cls(50, 8, 5e-4, schedule="paper", eps=1e-7), **changes)
 
     def rate(self, step: int, steps: int) -> float:
-        """Learning rate of one step."""
+        """Learning rate of one step.
+
+        Parameters
+        ----------
+        step, steps : int
+            Number of the step from 0, and of all steps.
+        """
         if self.schedule == "paper":
             return self.lr * 0.9 ** (step / 5000)
         if self.schedule == "cosine":

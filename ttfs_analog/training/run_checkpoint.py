@@ -17,7 +17,13 @@ from ttfs_analog.training.recipe import Recipe
 
 
 def fingerprint_of(model: nn.Module, x: Tensor, y: Tensor) -> str:
-    """What a checkpoint belongs to: layers, forms, constraints, and a sample of the data."""
+    """What a checkpoint belongs to: layers, forms, constraints, and a sample of the data.
+
+    Parameters
+    ----------
+    x, y : Tensor, shape (image, ...), (image,)
+        What is trained on.
+    """
     about: list[Any] = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
     if isinstance(model, TTFSNetwork):
         about += [layer.form for layer in model.layers]
@@ -36,7 +42,17 @@ def write(
     optimizer: torch.optim.Optimizer,
     state: dict[str, Any],
 ) -> None:
-    """One file, replaced whole: a death while writing leaves the one before."""
+    """One file, replaced whole: a death while writing leaves the one before.
+
+    Parameters
+    ----------
+    recipe, fingerprint
+        What the training is resumed with, or not.
+    model, optimizer
+        Their states, and the random numbers of a network's constraints, go into the file.
+    state : dict
+        Epoch, step, history and generators.
+    """
     limits = model.constraints if isinstance(model, TTFSNetwork) else None
     state = {
         **state,
@@ -54,11 +70,23 @@ def write(
 
 
 def read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+    """What `write` wrote.
+
+    Parameters
+    ----------
+    recipe, fingerprint
+        Those of the training that wants to go on.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, or belongs to another training.
+    """
     try:
         state = torch.load(file, weights_only=True)
         stored = state["recipe"]
         same = state["fingerprint"] == fingerprint
-        state["trials"], state["epoch"]
+        _ = state["trials"], state["epoch"]
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
     other = [k for k, v in asdict(recipe).items() if stored.get(k) != v]

@@ -44,7 +44,13 @@ def require_slopes(net: TTFSNetwork) -> None:
 
 
 def least_epochs(recipe: Recipe, images: int) -> int:
-    """The recipe's epochs, or as many as make LEAST_STEPS steps."""
+    """The recipe's epochs, or as many as make LEAST_STEPS steps.
+
+    Parameters
+    ----------
+    images : int
+        Of an epoch.
+    """
     return max(recipe.epochs, LEAST_STEPS * recipe.batch // images)
 
 
@@ -247,7 +253,16 @@ def optimize(
 
 @torch.no_grad()
 def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int = 1000) -> float:
-    """Share of right classes."""
+    """Share of right classes.
+
+    Parameters
+    ----------
+    model : callable
+        Images -> logits; a module is judged in evaluation mode.
+    x, y : Tensor, shape (image, ...), (image,)
+    batch : int
+        Images at a time.
+    """
     place = next(model.parameters(), x) if isinstance(model, nn.Module) else x
     learning = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):

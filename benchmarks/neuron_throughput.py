@@ -48,7 +48,7 @@ def values(layer, times, mismatch, k: int):
     amps = POINT.i_unit * layer.weights[0] * (1 + mismatch.synapse[k, 0])
     ramp = POINT.i_unit * (1 + mismatch.slope[k, 0])
     farad = POINT.c_mem * (1 + mismatch.capacitance[k, 0])
-    trip = POINT.volts(layer.theta[0] + mismatch.threshold[k, 0])
+    trip = POINT.volts(layer.theta[0] + mismatch.threshold[k, 0] / (1.0 + mismatch.capacitance[k, 0]))
     return amps, ramp, farad, times * POINT.tau_c, trip
 
 

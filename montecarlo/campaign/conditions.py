@@ -122,7 +122,8 @@ def law_at(settings: Settings, base: MismatchLaw) -> MismatchLaw:
     common |= {term: settings[f"common_{term}"] for term in TERMS if f"common_{term}" in settings}
     shared = tuple((term, float(value)) for term, value in common.items() if value)
     single: dict[str, Any] = {term: value / shrink for term, value in sigma.items()}
-    return dataclasses.replace(base, **single, delay=base.delay / shrink, common=shared)
+    reference = tuple((term, value / shrink) for term, value in base.reference)
+    return dataclasses.replace(base, **single, delay=base.delay / shrink, common=shared, reference=reference)
 
 
 def point_at(

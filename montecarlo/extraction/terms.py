@@ -114,7 +114,7 @@ def spreads(dataset: xr.Dataset, devices: Extraction) -> dict[str, Spread]:
 
 
 def law_of(
-    terms: Mapping[str, Spread], units: int | None = None, reference: Mapping[str, float] | None = None
+    terms: Mapping[str, Spread], units: int | None = None, reference: Mapping[str, Spread] | None = None
 ) -> MismatchLaw:
     """The law of fitted terms; a mean enters only where its interval excludes zero.
 
@@ -125,11 +125,15 @@ def law_of(
     units : int, optional
         Unit devices of W = 1.
     reference : mapping, optional
-        Sigma by bias line, see LINES.
+        Estimates by bias line, see LINES.
     """
-    mean = tuple((name, t.mean) for name, t in terms.items() if not t.mean_low <= 0 <= t.mean_high)
-    shared = tuple((LINES[line], sigma) for line, sigma in (reference or {}).items())
-    law = MismatchLaw(units=units, mean=mean, reference=shared)
+    lines = {LINES[line]: t for line, t in (reference or {}).items()}
+    mean: dict[str, float] = {}
+    for name, t in (*terms.items(), *lines.items()):
+        if not t.mean_low <= 0 <= t.mean_high:
+            mean[name] = mean.get(name, 0.0) + t.mean
+    shared = tuple((term, t.std) for term, t in lines.items())
+    law = MismatchLaw(units=units, mean=tuple(mean.items()), reference=shared)
     return law.replace(**{name: t.std for name, t in terms.items()})
 
 

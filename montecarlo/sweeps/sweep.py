@@ -52,6 +52,7 @@ class Sweep:
     network: str = ""  #: network file; none: single neurons
     noise: str = ""  #: noise model of the network's chips; none: the technology's sigmas
     data: str = ""  #: dataset of the network; none: its own
+    extrapolate: bool = False  #: use the noise model beyond its range
     files: tuple[str, ...] = ()  #: fingerprints of the network and the noise model
     design: str = (
         "plain"  #: how neurons fill the space of deviations, see `montecarlo.mismatch.space_filling`
@@ -67,6 +68,8 @@ class Sweep:
             value = getattr(self, item)
             if not isinstance(value, int) or isinstance(value, bool) or value < 2:
                 raise InputError(f"sweep: {item} must be a whole number >= 2, got {value!r}")
+        if not isinstance(self.extrapolate, bool):
+            raise InputError(f"sweep: extrapolate is true or false, got {self.extrapolate!r}")
         if not self.axes:
             raise InputError(f"sweep: the table [axes] is empty; known: {', '.join(AXES)}")
         for name, values in self.axes:

@@ -125,7 +125,7 @@ def simulate(
         from montecarlo.plots.plotting import save, waveforms
 
         curves = neuron.waveforms(layer, times, mismatch, simulator=Ngspice(), workers=workers)
-        late = neuron.constants.delays(layer.slope) if neuron.nominal else 0.0
+        late = neuron.constants.delays(layer.slope)
         figure = waveforms(*curves, layer.t_min, layer.t_max + float(np.max(late)), spikes + late)
         try:
             save(figure, plot)
@@ -145,7 +145,10 @@ def _finite(values: np.ndarray) -> list[float | None]:
 def _table(result: dict[str, Any]) -> str:
     point = result["operating_point"]
     v_unit = point["i_unit"] * point["tau_c"] / point["c_mem"]
-    rows = [f"potentials in units of {v_unit:.4g} V above the reset level of {point['v_reset']:.4g} V"]
+    rows = [
+        f"potentials in units of {v_unit:.4g} V above the reset level of {point['v_reset']:.4g} V; energy of "
+        f"{', '.join(result['energy_by_supply_j'])}"
+    ]
     if "unit_devices" in result:
         rows.append(
             f"tau_c {point['tau_c']:.4g} s, membrane {point['c_mem']:.4g} F, unit device "

@@ -85,7 +85,8 @@ def layer_energies(
         spikes = nothing
         if layer.spiking:
             ramp = (layer.per_neuron(layer.slopes()) * (1.0 + deviation.slope)).unsqueeze(-2)
-            on = layer.window - after + float(constants.delay)
+            late = float(constants.delay) * layer.per_neuron(layer.slopes()) ** -constants.delay_exponent
+            on = layer.window - after + late
             amounts |= {"slope": (ramp * on).sum(-1), "bias": on.sum(-1)}
             amounts["switching"] = nothing + after.shape[-1]
             spikes = (after > 0).to(charge).sum(-1)

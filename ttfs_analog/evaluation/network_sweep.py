@@ -54,6 +54,9 @@ def run(
     """
     net, data = load_network(plan.network, plan.data or None)
     noise = NoiseModel.load(plan.noise) if plan.noise else None
+    if noise:
+        noise = noise.extrapolated() if plan.extrapolate else noise
+        _check(plan, net, noise, data)
     task = partial(_measure, plan, net, noise, data.name)
     total = plan.samples * int(np.prod(plan.shape))
 
@@ -76,6 +79,17 @@ def run(
     return sweep.run(plan, folder, VARIABLES, coords, here, there if scheduler else None)
 
 
+def _check(plan: sweep.Sweep, net: TTFSNetwork, noise: NoiseModel, data: datasets.Data) -> None:
+    """Refuse before any point what a noise model does not describe."""
+    if noise.units is not None and (axes := [k for k, _ in plan.axes if k not in ("window", "bits")]):
+        raise InputError(
+            f"sweep: {axes[0]}: the spread of transistors follows from their area; fit a noise model at each "
+            "('characterize --at size=...') and sweep window or bits"
+        )
+    for _, settings in plan.points():
+        noise.check_range(network_at(net, data, settings, plan.entropy))
+
+
 def _measure(
     plan: sweep.Sweep,
     net: TTFSNetwork,
@@ -88,10 +102,9 @@ def _measure(
     _, settings = list(plan.points())[number]
     images = _images(data, net.like.dtype)
     made = network_at(net, images, settings, plan.entropy)
-    if noise:
-        noise.check_range(made)
     base = noise.law if noise else MismatchLaw.of(Technology.load(plan.technology).mismatch)
-    chips = Chips.draw(law_at(settings, plan.law(base)), made, range(plan.samples), plan.entropy)
+    about = (noise.constants, noise.jitter) if noise else ()
+    chips = Chips.draw(law_at(settings, plan.law(base)), made, range(plan.samples), plan.entropy, *about)
     result = evaluate(made, images, chips, progress=tick)
     accuracy = result["accuracy"].values
     mean, low, high = mean_interval(accuracy)

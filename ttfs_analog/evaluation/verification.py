@@ -110,7 +110,13 @@ def verify(
     x, y = pair_of(data)
     x, y = x[:images].to(net.like), y[:images]
     net.require_points()
-    Technology.load(technology)
+    if Technology.load(technology).process:
+        raise InputError(
+            f"--technology {technology}: whole networks run on ideal sources; single layers on transistors "
+            "('simulate')"
+        )
+    if not chips.constants.ideal or chips.jitter:
+        raise InputError("these chips have constants or jitter of transistors, which ideal sources have not")
     if noise is not None and noise.technology != technology:
         raise InputError(f"the noise model was measured on {noise.technology!r}, not on {technology!r}")
     deviations = chips.deviations(x)

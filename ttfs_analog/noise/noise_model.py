@@ -66,8 +66,12 @@ class NoiseModel(Contents):
     @property
     def law(self) -> MismatchLaw:
         """The frozen terms, ready to draw from."""
-        spreads = {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in self.terms.items() if k in FROZEN}
-        return law_of(spreads, self.units, {line: t.std for line, t in self.reference.items()})
+        frozen = {k: t for k, t in self.terms.items() if k in FROZEN}
+        terms, reference = (
+            {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in part.items()}
+            for part in (frozen, self.reference)
+        )
+        return law_of(terms, self.units, reference)
 
     @property
     def constants(self) -> Constants:
@@ -117,8 +121,8 @@ class NoiseModel(Contents):
                 if limit is not None and value > limit:
                     raise InputError(
                         f"layer {n}: {what} {value:.4g} lies outside the range in which this noise "
-                        f"model was measured (up to {limit:g}); characterize that range, or allow it "
-                        "with --extrapolate"
+                        f"model was measured (up to {limit:g}); allow it with --extrapolate (in SWEEP.toml: "
+                        "extrapolate = true)"
                     )
 
     def silent(self) -> NoiseModel:
@@ -179,7 +183,7 @@ class NoiseModel(Contents):
             model = cls(terms=terms, reference=reference, systematic=systematic, **content)
             model._check()
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            what = str(error)
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
             for name in ("Term", "Constant", "NoiseModel"):
                 what = what.replace(f"{name}.__init__() missing 1 required positional argument:", "no")
             raise InputError(f"{path} is not a complete noise model: {what}") from None

@@ -12,7 +12,8 @@ from montecarlo.mismatch.law import OFFSETS, UNIT
 
 REFERENCE, JITTER = "reference", "jitter"
 NAMES = (*FROZEN, REFERENCE, JITTER)
-CONSTANTS = tuple(f.name for f in fields(Constants))
+CONSTANTS = {f.name: f.default for f in fields(Constants)}
+"""By name: those of the ideal neuron."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ def check_term(name: str, term: Term) -> None:
         raise ValueError(f"{name} has unit {term.unit!r}, {nature(name)['unit']!r} was expected")
     if not (math.isfinite(term.std) and term.std >= 0):
         raise ValueError(f"sigma of {name} must be finite and >= 0, got {term.std!r}")
+    low, high = term.mean_ci
+    if not (low <= term.mean <= high and max(abs(low), abs(high)) < math.inf):
+        raise ValueError(f"mean of {name} must lie in its interval [{low!r}, {high!r}], got {term.mean!r}")
+    if nature(name)["distribution"] == "lognormal" and abs(term.mean) > 1:
+        raise ValueError(f"mean of {name} must lie in [-1, 1], got {term.mean!r}")
 
 
 def check_constant(name: str, constant: Constant) -> None:
@@ -118,3 +124,5 @@ def check_constant(name: str, constant: Constant) -> None:
         raise ValueError(f"{name} has unit {constant.unit!r}, {UNIT.get(name, '1')!r} was expected")
     if not math.isfinite(constant.value):
         raise ValueError(f"{name} is {constant.value!r}")
+    if CONSTANTS[name] == 1.0 and constant.value <= 0:
+        raise ValueError(f"{name} must be > 0, got {constant.value!r}")

@@ -107,6 +107,7 @@ def finetune(
         resume=resume,
         after=(lambda: require_slopes(tuned)) if any(k.form != "b1" for k in tuned.layers) else None,
         chances=generator,
+        noise="" if noise is None else f"{noise.law.to_json()} {noise.constants} {noise.jitter}",
         progress=progress,
     )
     tuned.rescale(x_train)

@@ -16,19 +16,21 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.training.recipe import Recipe
 
 
-def fingerprint_of(model: nn.Module, x: Tensor, y: Tensor) -> str:
-    """What a checkpoint belongs to: layers, forms, constraints, and a sample of the data.
+def fingerprint_of(model: nn.Module, x: Tensor, y: Tensor, noise: str = "") -> str:
+    """What a checkpoint belongs to: layers, forms, constraints, noise, and a sample of the data.
 
     Parameters
     ----------
     x, y : Tensor, shape (image, ...), (image,)
         What is trained on.
+    noise : str
+        What chips are drawn from, if any.
     """
     about: list[Any] = [[name, list(p.shape), str(p.dtype)] for name, p in model.named_parameters()]
     if isinstance(model, TTFSNetwork):
         about += [layer.form for layer in model.layers]
         about.append(model.constraints.to_dict() if model.constraints else None)
-    digest = hashlib.sha256(json.dumps([type(model).__name__, about]).encode())
+    digest = hashlib.sha256(json.dumps([type(model).__name__, about, noise]).encode())
     for part in (x[:: max(1, len(x) // 200)], y):
         digest.update(part.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
@@ -95,6 +97,6 @@ def read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
     if not other and state["epoch"] > recipe.epochs:
         raise InputError(f"{file} holds {state['epoch']} epochs already, {recipe.epochs} were asked for")
     if other or not same:
-        what = ", ".join(other + ["network or data"] * (not same))
+        what = ", ".join(other + ["network, data or noise model"] * (not same))
         raise InputError(f"{file} belongs to another training ({what} differ); remove it to start anew")
     return state

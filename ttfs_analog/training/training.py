@@ -170,6 +170,7 @@ def optimize(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     chances: torch.Generator | None = None,
+    noise: str = "",
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """The training loop over shuffled batches; see `train`.
@@ -180,13 +181,15 @@ def optimize(
         Called after every step.
     chances : torch.Generator, optional
         What `loss_of` draws from; kept in the checkpoint.
+    noise : str
+        By which laws; a checkpoint of others is refused.
     """
     x, y = data
     file = None if checkpoint is None else Path(checkpoint)
     generator = seeded(recipe.seed)
     per_epoch = -(-len(x) // recipe.batch)
     steps = recipe.epochs * per_epoch
-    fingerprint = "" if file is None else run_checkpoint.fingerprint_of(model, x, y)
+    fingerprint = "" if file is None else run_checkpoint.fingerprint_of(model, x, y, noise)
     optimizer = recipe.build(model.parameters())
     history: list[dict[str, float]] = []
     first, skip, total = 0, 0, 0.0

@@ -53,6 +53,9 @@ def test_global_variation_is_an_axis_and_does_not_shrink_with_size():
     law = law_at({"common": 0.02, "common_slope": 0.1, "size": 4.0}, BASE)
     assert dict(law.common) == {**dict.fromkeys(TERMS, 0.02), "slope": 0.1}
     assert law.slope == 0.025
+    wide = dataclasses.replace(BASE, delay=0.02, reference=(("slope", 0.08),))
+    law = law_at({"size": 4.0}, wide)
+    assert (law.delay, law.reference) == (0.01, (("slope", 0.04),))
     kept = dataclasses.replace(BASE, common=(("slope", 0.03),))
     assert law_at({}, kept).common == kept.common
     assert law_at({"common": 0.0}, kept).common == ()

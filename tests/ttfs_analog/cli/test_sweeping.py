@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -21,6 +22,7 @@ from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.data import datasets
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import network_sweep
+from ttfs_analog.evaluation.accuracy import evaluate
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.training.architectures import build
 
@@ -119,6 +121,22 @@ def test_a_scheduler_that_does_not_answer_is_named(folder, capsys, monkeypatch):
     said = command(folder, capsys, text, "--scheduler", "tcp://127.0.0.1:1")
     assert said["code"] == 2
     assert "no dask scheduler answers" in said["error"]
+
+
+def test_chips_of_transistors_keep_their_constants_and_their_spread(folder, capsys, net, transistor_noise):
+    """The accuracy of a point is that of `evaluate` on the same chips."""
+    validity = {**transistor_noise.validity, "weight": {"max": 0.01}}
+    dataclasses.replace(transistor_noise, validity=validity).save(folder / "noise.json")
+    text = "network = 'net.pt'\nnoise = 'noise.json'\nsamples = 5\nseed = 4\n"
+    refused = command(folder, capsys, text + "[axes]\nwindow = [1]")
+    assert "extrapolate = true" in refused["error"]
+    assert not (folder / "out").exists()
+    text += "extrapolate = true\n"
+    assert "follows from their area" in command(folder, capsys, text + "[axes]\nsigma = [0.0]")["error"]
+    swept = command(folder, capsys, text + "[axes]\nwindow = [1]")
+    chips = transistor_noise.extrapolated().sample(net, 5, 4)
+    accuracy = evaluate(net, datasets.load("iris"), chips)["accuracy"].values
+    assert swept["points"][0]["accuracy_mean"] == pytest.approx(accuracy.mean(), rel=1e-12)
 
 
 def test_points_of_a_network(net):

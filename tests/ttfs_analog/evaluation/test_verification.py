@@ -10,6 +10,7 @@ import xarray as xr
 from comparing_chips import same_chip
 
 from circuits.errors import InputError, SimulatorMissing
+from circuits.model.closed_form import Constants
 from circuits.pdk.technology import Technology
 from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.evaluation.verification import FRESH, fresh_chips, summarize, verify
@@ -37,6 +38,14 @@ def test_a_noise_model_of_another_technology_is_refused(net, digits, noise):
     other = dataclasses.replace(noise, technology="other")
     with pytest.raises(InputError, match="measured on 'other', not on 'ideal'"):
         verify(net, digits, fresh_chips(net, IDEAL, noise, 1, 0), noise=other, images=1)
+
+
+def test_transistors_are_refused_and_chips_that_have_their_constants(net, digits, noise):
+    with pytest.raises(InputError, match="whole networks run on ideal sources"):
+        verify(net, digits, fresh_chips(net, IDEAL, noise, 1, 0), technology="generic130", images=1)
+    chips = Chips.draw(noise.law, net, [0], 0, Constants(theta_scale=1.03))
+    with pytest.raises(InputError, match="constants or jitter of transistors"):
+        verify(net, digits, chips, images=1)
 
 
 def test_an_unknown_technology_is_refused(net, digits, noise):

@@ -281,6 +281,12 @@ CHANGES = {
     "unknown constant": lambda c: c["constants"].update(drift=c["constants"]["kick"]),
     "constant of another unit": lambda c: c["constants"]["delay"].update(unit="s"),
     "constant nan": lambda c: c["constants"]["delay"].update(value=float("nan")),
+    "gain zero": lambda c: c["constants"]["theta_scale"].update(value=0.0),
+    "gain negative": lambda c: c["constants"]["gain_sink"].update(value=-1.0),
+    "mean nan": lambda c: c["terms"]["slope"].update(mean=float("nan")),
+    "mean interval nan": lambda c: c["terms"]["slope"].update(mean_ci=[float("nan")] * 2),
+    "mean outside its interval": lambda c: c["terms"]["slope"].update(mean=0.5),
+    "mean too large": lambda c: c["terms"]["slope"].update(mean=100.0, mean_ci=[99.0, 101.0]),
     "units no number": lambda c: c.update(units=0.5),
 }
 
@@ -305,6 +311,19 @@ def test_the_summary_names_every_term_constant_and_part(transistor_noise):
         assert all(any(line.startswith(f"{supply}, {part}") for line in lines) for part in parts)
     assert "coverage of the law's 50/90/95 % intervals" in text
     assert max(map(len, lines)) <= 120
+
+
+def test_a_missing_part_is_named(noise, tmp_path):
+    path = edited(noise, tmp_path / "n.json", lambda c: c.pop("constants"))
+    with pytest.raises(InputError, match="not a complete noise model: no 'constants'"):
+        NoiseModel.load(path)
+
+
+def test_the_mean_of_a_reference_is_one_of_its_currents(transistor_noise):
+    line = dataclasses.replace(transistor_noise.reference["source"], mean=0.1, mean_ci=(0.08, 0.12))
+    model = dataclasses.replace(transistor_noise, reference={**transistor_noise.reference, "source": line})
+    before, after = (dict(m.law.mean).get("synapse_source", 0.0) for m in (transistor_noise, model))
+    assert after - before == pytest.approx(0.1, rel=1e-12)
 
 
 def test_the_sqrt_law_of_a_campaign_is_the_models(make_dataset):

@@ -570,6 +570,9 @@ def test_fine_tuning_resumes_bit_by_bit(net, few, noise, tmp_path, always, hard)
     wanted = finetune(start, few, law, **options)
     with pytest.raises(Stopped):
         finetune(start, few, law, checkpoint=file, progress=stop_at(20), **options)
+    if law:
+        with pytest.raises(InputError, match="belongs to another training"):
+            finetune(start, few, law.silent(), checkpoint=file, resume=True, **options)
     found = finetune(start, few, law, checkpoint=file, resume=True, **options)
     assert same_values(found, wanted)
 

@@ -4,7 +4,7 @@
 
 Random signed weights in whole unit devices whose partial sums stay of order one, all K synapses in the deck,
 operating point from `circuits.biasing.choose`. Spike times are compared with the ideal equation plus the
-comparator's delay (`ideal`), and with the equation in `circuits.biasing.transistor_layer` (`rms`, `max`): its
+comparator's delay (`ideal`), and with the equation and its constants (`rms`, `max`): those
 constants (delay, turn-on charge and feed-through by sign, kick of the comparator, gains) are measured on
 neurons with one synapse at the same operating point; nothing is fitted to the neurons of the table. One input
 has to leave the neuron silent, one puts it above threshold before t_min: it fires at once. Exit code 1 if a
@@ -25,10 +25,11 @@ from circuits.benches.operating_points import static
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import LayerBias, bias, choose
-from circuits.biasing.transistor_layer import TransistorNeuron, expected, read
+from circuits.biasing.transistor_layer import TransistorNeuron, read
 from circuits.model.coding import decode, encode
 from circuits.model.layer import Array, Layer
 from circuits.pdk.technology import Technology
+from circuits.simulation import expected_response
 from circuits.spice.ngspice import Ngspice
 
 SIZES = (8, 16, 32, 64, 128, 256, 512, 784)
@@ -113,7 +114,9 @@ def judge(one: Case, found: list[Measured]) -> tuple[Array, Array, bool]:
     ideal = (ready.layer.theta - one.x @ ready.layer.weights.T)[:, 0] + ready.delay
     right = np.isfinite(spike[:-2]).all() and (spike[:-2] > spike[-1]).all() and np.isinf(spike[-2])
     right &= 0 < spike[-1] <= Bounds().delay
-    return spike[:-2] - ideal[:-2], spike[:-2] - expected(ready, one.x)[:-2, 0], bool(right)
+    neuron = TransistorNeuron(ready)
+    known = [expected_response(ready.layer, encode(x, T_MIN), neuron).delay[0, 0] for x in one.x[:-2]]
+    return spike[:-2] - ideal[:-2], spike[:-2] - np.array(known) - ready.delay, bool(right)
 
 
 def capacitance(one: Case, slope: float, simulator: Ngspice) -> float:

@@ -23,7 +23,7 @@ from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measu
 from circuits.benches.testbench import CAMPAIGN, Accuracy, Device
 from circuits.biasing.choose import LayerBias
 from circuits.errors import InputError
-from circuits.model.closed_form import Constants, charges, fire, ramp_times
+from circuits.model.closed_form import Constants, fire
 from circuits.model.layer import Array, Layer, LayerResponse, join
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import TEMPERATURES
@@ -256,15 +256,3 @@ def read(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -
     workers : ngspice processes at a time
     """
     return [measure(b, p) for b, p in zip(benches, _record(benches, simulator, workers), strict=True)]
-
-
-def expected(bias: LayerBias, x: Array) -> Array:
-    """Spike times after t_min [tau_c] of the nominal circuit, its delay included; inf = silent.
-
-    Parameters
-    ----------
-    x : array, shape (image, n_in)
-        Activations.
-    """
-    layer, terms = bias.layer, constants(bias)
-    return fire(ramp_times(layer, charges(layer, x, None, terms), None, terms), layer.window) + bias.delays

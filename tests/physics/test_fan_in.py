@@ -13,12 +13,12 @@ from circuits.benches.neuron import neuron_bench
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import OBJECTIVES, choose
-from circuits.biasing.transistor_layer import TransistorNeuron, expected, read
+from circuits.biasing.transistor_layer import TransistorNeuron, read
 from circuits.errors import InputError
 from circuits.model.coding import encode
 from circuits.model.layer import Layer
 from circuits.pdk.technology import Technology
-from circuits.simulation import simulate
+from circuits.simulation import expected_response, simulate
 from circuits.spice.ngspice import Ngspice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,8 @@ def test_every_objective_gives_a_circuit_that_keeps_its_promises(simulator, meas
         found = read(TransistorNeuron(bias).benches(encode(row, 1.0)), simulator)
         spikes.append([m.spike_time for m in found])
         energy.append([m.total for m in found])
-        wanted.append(expected(bias, row[None, :])[0])
+        known = expected_response(bias.layer, encode(row, 1.0), TransistorNeuron(bias))
+        wanted.append(known.delay[0] + bias.delays)
         low = bias.point.unit_free(bias.point.v_low)
         assert all(m.lowest >= low for m in found)
     np.testing.assert_allclose(spikes, wanted, atol=0.03)

@@ -7,7 +7,12 @@ r"""The one equation of the neuron: when a B1 neuron fires, ideal or of transist
 
 with x_j = t_min - t_j and s_i the time of the spike after t_min. e, beta, o, c, d_i are the deviations of a
 copy (`LayerMismatch`); k, g, delta, kappa, v, l, d are `Constants` of the circuit (+ sources, - sinks), whose
-default is the ideal neuron, bit for bit. The offset o is referred to the nominal capacitor: a comparator
+default is the ideal neuron, bit for bit. A comparator is switched on at t_min: a ramp that crosses within two
+delays of it finds it overdriven, and its spike comes earlier by h, linear between
+
+.. math:: h(d/2) = h_1, \quad h(d) = h_2, \quad h(3d/2) = h_3, \quad h(2d) = 0
+
+of the time at which the ramp crosses. The offset o is referred to the nominal capacitor: a comparator
 that trips o / (1 + c) above theta.
 
 A neuron at or above threshold at t_min fires there (s = d); one that has not reached it before t_max is
@@ -15,8 +20,7 @@ silent. Crossings of partial sums before t_min are blocked. Where layers follow 
 shifted by the constant delay d, so a response counts from t_min + d.
 
 Source: Stanojevic et al. 2024, eqs. 1 and 5-7, with device deviations; the constants are those that
-transistor-level neurons show. Not modeled: clipping at the swing, output conductance along the ramp, a delay
-that shrinks where a neuron is overdriven at t_min.
+transistor-level neurons show. Not modeled: clipping at the swing, output conductance along the ramp.
 """
 
 from __future__ import annotations
@@ -54,6 +58,9 @@ class Constants:
     leakage: float | Array = 0.0  #: l: rise of the potential by leakage over both windows [1]
     delay: float | Array = 0.0  #: d: of the comparator, at B = 1 [tau_c]
     delay_exponent: float = 0.0  #: d goes as B^-exponent
+    early_1: float | Array = 0.0  #: h_1: what a spike comes earlier whose ramp crosses d / 2 after t_min [tau_c]
+    early_2: float | Array = 0.0  #: h_2: the same at d [tau_c]
+    early_3: float | Array = 0.0  #: h_3: the same at 3 d / 2 [tau_c]
 
     @property
     def ideal(self) -> bool:
@@ -70,6 +77,32 @@ class Constants:
         if not self.delay_exponent:
             return np.broadcast_to(np.asarray(self.delay, float), np.shape(slope))
         return np.asarray(self.delay * slope**-self.delay_exponent)
+
+    def hats(self, ramp: Array) -> tuple[Array, Array, Array]:
+        """Weights of early_1, early_2 and early_3 in h, each of the shape of `ramp`.
+
+        Parameters
+        ----------
+        ramp : array
+            When the ramp crosses, without the delay [tau_c].
+        """
+        half = 0.5 * np.asarray(self.delay, float)
+        at = np.where(half > 0, ramp / np.where(half > 0, half, 1.0), 4.0)  # in halves of a delay
+        first = np.clip(2.0 - at, 0.0, 1.0)  # constant below d / 2
+        return first, np.clip(1.0 - np.abs(at - 2.0), 0.0, 1.0), np.clip(1.0 - np.abs(at - 3.0), 0.0, 1.0)
+
+    def hastened(self, ramp: Array) -> Array:
+        """Ramp times less h: what is left when the comparator was overdriven at t_min.
+
+        Parameters
+        ----------
+        ramp : array
+            As of `hats`.
+        """
+        heights = (self.early_1, self.early_2, self.early_3)
+        if not any(np.any(h) for h in heights):
+            return ramp
+        return ramp - sum(h * w for h, w in zip(heights, self.hats(ramp), strict=True))
 
 
 IDEAL = Constants()
@@ -145,7 +178,7 @@ def ramp_times(
         )
         threshold = constants.theta_scale * (theta * (1.0 + capacitance) + offset)
         ramp = ramp * (1.0 + slope)
-    return (threshold + constants.kick - constants.leakage - charge) / ramp + late
+    return constants.hastened((threshold + constants.kick - constants.leakage - charge) / ramp) + late
 
 
 def response(

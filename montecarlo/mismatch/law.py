@@ -38,6 +38,9 @@ UNIT = {
     "jitter": "tau_c",
     "turn_on_source": "tau_c",
     "turn_on_sink": "tau_c",
+    "early_1": "tau_c",
+    "early_2": "tau_c",
+    "early_3": "tau_c",
 }
 """Units of terms and constants where they are not plainly "1"; the threshold offset is a potential."""
 OFFSETS = ("threshold", "delay")

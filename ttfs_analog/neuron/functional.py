@@ -24,6 +24,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import hardtanh
@@ -184,7 +185,33 @@ def ramp_activation(
     x = x / total
     if form != "b1":  # a potential whose slope is not positive never rises to its threshold
         x = torch.where(total > 0, x, -1.0)
+    x = hastened(x, window, constants)
     return x if delay is None else x - delay
+
+
+def hastened(x: Tensor, window: float, constants: Constants) -> Tensor:
+    """Activations of ramps, larger where the comparator was overdriven at t_min.
+
+    Parameters
+    ----------
+    x : Tensor
+        T less the time at which the ramp crosses [tau_c].
+    window : float
+        T [tau_c].
+    constants : Constants
+        Its delay, and early_1 to early_3.
+
+    Source: `circuits.model.closed_form.Constants.hastened`.
+    """
+    half = 0.5 * float(np.mean(constants.delay))
+    heights = [float(np.mean(h)) for h in (constants.early_1, constants.early_2, constants.early_3)]
+    if not any(heights) or half <= 0:
+        return x
+    at = (window - x) / half  # in halves of a delay
+    more = heights[0] * (2.0 - at).clamp(0.0, 1.0)
+    for k, height in zip((2.0, 3.0), heights[1:], strict=True):
+        more = more + height * (1.0 - (at - k).abs()).clamp(0.0, 1.0)
+    return x + more
 
 
 def jacobian(x: Tensor, weight: Tensor, slope: Tensor, window: float = math.inf) -> Tensor:

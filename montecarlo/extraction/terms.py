@@ -8,6 +8,7 @@ column is scaled to W = 1.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
 from montecarlo.statistics.intervals import mean_interval
 
 FROZEN = (*TERMS, "delay")
-LINES = {"source": "synapse_source", "sink": "synapse_sink", "slope": "slope"}
-"""Bias line -> the term whose currents it carries."""
+LINES = {"source": "synapse_source", "sink": "synapse_sink", "slope": "slope", "delay": "delay"}
+"""Bias line -> the term that its error moves: that of the currents it carries, or all delays of a layer,
+which adds [tau_c]."""
 
 
 class Spread(NamedTuple):
@@ -127,13 +129,15 @@ def law_of(
     reference : mapping, optional
         Estimates by bias line, see LINES.
     """
-    lines = {LINES[line]: t for line, t in (reference or {}).items()}
+    lines = [(LINES[line], t) for line, t in (reference or {}).items()]
     mean: dict[str, float] = {}
-    for name, t in (*terms.items(), *lines.items()):
+    for name, t in (*terms.items(), *lines):
         if not t.mean_low <= 0 <= t.mean_high:
             mean[name] = mean.get(name, 0.0) + t.mean
-    shared = tuple((term, t.std) for term, t in lines.items())
-    law = MismatchLaw(units=units, mean=tuple(mean.items()), reference=shared)
+    shared: dict[str, float] = {}
+    for name, t in lines:  # lines that move one term are independent
+        shared[name] = math.hypot(shared[name], t.std) if name in shared else t.std
+    law = MismatchLaw(units=units, mean=tuple(mean.items()), reference=tuple(shared.items()))
     return law.replace(**{name: t.std for name, t in terms.items()})
 
 

@@ -20,6 +20,7 @@ from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import verification
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.layered import Noise
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.training.training import Progress, accuracy
 
@@ -65,7 +66,7 @@ def contents(chips: Chips) -> Result:
         values = np.concatenate([getattr(layer, term).ravel() for layer in chips.layers])
         values = values if term in OFFSETS else np.log1p(values)
         drawn[term] = float(values.std())
-    law: dict[str, Any] = json.loads(chips.law or "{}")
+    law: dict[str, Any] | list[dict[str, Any]] = json.loads(chips.law or "{}")
     shapes = [list(layer.synapse.shape[1:]) for layer in chips.layers]
     result = {
         "entropy": chips.entropy,
@@ -78,10 +79,21 @@ def contents(chips: Chips) -> Result:
     rows = [
         f"chip {', '.join(map(str, chips.numbers))} of entropy {chips.entropy}: "
         f"{result['n_devices']} devices, layers {' '.join(f'{n}x{m}' for n, m in shapes)}",
-        "law  " + ", ".join(f"{k} {v:.4g}" for k, v in law.items() if isinstance(v, float)),
+        *_laws(law),
         "drawn  " + ", ".join(f"{k} {v:.4g}" for k, v in drawn.items()),
     ]
     return result, "\n".join(rows)
+
+
+def _laws(law: dict[str, Any] | list[dict[str, Any]]) -> list[str]:
+    """Sigmas of the law of all layers, or of each."""
+    laws = (
+        {f"law of layer {n}  ": own for n, own in enumerate(law)} if isinstance(law, list) else {"law  ": law}
+    )
+    return [
+        heading + ", ".join(f"{k} {v:.4g}" for k, v in own.items() if isinstance(v, float))
+        for heading, own in laws.items()
+    ]
 
 
 def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
@@ -112,7 +124,7 @@ def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
 def evaluate_chips(
     net: TTFSNetwork,
     data: Data,
-    noise: NoiseModel | None,
+    noise: Noise | None,
     *,
     chips: int,
     chips_from: str | None = None,
@@ -128,7 +140,7 @@ def evaluate_chips(
     net : TTFSNetwork
     data : Data
         Its test part counts.
-    noise : NoiseModel or None
+    noise : NoiseModel or LayeredNoise or None
         Draws the chips where `chips_from` is None.
     chips : int
         How many are drawn.
@@ -174,7 +186,7 @@ def evaluate_chips(
 def verify_chips(
     net: TTFSNetwork,
     data: Data,
-    noise: NoiseModel,
+    noise: Noise,
     *,
     chips: int,
     chips_from: str | None = None,
@@ -193,7 +205,7 @@ def verify_chips(
     net : TTFSNetwork
     data : Data
         Its test part counts.
-    noise : NoiseModel
+    noise : NoiseModel or LayeredNoise
     chips : int
         How many are drawn from the technology where `chips_from` is None.
     chips_from : str, optional

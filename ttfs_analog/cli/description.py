@@ -73,7 +73,7 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     }
     if against:
         result["against"] = against
-        tests = _against(NoiseModel.load(against), terms, stored.attrs.get("plan_hash", ""))
+        tests = _against(_alone(against), terms, stored.attrs.get("plan_hash", ""))
         for name, test in tests.items():
             result["terms"][name] |= {"ks_distance": test.statistic, "ks_p": test.p}
     model, summary = _model(stored, seed)
@@ -91,6 +91,17 @@ def _model(stored: xr.Dataset, seed: int) -> tuple[NoiseModel | None, str]:
     except InputError as error:
         return None, f"no noise model: {error}"
     return model, model.summary()
+
+
+def _alone(path: str) -> NoiseModel:
+    """The noise model of one campaign."""
+    model = NoiseModel.load(path)
+    if len(model.sets) > 1:
+        raise InputError(
+            f"--against {path} holds {len(model.sets)} layers; take the noise model that was fitted to the "
+            "campaign of one layer"
+        )
+    return model.of(0)
 
 
 def _against(model: NoiseModel, terms: dict[str, xr.DataArray], plan_hash: str) -> dict[str, Outcome]:

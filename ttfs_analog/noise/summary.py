@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from circuits.model.operating_point import OperatingPoint
 from montecarlo.extraction.energy_fit import scale
 from ttfs_analog.noise.terms import Contents
+
+if TYPE_CHECKING:
+    from ttfs_analog.noise.layered import LayeredNoise
 
 
 def text(model: Contents) -> str:
@@ -17,8 +20,8 @@ def text(model: Contents) -> str:
     )
 
 
-def figures(model: Contents) -> dict[str, Any]:
-    """The same for `--json`."""
+def figures(model: Contents | LayeredNoise) -> dict[str, Any]:
+    """The same for `--json`; where layers have a set each, names are by layer, as "layer0.slope"."""
     terms = {k: {"std": t.std, "std_ci": list(t.std_ci), "unit": t.unit} for k, t in model.terms.items()}
     lines = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.reference.items()}
     constants = {k: {"value": c.value, "se": c.se, "unit": c.unit} for k, c in model.systematic.items()}

@@ -18,7 +18,7 @@ from ttfs_analog.data.datasets import training_pair
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import tighten
 from ttfs_analog.neuron.seeding import seeded
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.layered import Noise
 from ttfs_analog.noise.per_image import PerImage
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Progress, optimize, require_slopes
@@ -29,27 +29,29 @@ LEAST_EPOCHS, LEAST_STEPS = 20, 4400
 
 
 def loss_under(
-    net: TTFSNetwork, noise: NoiseModel | None, generator: torch.Generator
+    net: TTFSNetwork, noise: Noise | None, generator: torch.Generator
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """What one step of `finetune` minimizes: `loss(x, y)` of a batch, every image on a chip of its own.
 
     Parameters
     ----------
-    noise : NoiseModel, optional
+    noise : NoiseModel or LayeredNoise, optional
         None: under the network's own constraints alone.
     generator : torch.Generator
         What chips are drawn from, on the network's device.
     """
     devices = None
     if noise is not None:
-        devices = PerImage(noise.law, generator, noise.constants, noise.jitter)
+        about = [(m.law, m.constants, m.jitter) for m in map(noise.of, range(len(net.layers)))]
+        laws, constants, jitter = zip(*about, strict=True)
+        devices = PerImage(laws, generator, constants, jitter)
     return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)
 
 
 def finetune(
     net: TTFSNetwork,
     data: Any,
-    noise: NoiseModel | None = None,
+    noise: Noise | None = None,
     mode: str = "agnostic",
     *,
     epochs: int | None = None,
@@ -67,7 +69,7 @@ def finetune(
     ----------
     data : Data, loader, or (x, y)
         What to train on.
-    noise : NoiseModel, optional
+    noise : NoiseModel or LayeredNoise, optional
         Its terms are drawn anew for every image of every batch. Without one the network is trained under its
         own constraints alone (`ttfs_analog.network.constrain.constrain`).
     mode : {"agnostic"}
@@ -107,8 +109,13 @@ def finetune(
         resume=resume,
         after=(lambda: require_slopes(tuned)) if any(k.form != "b1" for k in tuned.layers) else None,
         chances=generator,
-        noise="" if noise is None else f"{noise.law.to_json()} {noise.constants} {noise.jitter}",
+        noise="" if noise is None else _described(noise),
         progress=progress,
     )
     tuned.rescale(x_train)
     return tuned
+
+
+def _described(noise: Noise) -> str:
+    """What chips are drawn from, of every set: a checkpoint belongs to it."""
+    return "\n".join(f"{m.law.to_json()} {m.constants} {m.jitter}" for m in noise.sets)

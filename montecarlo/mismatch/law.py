@@ -86,10 +86,8 @@ class MismatchLaw:
                 raise InputError(f"mean of {term!r} is not usable: {value!r}")
         for kind, terms in zip(SHARED, (TERMS, REFERENCED), strict=True):
             for term, value in getattr(self, kind):
-                if term not in terms:
-                    raise InputError(f"{kind} part of unknown term {term!r}; known: {', '.join(terms)}")
                 most, limit = (math.inf, "be finite and >= 0") if term == "delay" else (1.0, "lie in [0, 1]")
-                if not (math.isfinite(value) and 0 <= value <= most):
+                if term not in terms or not (math.isfinite(value) and 0 <= value <= most):
                     raise InputError(f"{kind} sigma of {term!r} must {limit}, got {value!r}")
         for pairs in (self.distribution, self.common, self.reference):
             if len(dict(pairs)) < len(pairs):  # type: ignore[arg-type]

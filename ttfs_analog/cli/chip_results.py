@@ -20,8 +20,7 @@ from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import verification
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
-from ttfs_analog.noise.layered import Noise
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.training.training import Progress, accuracy
 
 

@@ -16,6 +16,7 @@ from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
 from ttfs_analog.cli.console import Result
 from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.noise.summary import figures
 
 
@@ -93,7 +94,7 @@ def _model(stored: xr.Dataset, seed: int) -> tuple[NoiseModel | None, str]:
     return model, model.summary()
 
 
-def _alone(path: str) -> NoiseModel:
+def _alone(path: str) -> NoiseSet:
     """The noise model of one campaign."""
     model = NoiseModel.load(path)
     if len(model.sets) > 1:
@@ -104,7 +105,7 @@ def _alone(path: str) -> NoiseModel:
     return model.of(0)
 
 
-def _against(model: NoiseModel, terms: dict[str, xr.DataArray], plan_hash: str) -> dict[str, Outcome]:
+def _against(model: NoiseSet, terms: dict[str, xr.DataArray], plan_hash: str) -> dict[str, Outcome]:
     """Kolmogorov-Smirnov of every term that the model has too; other chips than those of its fit."""
     if plan_hash and model.provenance.get("plan_hash") == plan_hash:
         raise InputError(

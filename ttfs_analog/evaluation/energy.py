@@ -33,8 +33,8 @@ from montecarlo.statistics.intervals import mean_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
-from ttfs_analog.noise.layered import Noise
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise
+from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/energy/2"
@@ -51,7 +51,7 @@ OUTSIDE = {
 Part = tuple[str, str]
 
 
-def coefficients(noise: NoiseModel | None) -> dict[Part, dict[str, Any]]:
+def coefficients(noise: NoiseSet | None) -> dict[Part, dict[str, Any]]:
     """Energy coefficients of one set by (supply, part); without a noise model, those of ideal sources."""
     if noise is None:
         return {part: {"value": 1.0, "ci95": [1.0, 1.0]} for part in IDEAL_PARTS}

@@ -27,8 +27,7 @@ from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress
 from ttfs_analog.noise.chips import Chips
-from ttfs_analog.noise.layered import Noise
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise, NoiseModel
 
 VARIABLES: sweep.Variables = {
     "accuracy": (("chip",), "1", "share of right classes"),

@@ -33,7 +33,7 @@ from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.evaluation.energy import labels, layer_energies
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
-from ttfs_analog.noise.layered import Noise
+from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/verification/1"

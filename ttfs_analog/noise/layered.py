@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from circuits.errors import InputError
 from ttfs_analog.noise import noise_file
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.noise.terms import Constant, Term
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class LayeredNoise:
-    """One `NoiseModel` a layer of one network."""
+    """One `ttfs_analog.noise.noise_model.NoiseModel` a layer of one network."""
 
-    layers: tuple[NoiseModel, ...]
+    layers: tuple[NoiseSet, ...]
     network: str = ""  #: fingerprint of the network that they were characterized for, if known
 
     def __post_init__(self) -> None:
@@ -44,11 +44,11 @@ class LayeredNoise:
             raise InputError("a noise model needs the set of at least one layer")
 
     @property
-    def sets(self) -> tuple[NoiseModel, ...]:
+    def sets(self) -> tuple[NoiseSet, ...]:
         """The sets there are, one a layer."""
         return self.layers
 
-    def of(self, n: int) -> NoiseModel:
+    def of(self, n: int) -> NoiseSet:
         """The set of layer number n.
 
         Raises
@@ -156,39 +156,9 @@ class LayeredNoise:
         return intervals({k: (t.std, *t.std_ci) for k, t in self.terms.items()}, "sigma")
 
     def save(self, path: str | Path) -> Path:
-        """Write the JSON file, which `NoiseModel.load` reads."""
+        """Write the JSON file; `NoiseModel.load` reads it."""
         layers = [noise_file.content_of(m) for m in self.layers]
         return noise_file.write(path, {"network": self.network, "layers": layers})
-
-    @classmethod
-    def from_content(cls, content: dict[str, Any], where: str) -> LayeredNoise:
-        """The model of a file.
-
-        Parameters
-        ----------
-        content : dict
-            `network`, and `layers`, each as in `NoiseModel.from_content`.
-        where : str
-            File, for messages.
-
-        Raises
-        ------
-        InputError
-            If a layer is not complete, naming it.
-        """
-        layers, network = content["layers"], content.get("network", "")
-        whole = isinstance(layers, list) and layers and all(isinstance(entry, dict) for entry in layers)
-        if not whole or not isinstance(network, str) or set(content) - {"layers", "network"}:
-            raise InputError(
-                f"{where} is not a complete noise model: 'layers' is a list of one set a layer, 'network' "
-                "the fingerprint of their network, and there is nothing else"
-            )
-        sets = [NoiseModel.from_content(entry, f"{where}, layer {n},") for n, entry in enumerate(layers)]
-        return cls(tuple(sets), network)
-
-
-Noise = NoiseModel | LayeredNoise
-"""A noise model of either kind; `of(n)` is the set of layer n, `sets` are those there are."""
 
 
 def _named(tables: list[dict[str, Value]]) -> dict[str, Value]:

@@ -67,6 +67,31 @@ def fields_of(content: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "terms": terms, "reference": reference, "systematic": systematic}
 
 
+def layers_of(content: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """The sets of a file that has one a layer.
+
+    Parameters
+    ----------
+    content : dict
+        From `read`, with `layers`.
+    where : str
+        File, for messages.
+
+    Raises
+    ------
+    InputError
+        If they are no list of sets, or something else stands beside them.
+    """
+    layers, network = content["layers"], content.get("network", "")
+    whole = isinstance(layers, list) and layers and all(isinstance(entry, dict) for entry in layers)
+    if not whole or not isinstance(network, str) or set(content) - {"layers", "network"}:
+        raise InputError(
+            f"{where} is not a complete noise model: 'layers' is a list of one set a layer, 'network' the "
+            "fingerprint of their network, and there is nothing else"
+        )
+    return layers
+
+
 def complaint(error: Exception) -> str:
     """What an error of reading says, in words of the file."""
     what = f"no {error}" if isinstance(error, KeyError) else str(error)

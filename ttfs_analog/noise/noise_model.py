@@ -9,32 +9,27 @@ with cells of their own have a set each (`ttfs_analog.noise.layered`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.model.closed_form import Constants
-from circuits.model.layer import Layer
-from montecarlo.extraction.terms import FROZEN, Spread, law_of
-from montecarlo.mismatch.law import MismatchLaw
-from ttfs_analog.noise import fitting, noise_file, summary
-from ttfs_analog.noise.noise_file import RANGES, SCHEMA
-from ttfs_analog.noise.terms import JITTER, Contents
+from ttfs_analog.noise import fitting, noise_file
+from ttfs_analog.noise.layered import LayeredNoise
+from ttfs_analog.noise.noise_file import SCHEMA
+from ttfs_analog.noise.noise_set import NoiseSet
 
 if TYPE_CHECKING:
     from ttfs_analog.network.network import TTFSNetwork
     from ttfs_analog.noise.chips import Chips
-    from ttfs_analog.noise.layered import LayeredNoise
 
-__all__ = ["SCHEMA", "NoiseModel"]
+__all__ = ["SCHEMA", "Noise", "NoiseModel"]
 
 
 @dataclass(frozen=True)
-class NoiseModel(Contents):
+class NoiseModel(NoiseSet):
     """Fitted terms, energy coefficients, where they hold, and how well they predicted."""
 
     @classmethod
@@ -54,35 +49,6 @@ class NoiseModel(Contents):
             If the campaign is not complete or too small.
         """
         return cls(**fitting.fit(dataset, seed))
-
-    @property
-    def sets(self) -> tuple[NoiseModel, ...]:
-        """The sets there are: this one."""
-        return (self,)
-
-    def of(self, n: int) -> NoiseModel:
-        """The set of layer number n: the same for all."""
-        return self
-
-    @property
-    def law(self) -> MismatchLaw:
-        """The frozen terms, ready to draw from."""
-        frozen = {k: t for k, t in self.terms.items() if k in FROZEN}
-        terms, reference = (
-            {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in part.items()}
-            for part in (frozen, self.reference)
-        )
-        return law_of(terms, self.units, reference)
-
-    @property
-    def constants(self) -> Constants:
-        """Systematic terms of the circuit."""
-        return Constants(**{name: c.value for name, c in self.systematic.items()})
-
-    @property
-    def jitter(self) -> float:
-        """Standard deviation of a spike time from one inference to the next [tau_c]."""
-        return self.terms[JITTER].std if JITTER in self.terms else 0.0
 
     def sample(self, net: TTFSNetwork, chips: int, seed: int = 0, first: int = 0) -> Chips:
         """Frozen deviations of `chips` copies of a network.
@@ -108,44 +74,6 @@ class NoiseModel(Contents):
         for n, layer in enumerate(net.neurons()):
             self.check_layer(n, layer)
 
-    def check_layer(self, n: int, layer: Layer) -> None:
-        """Refuse layer number n where it lies outside the validity range."""
-        needed = {"slope", "threshold", "capacitance"}
-        needed |= {"synapse_source"} if (layer.weights > 0).any() else set()
-        needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()
-        if missing := sorted(needed - set(self.terms)):
-            raise InputError(
-                f"layer {n}: the noise model has no term {', '.join(missing)}; characterize neurons that "
-                "have these devices (--synapses 2 or more)"
-            )
-        for what, value in (
-            ("weight", float(np.abs(layer.weights).max())),
-            ("window", layer.window if layer.spiking else layer.t_min),
-        ):
-            limit = self.validity[what]["max"]
-            if limit is not None and value > limit:
-                raise InputError(
-                    f"layer {n}: {what} {value:.4g} lies outside the range in which this noise "
-                    f"model was measured (up to {limit:g}); allow it with --extrapolate (in SWEEP.toml: "
-                    "extrapolate = true)"
-                )
-
-    def silent(self) -> NoiseModel:
-        """The same model without any spread: the control of a training with it."""
-        quiet: dict[str, Any] = {"std": 0.0, "std_ci": (0.0, 0.0), "mean": 0.0, "mean_ci": (0.0, 0.0)}
-        terms, reference = (
-            {k: replace(t, **quiet) for k, t in part.items()} for part in (self.terms, self.reference)
-        )
-        return replace(self, terms=terms, reference=reference)
-
-    def extrapolated(self) -> NoiseModel:
-        """The same model without range limits."""
-        return replace(self, validity={**self.validity, **{what: {"max": None} for what in RANGES}})
-
-    def summary(self) -> str:
-        """Constants, terms, held-out figures and energies as text."""
-        return summary.text(self)
-
     def plot(self):
         """Terms with their intervals; a matplotlib Figure."""
         from montecarlo.plots.plotting import intervals
@@ -166,11 +94,11 @@ class NoiseModel(Contents):
             If the file is missing, is not JSON, has another schema, or is not complete.
         """
         content = noise_file.read(path)
-        if "layers" in content:
-            from ttfs_analog.noise.layered import LayeredNoise
-
-            return LayeredNoise.from_content(content, str(path))
-        return cls.from_content(content, str(path))
+        if "layers" not in content:
+            return cls.from_content(content, str(path))
+        entries = noise_file.layers_of(content, str(path))
+        sets = (cls.from_content(entry, f"{path}, layer {n},") for n, entry in enumerate(entries))
+        return LayeredNoise(tuple(sets), content.get("network", ""))
 
     @classmethod
     def from_content(cls, content: dict[str, Any], where: str) -> NoiseModel:
@@ -196,3 +124,7 @@ class NoiseModel(Contents):
             what = noise_file.complaint(error)
             raise InputError(f"{where} is not a complete noise model: {what}") from None
         return model
+
+
+Noise = NoiseModel | LayeredNoise
+"""Of either kind; `of(n)` is the set of layer n, `sets` are those there are."""

@@ -18,7 +18,7 @@ from ttfs_analog.data.datasets import training_pair
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import tighten
 from ttfs_analog.neuron.seeding import seeded
-from ttfs_analog.noise.layered import Noise
+from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.noise.per_image import PerImage
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Progress, optimize, require_slopes

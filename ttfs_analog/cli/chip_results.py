@@ -85,13 +85,11 @@ def contents(chips: Chips) -> Result:
 
 
 def _laws(law: dict[str, Any] | list[dict[str, Any]]) -> list[str]:
-    """Sigmas of the law of all layers, or of each."""
-    laws = (
-        {f"law of layer {n}  ": own for n, own in enumerate(law)} if isinstance(law, list) else {"law  ": law}
-    )
+    """Sigmas of the law of all layers, or a line a layer."""
+    several = enumerate(law) if isinstance(law, list) else [("", law)]
     return [
-        heading + ", ".join(f"{k} {v:.4g}" for k, v in own.items() if isinstance(v, float))
-        for heading, own in laws.items()
+        f"law {n}".strip() + "  " + ", ".join(f"{k} {v:.4g}" for k, v in own.items() if isinstance(v, float))
+        for n, own in several
     ]
 
 

@@ -69,9 +69,7 @@ class MismatchLaw:
     distribution: tuple[tuple[str, str], ...] = ()  #: (term, name), see `montecarlo.mismatch.distributions`
     correlation: tuple[tuple[str, str, float], ...] = ()  #: (neuron term, neuron term, rho)
     common: tuple[tuple[str, float], ...] = ()  #: (term, sigma) of the part that a whole chip shares
-    reference: tuple[
-        tuple[str, float], ...
-    ] = ()  #: (term, sigma) of what a layer of a chip shares; also of delays
+    reference: tuple[tuple[str, float], ...] = ()  #: (term, sigma) of what a layer of a chip shares
 
     def __post_init__(self) -> None:
         for term in (*TERMS, "delay"):

@@ -38,9 +38,7 @@ class Chips:
     entropy: int
     numbers: tuple[int, ...]
     layers: tuple[LayerMismatch, ...]
-    law: str = (
-        ""  #: JSON of their law, or of a list of one a layer; with entropy and number it gives the chip again
-    )
+    law: str = ""  #: JSON of their law, or of one a layer: with entropy and number it gives the chip again
     constants: tuple[Constants, ...] = ()  #: systematic terms of each layer of all chips; (): ideal ones
     jitter: tuple[float, ...] = ()  #: standard deviation of spike times from trial to trial, by layer [tau_c]
 

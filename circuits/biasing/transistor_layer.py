@@ -91,7 +91,7 @@ class TransistorNeuron:
     @property
     def constants(self) -> Constants:
         """Systematic terms at the point that the layer is biased for."""
-        return constants(self.bias)
+        return self.bias.constants
 
     def benches(self, spike_times: Array, mismatch: TransistorMismatch | None = None) -> list[NeuronBench]:
         """One bench a neuron, for one input [tau_c] and the devices of one chip.
@@ -226,20 +226,6 @@ class TransistorNeuron:
             energy_by_supply=joules.reshape(*shape, len(DOMAINS), 2),
             supplies=SUPPLIES,
         )
-
-
-def constants(bias: LayerBias) -> Constants:
-    """The equation's constants for a biased layer, from the figures of its cells."""
-    return Constants(
-        gain_source=bias.gain,
-        gain_sink=bias.gain,
-        gain_slope=bias.slope_gain,
-        feed_through_source=bias.extra,
-        feed_through_sink=bias.extra,
-        kick=bias.kick - bias.slope_extra,
-        leakage=bias.leakage,
-        delay=bias.delays,
-    )
 
 
 def _record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:

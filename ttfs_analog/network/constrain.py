@@ -44,8 +44,8 @@ def constrain(
     limits = Constraints(parts, seed)
     if (limits.bits or limits.units) and any(layer.form != "b1" for layer in net.layers):
         raise InputError(
-            "weight bits and units need form b1, because in the other forms slopes or currents depend on the weights: "
-            "convert with mapping b1"
+            f"weight {'bits' if limits.bits else 'units'} need form b1, because in the other forms slopes or "
+            "currents depend on the weights: convert with mapping b1"
         )
     if limits.units and len(limits.units.units) != len(net.layers):
         raise InputError(

@@ -53,7 +53,9 @@ class TTFSNetwork(nn.Module):
         super().__init__()
         spiking = [block.spiking for block in blocks if isinstance(block, TTFSLayer)]
         if not spiking or not all(spiking[:-1]):
-            raise InputError("a network is spiking layers; only the last may be a read-out that does not spike")
+            raise InputError(
+                "a network is spiking layers; only the last may be a read-out that does not spike"
+            )
         self.blocks = nn.ModuleList(blocks)
         self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
         self._places = [k for k, block in enumerate(blocks) if isinstance(block, TTFSLayer)]

@@ -320,7 +320,9 @@ class _Lockstep:
         for name, net in (("relu", self.relu), *self.nets.items()):
             at, logits = (self.step, name), net(self.x)
             self.result.loss.loc[at] = float(cross_entropy(logits, self.y))
-            self.result.accuracy.loc[at] = float((classes(logits, read_out_of(net)) == self.y).double().mean())
+            self.result.accuracy.loc[at] = float(
+                (classes(logits, read_out_of(net)) == self.y).double().mean()
+            )
             if not isinstance(net, TTFSNetwork):
                 continue
             pairs = list(zip(self.relu.parameters(), to_relu(net).parameters(), strict=True))

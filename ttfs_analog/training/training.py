@@ -231,14 +231,14 @@ def optimize(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                done = epoch * per_epoch + step + 1
-                if after is not None:
-                    after(done)
                 total += float(loss.detach())
                 if not math.isfinite(total):
                     raise Diverged(
                         f"training diverged in epoch {epoch + 1}: lower the learning rate ({recipe.lr:g})"
                     )
+                done = epoch * per_epoch + step + 1
+                if after is not None:
+                    after(done)
                 if progress and (done % 20 == 0 or done == steps):
                     progress(done, steps)
                 if file is not None and time.monotonic() - saved > SAVE_EVERY:

@@ -2,9 +2,9 @@ r"""Put a network on a technology: every layer rescaled, with an operating point
 
 Neurons are rescaled to fill windows and swing (`circuits.biasing.equalize`), operating points are chosen that
 hold every bound of the circuit (`circuits.biasing.choose`). What only adds spread, offsets, jitter and the
-rounding of weights to whole unit devices, is no bound here: it has a price,
+rounding of weights to whole unit devices (an error r of potentials), is no bound here: it has a price,
 
-.. math:: v_{n+1} = (W \circ W) v_n + \sigma_{n+1}^2, \qquad
+.. math:: v_{n+1} = (W \circ W) v_n + \sigma_{n+1}^2 + r_{n+1}^2, \qquad
           \text{price} = \sqrt{\langle v_N \rangle} \,/\, \text{standard deviation of the outputs}
 
 the expected error of the outputs in units of their own range. Windows and the room below the reset level are
@@ -51,6 +51,8 @@ CLIPS = (100.0, 99.9, 99.5, 99.0, 98.0, 95.0)
 """Percentiles of the size of weights at which they are clipped, if a network may be trained again."""
 ROUNDING = 0.02
 """Change of a potential by rounded weights that more unit devices are taken against, in parts of a window."""
+SPOILED = 0.03
+"""Change of a potential by rounded weights, rms in parts of a window, that energy and speed may cost."""
 PROJECT_EVERY = 20
 
 
@@ -133,7 +135,7 @@ def _search(
     grid = list(product(WINDOWS, ROOMS))
     refusals: list[InputError] = []
     for c, clip in enumerate(clips):
-        options: list[tuple[float, list[LayerBias]]] = []
+        options: list[tuple[tuple[float, ...], list[LayerBias]]] = []
         for k, (window, room) in enumerate(grid):
             scaled = [_clipped(layer, clip) for layer in equalize(layers, x, window, room, read_out)]
             circuits = [v if v.spiking else dataclasses.replace(v, bias=np.zeros(v.n_out)) for v in scaled]
@@ -144,7 +146,7 @@ def _search(
                 refusals.append(error)
             else:
                 kept = [b if b.layer.spiking else _with_bias(b, v) for b, v in zip(biased, scaled, strict=True)]
-                options.append((_price(kept, x, objective), kept))
+                options.append((_price(kept, scaled, x, objective), kept))
             if progress:
                 progress(c * len(grid) + k + 1, len(clips) * len(grid))
         if options:
@@ -164,17 +166,22 @@ def _clipped(layer: Layer, percentile: float) -> Layer:
     return dataclasses.replace(layer, weights=np.clip(layer.weights, -limit, limit))
 
 
-def _price(biased: Sequence[LayerBias], x: Array, objective: str) -> float:
+def _price(biased: Sequence[LayerBias], scaled: Sequence[Layer], x: Array, objective: str) -> tuple[float, ...]:
+    """What the search minimizes: first, whether rounding spoils the weights, then by objective."""
+    variance, worst = np.zeros(x.shape[1]), 0.0
+    for b, layer, before in zip(biased, scaled, propagate(scaled, x), strict=True):
+        rounded = np.mean((before @ (b.layer.weights - layer.weights).T) ** 2, axis=0)
+        worst = max(worst, float(np.sqrt(rounded.max())) / (layer.window or layer.t_min))
+        spread = np.broadcast_to(_worth(b).spread, (layer.n_out,))
+        variance = b.layer.weights**2 @ variance + spread**2 + rounded
+        outputs = before @ layer.weights.T
+    price = float(np.sqrt(variance.mean()) / max(outputs.std(), 1e-12))
+    spoiled = max(worst, SPOILED) if objective != "spread" else 0.0
     if objective == "energy":
-        return float(sum(_worth(b).energy.sum() for b in biased))
+        return spoiled, float(sum(_worth(b).energy.sum() for b in biased))
     if objective == "speed":
-        return float(sum(b.phases.t_max - b.phases.t_min for b in biased))
-    variance, layers = np.zeros(biased[0].layer.n_in), [b.layer for b in biased]
-    for b in biased:
-        variance = b.layer.weights**2 @ variance + np.broadcast_to(_worth(b).spread**2, (b.layer.n_out,))
-    *_, last = propagate(layers, x)
-    outputs = last @ layers[-1].weights.T
-    return float(np.sqrt(variance.mean()) / max(outputs.std(), 1e-12))
+        return spoiled, float(sum(b.phases.t_max - b.phases.t_min for b in biased))
+    return spoiled, price
 
 
 def _worth(bias: LayerBias) -> Any:

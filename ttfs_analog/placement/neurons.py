@@ -26,7 +26,9 @@ def placement_of(net: TTFSNetwork) -> dict[str, Any]:
     """
     about = net.metadata.get("placement")
     if not about:
-        raise InputError("the network is not placed on transistors: make it fit with 'place NET --technology T'")
+        raise InputError(
+            "the network is not placed on transistors: make it fit with 'place NET --technology T'"
+        )
     return about
 
 

@@ -11,8 +11,9 @@ the expected error of the outputs in units of their own range. Windows and the r
 chosen for the least price (objective `spread`), energy, or latency.
 
 Where a network does not fit, its largest weights are what stands out: with `retrain` they are clipped at
-falling percentiles until it does, and short training through the circuit's systematic terms, in whole unit
-devices and inside the swing, takes back what that costs.
+falling percentiles until it does, and short training, in whole unit devices and inside the swing, takes back
+what that costs. What is systematic in the circuit is taken out by thresholds, once it is measured
+(`ttfs_analog.training.compensation`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ from ttfs_analog.constraints.constraints import Constraints, WeightUnits
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import Progress
-from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLinear
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.training.recipe import Recipe
@@ -100,7 +100,9 @@ def place(
     if read_out not in READ_OUTS:
         raise InputError(f"unknown read-out {read_out!r}; choose from {', '.join(READ_OUTS)}")
     if net.constraints is not None:
-        raise InputError("place takes a network without constraints: unit devices are its own grid of weights")
+        raise InputError(
+            "place takes a network without constraints: unit devices are its own grid of weights"
+        )
     technology.transistors()
     resized = technology.resized(area)
     x = data[0][:: max(1, len(data[0]) // IMAGES)][:IMAGES]
@@ -116,7 +118,7 @@ def place(
         },
     }  # fmt: skip
     if retrain:
-        _train(placed, chosen, data, retrain, seed)
+        _train(placed, data, retrain, seed)
     return placed
 
 
@@ -145,7 +147,9 @@ def _search(
             except InputError as error:
                 refusals.append(error)
             else:
-                kept = [b if b.layer.spiking else _with_bias(b, v) for b, v in zip(biased, scaled, strict=True)]
+                kept = [
+                    b if b.layer.spiking else _with_bias(b, v) for b, v in zip(biased, scaled, strict=True)
+                ]
                 options.append((_price(kept, scaled, x, objective), kept))
             if progress:
                 progress(c * len(grid) + k + 1, len(clips) * len(grid))
@@ -166,7 +170,9 @@ def _clipped(layer: Layer, percentile: float) -> Layer:
     return dataclasses.replace(layer, weights=np.clip(layer.weights, -limit, limit))
 
 
-def _price(biased: Sequence[LayerBias], scaled: Sequence[Layer], x: Array, objective: str) -> tuple[float, ...]:
+def _price(
+    biased: Sequence[LayerBias], scaled: Sequence[Layer], x: Array, objective: str
+) -> tuple[float, ...]:
     """What the search minimizes: first, whether rounding spoils the weights, then by objective."""
     variance, worst = np.zeros(x.shape[1]), 0.0
     for b, layer, before in zip(biased, scaled, propagate(scaled, x), strict=True):
@@ -241,27 +247,16 @@ def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
     }
 
 
-def _train(
-    placed: TTFSNetwork,
-    chosen: Sequence[LayerBias],
-    data: tuple[torch.Tensor, torch.Tensor],
-    epochs: int,
-    seed: int,
-) -> None:
-    """Train through the systematic terms of the cells, in whole unit devices, inside the swing."""
+def _train(placed: TTFSNetwork, data: tuple[torch.Tensor, torch.Tensor], epochs: int, seed: int) -> None:
+    """Train in whole unit devices, inside the swing."""
     x, y = data[0].to(placed.like), data[1].to(placed.like.device)
-    nothing = [x.new_zeros(1, layer.n_out) for layer in placed.layers]
-    circuit = [Deviations(None, z, z, z, None, b.constants) for z, b in zip(nothing, chosen, strict=True)]
     some = x[torch.randperm(len(x), generator=seeded(seed, 1))[:IMAGES]]
-    steps = 0
 
     def loss_of(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(placed(images, circuit)[0], labels)
+        return torch.nn.functional.cross_entropy(placed(images), labels)
 
-    def after() -> None:
-        nonlocal steps
-        steps += 1
-        if steps % PROJECT_EVERY == 0:
+    def after(step: int) -> None:
+        if step % PROJECT_EVERY == 0:
             project(placed, some)
 
     optimize(placed, (x, y), loss_of, Recipe(epochs, 64, 2e-3, seed=seed), after=after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from circuits.model.closed_form import trajectory_range
 from ttfs_analog.constraints.constraints import Constraints, WeightUnits
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import choose_windows
@@ -31,3 +32,20 @@ def placed(
         n = len(net.layers)
         made.constraints = Constraints([WeightUnits((units,) * n, (most,) * n)])
     return made
+
+
+def ranges(net: TTFSNetwork, x: torch.Tensor) -> list[tuple[float, float]]:
+    """Lowest and highest potential of every layer, thresholds included."""
+    result, active = [], x
+    for layer, circuit, weight in zip(net.layers, net.to_circuit(), net.weights(), strict=True):
+        low, high = trajectory_range(circuit, active.detach().numpy())
+        thresholds = circuit.theta if circuit.spiking else circuit.theta[:0]
+        result.append((min([low.min(), *thresholds]), max([high.max(), *thresholds])))
+        active = layer(active, None, weight)
+    return result
+
+
+def widest(net: TTFSNetwork, x: torch.Tensor) -> tuple[float, float]:
+    """The same over all layers."""
+    lows, highs = zip(*ranges(net, x), strict=True)
+    return min(lows), max(highs)

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from placing import first_spike, placed
+from placing import first_spike, placed, ranges, widest
 
 from circuits.errors import InputError
-from circuits.model.closed_form import trajectory_range
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.network.decision import classes
 from ttfs_analog.network.swing import project
-
-
-def ranges(net, x):
-    """Lowest and highest potential of every layer, thresholds included."""
-    result, active = [], x
-    for layer, circuit, weight in zip(net.layers, net.to_circuit(), net.weights(), strict=True):
-        low, high = (v for v in trajectory_range(circuit, active.detach().numpy()))
-        thresholds = circuit.theta if circuit.spiking else circuit.theta[:0]
-        result.append((min([low.min(), *thresholds]), max([high.max(), *thresholds])))
-        active = layer(active, None, weight)
-    return result
 
 
 def inside(net, x, low, high):
@@ -31,17 +19,6 @@ def inside(net, x, low, high):
 @pytest.fixture(scope="module")
 def x(digits):
     return digits.x_train[:100]
-
-
-@pytest.fixture(scope="module")
-def wide(net, x):
-    """With windows that clip nothing, and thresholds that fit: the function can be kept."""
-    return placed(net, *widest(net, x))
-
-
-def widest(net, x):
-    tops = ranges(net, x)
-    return min(a for a, _ in tops), max(b for _, b in tops)
 
 
 def test_a_network_that_fits_stays_as_it_is(net, x):
@@ -54,7 +31,7 @@ def test_a_network_that_fits_stays_as_it_is(net, x):
 
 def test_every_trajectory_comes_in_and_the_classes_stay(net, x):
     low, high = widest(net, x)
-    theta = float(net.layers[0].thresholds().max())  # room for thresholds: these do not scale
+    theta = float(net.layers[0].thresholds().detach().max())  # room for thresholds: these do not scale
     made = placed(net, 0.6 * low, max(0.6 * high, theta * 1.001))
     assert not inside(made, x, 0.6 * low, max(0.6 * high, theta * 1.001))
     expected, hidden = made(x), made.trace(x)[0]
@@ -68,9 +45,9 @@ def test_every_trajectory_comes_in_and_the_classes_stay(net, x):
 
 
 def test_thresholds_above_the_range_are_set_to_its_end(net, x):
-    made = placed(net, -1e3, 0.9 * float(net.layers[0].thresholds().max()))
+    made = placed(net, -1e3, 0.9 * float(net.layers[0].thresholds().detach().max()))
     project(made, x)
-    found = made.layers[0].thresholds().max()
+    found = made.layers[0].thresholds().detach().max()
     assert float(found) == pytest.approx(made.metadata["placement"]["layers"][0]["high"], rel=2e-3)
 
 
@@ -90,14 +67,14 @@ def test_weights_that_ask_for_more_units_than_there_are_come_in_too(net, x):
         made.layers[0].weight.mul_(100.0)
     assert project(made, x)
     assert inside(made, x, -0.5, 8.0)
-    assert float(made.layers[0].weight.abs().max()) <= 2.0
+    assert float(made.layers[0].weight.detach().abs().max()) <= 2.0
 
 
 def test_winning_outputs_keep_firing(net, digits, x):
     spiking = first_spike(net, digits.x_train)
     low, high = (0.7 * v for v in widest(spiking, x))
     made = placed(spiking, low, high)
-    tops = [float(layer.thresholds().max()) for layer in spiking.layers]
+    tops = [float(layer.thresholds().detach().max()) for layer in spiking.layers]
     for about, top in zip(made.metadata["placement"]["layers"], tops, strict=True):
         about["high"] = max(high, 1.001 * top)
     expected = classes(made(x), "first-spike")

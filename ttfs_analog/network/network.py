@@ -110,7 +110,7 @@ class TTFSNetwork(nn.Module):
     def forward(self, x: Tensor, chips: ChipModel | None = None) -> Tensor:
         """Logits: potentials of the read-out, or activations of a last layer that spikes.
 
-        While training, the latter have no bounds: those of silent neurons would have no gradient.
+        While training, the latter are scores that silent neurons have, too, with a gradient.
 
         Parameters
         ----------

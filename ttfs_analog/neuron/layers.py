@@ -31,6 +31,8 @@ TRACKED = ("alpha", "positive", "dynamic", "single")
 """Forms whose slope is alpha + sum_j W_ij."""
 FORCED = ("alpha", "positive", "dynamic", "equal")
 """Forms in which a neuron that is silent at t_max is made to fire there."""
+SCORES = 10.0
+"""Logits that the window of a last layer that spikes stands for in training."""
 
 
 class TTFSLayer(nn.Module):
@@ -99,9 +101,16 @@ class TTFSLayer(nn.Module):
         self._unit = not self.tracked and bool((self.slope == 1).all())
 
     @property
-    def _open(self) -> bool:
-        """Whether x has no bounds: that of a silent or early output has no gradient to train by."""
+    def _learning(self) -> bool:
+        """Whether this is the last layer of a network in training, see `_scores`."""
         return self.last and self.training
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """What a loss sees of a last layer that spikes: silent outputs have a gradient, too.
+
+        No output gains by firing before t_min, where all tie.
+        """
+        return x.clamp_max(self._window) * (SCORES / self._window)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -266,7 +275,7 @@ class TTFSLayer(nn.Module):
                 q, self.shift(), self._window, slope, deviations,
                 alpha=alpha, lead=self._lead, slow=slow, form=self.form,
             )  # fmt: skip
-            x = x if self._open else fire(x, self._window)
+            x = self._scores(x) if self._learning else fire(x, self._window)
         else:  # a capacitor error scales the logit
             x = (q + self.shift()) / (1.0 + deviations.capacitance)
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
@@ -286,8 +295,8 @@ class TTFSLayer(nn.Module):
         if not self._unit:
             slope = self.slopes(weight)
             slope = slope[:, None, None] if self.inside else slope
-        if self._open:
-            return u if slope is None else u / slope
+        if self._learning:
+            return self._scores(u if slope is None else u / slope)
         return fire(u, self._window, slope)
 
     def neurons(self, weight: Tensor | None = None) -> Layer:

@@ -11,8 +11,9 @@ N = 9 for each one that a neuron has (W = 1 and B = 1 are n unit devices), each 
 The mirrored current is that of one device whatever N is.
 
 A neuron that switches kicks its bias line. The line therefore has a buffer (here an ideal one, `Buffer`:
-its bandwidth and noise are not modeled), or a decoupling capacitor: 10 pF for each neuron on the line keep
-the shift of a spike near 0.1 % of tau_c, 1 pF only 1 % (`decoupled`).
+its bandwidth and noise are not modeled), or a decoupling capacitor (`DECOUPLED`). One neuron alone moves its
+own spike by 0.38 % of tau_c on a bare line, by 0.34 % with 1 pF and by 0.09 % with 10 pF (generic130,
+measured); neurons that switch together kick together.
 """
 
 from __future__ import annotations

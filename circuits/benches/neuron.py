@@ -199,9 +199,7 @@ def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
     bench.level("v0", point.v_reset + shift)
 
 
-def references(
-    bench: Bench, unit: float, decoupling: float | None = None, units: int | None = None
-) -> None:
+def references(bench: Bench, unit: float, decoupling: float | None = None, units: int | None = None) -> None:
     """The bias lines of a layer.
 
     Parameters

@@ -34,9 +34,7 @@ LINES: tuple[tuple[str, str, str, str], ...] = (
 P_ROLES = ("source_mirror", "load")
 
 
-def _line(
-    line: str, role: str, amps: str, count: str, out: str, decoupling: str | None
-) -> tuple[Part, ...]:
+def _line(line: str, role: str, amps: str, count: str, out: str, decoupling: str | None) -> tuple[Part, ...]:
     inner = f"x{line}" if decoupling is None else out
     if role in P_ROLES:
         current = Current(f"i{line}", inner, "0", amps)

@@ -62,7 +62,9 @@ def reference_parameters(unit: float, units: int, tail: float, starve: float) ->
 
 
 def _references(name: str, decoupling: str | None, extra: dict[str, float]) -> Block:
-    parts = tuple(p for line, *of in LINES for p in _line(line, *of, line, decoupling))
+    parts = tuple(
+        p for line, role, amps, count in LINES for p in _line(line, role, amps, count, line, decoupling)
+    )
     defaults = reference_parameters(31.25e-9, 8, 400e-9, 200e-9)
     return Block(name, (*(line[0] for line in LINES), "vdd"), parts, {**defaults, **extra})
 

@@ -4,8 +4,8 @@ Terms that multiply are columns of ln(1 + deviation), those that add (threshold,
 deviation itself. Where a synapse is made of unit devices in parallel, sigma(W) = sigma / sqrt(|W|): its
 column is scaled to W = 1.
 
-References are common to a layer. Those of mirrors multiply currents; that of the comparators' tails delays all
-spikes of a layer,
+References are common to a layer. Those of mirrors multiply currents; that of the comparators' tails delays
+all its spikes,
 
 .. math:: t_d \propto I_{tail}^{-1/2}, \qquad \sigma = \tfrac12\,t_d\,\sigma(\ln I_{tail})
 

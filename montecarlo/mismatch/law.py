@@ -81,7 +81,7 @@ class MismatchLaw:
         for kind in SHARED:
             for term, value in getattr(self, kind):
                 late = kind == "reference" and term == "delay"
-                if not late and term not in TERMS or not 0 <= value <= 1:
+                if (not late and term not in TERMS) or not 0 <= value <= 1:
                     raise InputError(f"{kind} sigma of {term!r} must lie in [0, 1], got {value!r}")
         for pairs in (self.distribution, self.common, self.reference):
             if len(dict(pairs)) < len(pairs):  # type: ignore[arg-type]

@@ -2,8 +2,8 @@
 
 The deck below shares the model cards with the package and nothing else: its transistors stand flat between
 nodes of its own, its bias lines are diodes that a capacitor of 1 uF holds, its signals are pulses, its method
-is gear, and its spike is read here. A device at a wrong node or of a wrong size, a slip of the phases or of the
-capacitor, would move the spike.
+is gear, and its spike is read here. A device at a wrong node or of a wrong size would move the spike, and so
+would a slip of the phases or of the capacitor.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class NoiseModel(Contents):
             for part in (frozen, self.reference)
         )
         tail = self.validity.get("comparator") != "zero_idle"  # that one has no tail
-        return law_of(terms, self.units, reference, self.constants.delay if tail else 0.0)
+        return law_of(terms, self.units, reference, float(self.constants.delay) if tail else 0.0)
 
     @property
     def constants(self) -> Constants:

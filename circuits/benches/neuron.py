@@ -102,6 +102,7 @@ def neuron_bench(
     weight_storage: str = "units",
     load: float = 2e-15,
     noise: Noise | None = None,
+    leave_out: bool = False,
     heading: str = "neuron with its synapses",
 ) -> NeuronBench:
     """One neuron, one input pattern.
@@ -129,6 +130,8 @@ def neuron_bench(
         Capacitance on the spike's wire [F].
     noise : Noise, optional
         Of one trial, see `circuits.benches.device_noise`.
+    leave_out : bool
+        Silent synapses are capacitance only: less to simulate, but they do not leak.
 
     Raises
     ------
@@ -154,6 +157,13 @@ def neuron_bench(
         )
     stored = weight_storage == "bias"
     units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
+    drawn = explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor)
+    if leave_out:
+        silent = ~np.isfinite(times) & (units > 0)
+        drawn += int(silent.sum()) * process.synapse_capacitance
+        units = np.where(silent, 0.0, units)
+        absent = {f"w{j}" for j in np.flatnonzero(silent)}
+        deviations = {k: v for k, v in (deviations or {}).items() if k.partition("_")[0] not in absent}
     phases = Phases.of(input_window, window, point.tau_c)
     bench = Bench(
         technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
@@ -178,7 +188,7 @@ def neuron_bench(
         "n", ZERO_IDLE_NEURON if zero else NEURON,
         "vm", "s", "sb", "v0", "vth", "rst", "rstb", "en", "gateb", "pbb", "pbc" if zero else "nbt", "nbs",
         "vds", "vdc", "vdl",
-        cm=explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor),
+        cm=drawn,
         units=process.units if slope_units is None else slope_units,
         load=load,
     )  # fmt: skip

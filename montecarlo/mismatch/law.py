@@ -80,7 +80,8 @@ class MismatchLaw:
                 raise InputError(f"mean of {term!r} is not usable: {value!r}")
         for kind in SHARED:
             for term, value in getattr(self, kind):
-                if term not in TERMS or not 0 <= value <= 1:
+                late = kind == "reference" and term == "delay"
+                if (not late and term not in TERMS) or not 0 <= value <= 1:
                     raise InputError(f"{kind} sigma of {term!r} must lie in [0, 1], got {value!r}")
         for pairs in (self.distribution, self.common, self.reference):
             if len(dict(pairs)) < len(pairs):  # type: ignore[arg-type]

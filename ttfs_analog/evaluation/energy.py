@@ -8,7 +8,8 @@ to the spike (or t_max),
               + k_{ramp}\, B (1+\beta) \min(s, T) \Big]
 
 Transistors add what their nodes, comparators and latches take: a current while a comparator waits for the
-ramp, and C V_DD^2 a neuron or a spike. Sinks take nothing from the supply: they discharge the membrane. What
+ramp, and C V_DD^2 a neuron or a spike; and the references of a layer, a known current over both its windows,
+however many neurons share it. Sinks take nothing from the supply: they discharge the membrane. What
 is not in the account is listed with it (`not_included`).
 
 For comparison, the capacitor estimate of Stanojevic et al., Nat. Commun. 2024, Methods:
@@ -35,7 +36,7 @@ from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/energy/2"
-OUTSIDE = ("comparator", "latch", "reset", "references", "drivers", "wires", "clock")
+OUTSIDE = ("comparator", "latch", "reset", "reference", "drivers", "wires", "clock")
 """Supplies that a circuit needs; those that a noise model has no coefficient of are not in the account."""
 Part = tuple[str, str]
 
@@ -83,6 +84,7 @@ def layer_energies(
         nothing = torch.zeros_like(charge)
         amounts = {"synapse": charge, "slope": nothing, "bias": nothing, "switching": nothing}
         spikes = nothing
+        always = nothing + float(layer.input_window) + layer.window_length
         if layer.spiking:
             ramp = (layer.per_neuron(layer.slopes()) * (1.0 + deviation.slope)).unsqueeze(-2)
             late = float(constants.delay) * layer.per_neuron(layer.slopes()) ** -constants.delay_exponent
@@ -95,7 +97,9 @@ def layer_energies(
         total.append(
             torch.stack(
                 [
-                    entry["value"] * scale(part, point) * (spikes if supply == "latch" else amounts[part])
+                    entry["value"]
+                    * scale(part, point)
+                    * {"latch": spikes, "reference": always}.get(supply, amounts[part])
                     for (supply, part), entry in table.items()
                 ],
                 -1,

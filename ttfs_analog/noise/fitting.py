@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits.benches.neuron import reference_current
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
@@ -155,11 +156,16 @@ def _correlations(columns: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def _energy(dataset: xr.Dataset, devices: Extraction) -> dict[str, dict[str, dict[str, Any]]]:
-    """Coefficients by supply and part."""
+    """Coefficients by supply and part; that of the references is known."""
     energy: dict[str, dict[str, dict[str, Any]]] = {}
     for (supply, part), c in energy_fit.fit(dataset, devices).items():
         entry = {"value": c.value, "ci95": [c.low, c.high], "unit": energy_fit.UNITS[part]}
         energy.setdefault(supply, {})[part] = entry
+    process = Technology.load(dataset.attrs["technology"]).process
+    if process is not None:
+        amps = reference_current(process, OperatingPoint.from_json(dataset.attrs["operating_point"]))
+        supply, part = energy_fit.REFERENCE
+        energy[supply] = {part: {"value": amps, "ci95": [amps, amps], "unit": energy_fit.UNITS[part]}}
     return energy
 
 

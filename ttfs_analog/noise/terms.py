@@ -49,7 +49,7 @@ class Contents:
     units: int | None  #: unit devices of a synapse with W = 1; None: sigma does not depend on W
     systematic: dict[str, Constant]  #: `constants` in the file; those left out are those of the ideal neuron
     terms: dict[str, Term]  #: by the names of NAMES, those there are
-    reference: dict[str, Term]  #: by bias line: source, sink, slope
+    reference: dict[str, Term]  #: by bias line: ln(1 + deviation) of its currents
     energy: dict[
         str, dict[str, dict[str, Any]]
     ]  #: by supply and part, see `montecarlo.extraction.energy_fit`

@@ -15,6 +15,7 @@ from circuits.biasing.cell_figures import COUNTS, UNIT_CURRENTS, Figures
 from circuits.biasing.choose import OBJECTIVES, bias, choose
 from circuits.biasing.layer_demand import Demand, in_units
 from circuits.biasing.transistor_layer import TransistorNeuron
+from circuits.blocks.bias_lines import REFERENCE
 from circuits.errors import InputError
 from circuits.model.layer import Layer
 from circuits.pdk.technology import Technology
@@ -217,7 +218,8 @@ def test_bias_numbers_are_those_of_the_deck():
     assert bench.phases == biased.phases
     assert bench.v_th == pytest.approx(biased.v_th[0])
     assert f"cm={float(biased.capacitors[0])!r}" in bench.deck.text.lower()
-    text = f"iunit={biased.unit_current!r}"
+    many = REFERENCE * biased.technology.transistors().units  # in parallel behind each line of mirrors
+    text = f"iunit={many * biased.unit_current!r}"
     assert text in bench.deck.text.lower()
 
 

@@ -17,11 +17,18 @@ from ttfs_analog.evaluation.energy import energy, labels, layer_energies, summar
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import TTFSLinear
 from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.layered import LayeredNoise
 
 
 @pytest.fixture(scope="module")
 def images(digits):
     return digits.x_test[:30], digits.y_test[:30]
+
+
+@pytest.fixture(scope="module")
+def both(transistor_noise, noise):
+    """Transistors, and a read-out of ideal sources."""
+    return LayeredNoise((transistor_noise.extrapolated(), noise))
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +190,44 @@ def test_a_network_without_operating_points_is_refused(net, images, noise):
 
 
 def test_what_is_not_in_the_account_is_listed_by_technology(result, net, images, transistor_noise):
-    assert {"comparator", "latch", "reference"} <= set(summarize(result)["not_included"])
+    assert {"comparator", "latch", "references"} <= set(summarize(result)["not_included"])
     other = summarize(energy(net, images, transistor_noise.extrapolated(), chips=2))["not_included"]
     assert "drivers" in other
-    assert not {"comparator", "latch", "reference"} & set(other)
+    assert not {"comparator", "latch", "references"} & set(other)
+
+
+def test_each_layer_has_its_own_coefficients_and_a_part_that_another_lacks_is_zero(net, images, both):
+    x, _ = images
+    deviations = both.sample(net, 2).deviations(x)
+    found = layer_energies(net, x, both, deviations)
+    assert labels(both) == labels(both.of(0))  # all parts of transistors, those of ideal sources among them
+    for n, model in enumerate(both.layers):
+        alone = layer_energies(net, x, model, deviations)
+        own = [labels(both).index(label) for label in labels(model)]
+        assert torch.equal(found[..., n, own], alone[..., n, :])
+        rest = [k for k in range(len(labels(both))) if k not in own]
+        assert not found[..., n, rest].any()
+    result = energy(net, images, both, chips=2)
+    assert list(result["part"].values) == labels(both)
+    assert result["energy_ci95"].values[0] < float(result["energy_mean"]) < result["energy_ci95"].values[1]
+
+
+def test_layers_of_one_set_doubt_its_coefficients_together(net, images, transistor_noise):
+    model = transistor_noise.extrapolated()
+    one, two = (energy(net, images, m, chips=2) for m in (model, LayeredNoise((model, model))))
+    assert one.drop_attrs().identical(two.drop_attrs())
+
+
+def test_bias_lines_take_their_current_once_a_layer(net, images, transistor_noise):
+    """By hand: I V_DD times input window, firing window and delay, whatever fires."""
+    x, _ = images
+    line = {"reference": {"bias": {"value": 3e-7, "ci95": [3e-7, 3e-7], "unit": "A"}}}
+    model = dataclasses.replace(transistor_noise.extrapolated(), energy={**transistor_noise.energy, **line})
+    found = layer_energies(net, x, model, identity(net).deviations(x))[0, ..., -1]
+    assert labels(model)[-1] == "reference.bias"
+    hidden, out = net.layers
+    spans = (1.0 + hidden.window_length + model.constants.delay, float(out.input_window))
+    for n, (span, point) in enumerate(zip(spans, net.points, strict=True)):
+        expected = 3e-7 * point.vdd * point.tau_c * span
+        assert found[:, n].tolist() == pytest.approx([expected] * len(x), rel=1e-12)  # rounding
+    assert "references" not in summarize(energy(net, images, model, chips=2))["not_included"]

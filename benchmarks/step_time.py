@@ -53,7 +53,7 @@ def step_of(
     model: nn.Module,
     batches: list[tuple[Tensor, Tensor]],
     loss_of: Callable[[Tensor, Tensor], Tensor],
-    after: Callable[[], None] | None = None,
+    after: Callable[[int], None] | None = None,
 ) -> Callable[[], None]:
     """One training step, on the batches in turn."""
     optimizer = Recipe.paper().build(model.parameters())
@@ -66,7 +66,7 @@ def step_of(
         loss.backward()
         optimizer.step()
         if after is not None:
-            after()
+            after(0)
 
     return step
 

@@ -1,4 +1,5 @@
-r"""What the mismatch of a layer's references does: one error for all sources, one for all sinks, one for B.
+r"""What the mismatch of a layer's references does: one error for all sources, one for all sinks, one for B,
+one for the tails of all comparators, one for their starved inverters.
 
 .. math:: r = I / I^{nominal} - 1
 
@@ -11,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from circuits.benches.neuron import source_level
+from circuits.benches.neuron import line_parameters, source_level
 from circuits.benches.testbench import Bench
-from circuits.blocks.bias_lines import BUFFERED
+from circuits.blocks.bias_lines import BUFFERED, mirror
 from circuits.blocks.slope_source import SLOPE_SOURCE
 from circuits.blocks.synapse import SINK, SOURCE
 from circuits.model.layer import Array
@@ -21,7 +22,10 @@ from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
 
-LINES = ("source", "sink", "slope")
+LINES = ("source", "sink", "slope", "tail", "starve")
+LOW = 0.25
+"""Where a tail or starve device's drain is held, in parts of the supply: as high as a pair at its threshold
+leaves it."""
 TOGETHER = 16
 
 
@@ -34,7 +38,7 @@ def reference_currents(
     temperature: float = 27.0,
     simulator: Ngspice | None = None,
 ) -> Array:
-    """Currents of one source, one sink and one slope source behind each copy of the references.
+    """Currents of one source, sink, slope source, tail and starve device behind each copy of the references.
 
     Parameters
     ----------
@@ -43,7 +47,7 @@ def reference_currents(
 
     Returns
     -------
-    array, shape (copy, 3)
+    array, shape (copy, 5)
         In the order of LINES [A].
     """
     point, simulator = point or technology.operating_point, simulator or Ngspice()
@@ -62,18 +66,20 @@ def reference_currents(
         bench.level("vdd", point.vdd)
         bench.level("onp", source_level(process, point.vdd))
         bench.level("onn", process.levels["cascode_n"])
-        tail_currents = {"itail": process.currents["tail"], "istarve": process.currents["starve"]}
+        numbers = line_parameters(process, point.i_unit / process.units)
         for k in range(len(group)):
             lines = [f"{line}{k}" for line in ("pb", "nb", "pbb", "nbt", "nbs", "pbc")]
-            bench.place(f"r{k}", BUFFERED, *lines, "vdd", iunit=point.i_unit / process.units, **tail_currents)
+            bench.place(f"r{k}", BUFFERED, *lines, "vdd", **numbers)
             for line in LINES:
-                bench.level(f"o{line}{k}", middle)
+                bench.level(f"o{line}{k}", LOW * point.vdd if line in ("tail", "starve") else middle)
                 bench.save_current(f"o{line}{k}")
             bench.place(f"p{k}", SOURCE, f"osource{k}", "onp", f"pb{k}", "vdd")
             bench.place(f"n{k}", SINK, f"osink{k}", "onn", f"nb{k}")
             bench.place(
                 f"b{k}", SLOPE_SOURCE, f"oslope{k}", "0", "onp", f"pbb{k}", "vdd", count=process.units
             )
+            bench.place(f"t{k}", mirror("tail"), f"otail{k}", f"nbt{k}")
+            bench.place(f"s{k}", mirror("starve"), f"ostarve{k}", f"nbs{k}")
         plot = simulator.run(bench.operating_point())
         currents += [[plot[f"i(vo{line}{k})"][0] for line in LINES] for k in range(len(group))]
     return np.array(currents)

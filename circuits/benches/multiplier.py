@@ -138,7 +138,7 @@ def multiplier_bench(
         technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
     )
     supplies(bench, point)
-    references(bench, point.i_unit / scale.units)
+    references(bench, point.i_unit / scale.units, units=scale.units)
     clocks(bench, phases, point.vdd)
     bench.level("vth", point.volts(theta))
     for j in np.flatnonzero(units):

@@ -14,7 +14,7 @@ import numpy as np
 from circuits.benches.device_noise import Noise
 from circuits.benches.phases import Phases
 from circuits.benches.testbench import CAMPAIGN, EDGE, Accuracy, Bench
-from circuits.blocks.bias_lines import BUFFERED, DECOUPLED, bias_line
+from circuits.blocks.bias_lines import BUFFERED, DECOUPLED, bias_line, reference_parameters
 from circuits.blocks.neuron import NEURON, ZERO_IDLE_NEURON
 from circuits.blocks.synapse import SINK, SOURCE
 from circuits.errors import InputError
@@ -102,6 +102,7 @@ def neuron_bench(
     weight_storage: str = "units",
     load: float = 2e-15,
     noise: Noise | None = None,
+    leave_out: bool = False,
     heading: str = "neuron with its synapses",
 ) -> NeuronBench:
     """One neuron, one input pattern.
@@ -129,6 +130,8 @@ def neuron_bench(
         Capacitance on the spike's wire [F].
     noise : Noise, optional
         Of one trial, see `circuits.benches.device_noise`.
+    leave_out : bool
+        Silent synapses are capacitance only: less to simulate, but they do not leak.
 
     Raises
     ------
@@ -154,6 +157,13 @@ def neuron_bench(
         )
     stored = weight_storage == "bias"
     units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
+    drawn = explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor)
+    if leave_out:
+        silent = ~np.isfinite(times) & (units > 0)
+        drawn += int(silent.sum()) * process.synapse_capacitance
+        units = np.where(silent, 0.0, units)
+        absent = {f"w{j}" for j in np.flatnonzero(silent)}
+        deviations = {k: v for k, v in (deviations or {}).items() if k.partition("_")[0] not in absent}
     phases = Phases.of(input_window, window, point.tau_c)
     bench = Bench(
         technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
@@ -178,7 +188,7 @@ def neuron_bench(
         "n", ZERO_IDLE_NEURON if zero else NEURON,
         "vm", "s", "sb", "v0", "vth", "rst", "rstb", "en", "gateb", "pbb", "pbc" if zero else "nbt", "nbs",
         "vds", "vdc", "vdl",
-        cm=explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor),
+        cm=drawn,
         units=process.units if slope_units is None else slope_units,
         load=load,
     )  # fmt: skip
@@ -199,21 +209,41 @@ def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
     bench.level("v0", point.v_reset + shift)
 
 
-def references(bench: Bench, unit: float, decoupling: float | None = None) -> None:
+def references(bench: Bench, unit: float, decoupling: float | None = None, units: int | None = None) -> None:
     """The bias lines of a layer.
 
     Parameters
     ----------
     unit : current of one unit device [A]
     decoupling : capacitor on each line [F]; None: ideal buffers
+    units : unit devices of W = 1; default: the process's
     """
-    currents = bench.process.currents
-    amps = {"iunit": unit, "itail": currents["tail"], "istarve": currents["starve"]}
+    numbers = line_parameters(bench.process, unit, units)
     lines = ("pb", "nb", "pbb", "nbt", "nbs", "pbc", "vr")
     if decoupling is None:
-        bench.place("ref", BUFFERED, *lines, **amps)
+        bench.place("ref", BUFFERED, *lines, **numbers)
     else:
-        bench.place("ref", DECOUPLED, *lines, **amps, decap=decoupling)
+        bench.place("ref", DECOUPLED, *lines, **numbers, decap=decoupling)
+
+
+def line_parameters(process: Process, unit: float, units: int | None = None) -> dict[str, float]:
+    """Parameters of the bias lines (`circuits.blocks.bias_lines`) of a process.
+
+    Parameters
+    ----------
+    unit, units : as of `references`
+    """
+    currents = process.currents
+    return reference_parameters(unit, units or process.units, currents["tail"], currents["starve"])
+
+
+def reference_current(process: Process, point: OperatingPoint) -> float:
+    """What the references of a layer take from the supply, at all times [A].
+
+    Of neurons with the OTA: the line of the other comparator's load, which benches have too, is left out.
+    """
+    numbers = line_parameters(process, point.i_unit / process.units)
+    return 3 * numbers["iunit"] + numbers["itail"] + numbers["istarve"]
 
 
 def weight_line(bench: Bench, synapse: int, weight: float, amps: float) -> str:

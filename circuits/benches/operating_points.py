@@ -6,6 +6,8 @@ output tied to the input that inverts.
 
 .. math:: e_{ij} = I_{ij} / I_{ij}^{nominal} - 1, \qquad \beta_i = I_{B,i} / I_B^{nominal} - 1, \qquad
           o_i = V_{trip,i} - V_{trip}^{nominal}
+
+The current of a comparator's tail, which sets its delay, is that of a copy of its device at a low drain.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from circuits.spice.ngspice import Ngspice
 Deviations = Mapping[str, tuple[float, float]]
 TOGETHER = 8
 """Copies in one deck: 0.5 ms CPU a mirror or comparator; 64 in one deck take 2.4 times that."""
+LOW = 0.25
+"""Drain of a tail device that is measured, in parts of the supply."""
+TAIL = Block("tail_device", ("out", "nbt"), (Mos("m5", "tail", "out", "nbt", "0", "0"),))
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Static:
     synapse: Array  #: (copy, synapse) current [A], > 0 into the membrane; nan where W = 0
     slope: Array  #: (copy,) current of the slope source [A]
     trip: Array  #: (copy,) trip voltage of the comparator [V]
+    tail: Array  #: (copy,) current of the comparator's tail [A]; nan: the zero-idle stage has none
 
 
 def _follower(comparator: Block) -> Block:
@@ -67,7 +73,8 @@ def static(
     temperature: float = 27.0,
     comparator: str = "ota",
     reference: Deviations | None = None,
-    theta: float = 1.0,
+    theta: float | Array = 1.0,
+    slope_units: int | None = None,
     simulator: Ngspice | None = None,
 ) -> Static:
     """Solve copies of a neuron's mirrors and comparator.
@@ -80,15 +87,22 @@ def static(
         Deviations by path, as `neuron_bench` names the transistors.
     reference : mapping, optional
         Deviations of the bias references ("ref_..."), common to all copies.
+    theta : float or array, shape (copy,)
+        Thresholds in units of potential.
+    slope_units : int, optional
+        Unit devices of the slope source; default B = 1.
     """
     weights = np.broadcast_to(weights, (len(copies), np.shape(weights)[-1]))
     simulator = simulator or Ngspice()
-    options = (point or technology.operating_point, corner, temperature, comparator, reference or {}, theta)
+    options = (point or technology.operating_point, corner, temperature, comparator, reference or {})
+    thetas, units = np.broadcast_to(theta, (len(copies),)), slope_units or technology.transistors().units
     batches = []
     for first in range(0, len(copies), TOGETHER):
         group = slice(first, first + TOGETHER)
-        batches.append(_solve(technology, weights[group], copies[group], *options, simulator))
-    return Static(*(np.concatenate([getattr(f, x) for f in batches]) for x in ("synapse", "slope", "trip")))
+        one = _solve(technology, weights[group], copies[group], *options, thetas[group], units, simulator)
+        batches.append(one)
+    names = [f.name for f in dataclasses.fields(Static)]
+    return Static(*(np.concatenate([getattr(b, name) for b in batches]) for name in names))
 
 
 def _solve(
@@ -100,7 +114,8 @@ def _solve(
     temperature: float,
     comparator: str,
     reference: Deviations,
-    theta: float,
+    thetas: Array,
+    slope_units: int,
     simulator: Ngspice,
 ) -> Static:
     deviations: dict[str, tuple[float, float]] = dict(reference)
@@ -110,6 +125,8 @@ def _solve(
                 deviations[f"c{k}{path}"] = deviation
             elif path.startswith(("n_slope_", "n_cmp_")):
                 deviations[f"c{k}{path[2:]}"] = deviation
+                if path == "n_cmp_m5" and comparator == "ota":
+                    deviations[f"c{k}tail_m5"] = deviation
     bench = Bench(
         technology, "static currents and trip voltages", corner=corner, temperature=temperature,
         tau_c=point.tau_c, deviations=deviations,
@@ -118,9 +135,6 @@ def _solve(
     zero = comparator == "zero_idle"
     supplies(bench, point)
     references(bench, point.i_unit / process.units)
-    bench.level(
-        "vth", process.levels["zero_idle"] + point.v_unit * (theta - 1.0) if zero else point.volts(theta)
-    )
     bench.level("high", point.vdd)
     bench.level("onp", source_level(process, point.vdd))
     bench.level("onn", process.levels["cascode_n"])
@@ -136,11 +150,18 @@ def _solve(
                 bench.place(node, SINK, f"o{node}", "onn", "nb", count=units[k, j])
             bench.save_current(f"o{node}")
         bench.level(f"oc{k}b", middle)
-        bench.place(f"c{k}slope", SLOPE_SOURCE, f"oc{k}b", "0", "onp", "pbb", "vds", count=process.units)
+        bench.place(f"c{k}slope", SLOPE_SOURCE, f"oc{k}b", "0", "onp", "pbb", "vds", count=slope_units)
         bench.save_current(f"oc{k}b")
         bias = "pbc" if zero else "nbt"
-        bench.place(f"c{k}cmp", block, f"t{k}", "vth", f"a{k}", "high", "high", bias, "nbs", "vdc")
+        theta = float(thetas[k])
+        level = process.levels["zero_idle"] + point.v_unit * (theta - 1.0) if zero else point.volts(theta)
+        bench.level(f"vth{k}", level)
+        bench.place(f"c{k}cmp", block, f"t{k}", f"vth{k}", f"a{k}", "high", "high", bias, "nbs", "vdc")
         bench.save(f"t{k}")
+        if not zero:
+            bench.level(f"oc{k}t", LOW * point.vdd)
+            bench.place(f"c{k}tail", TAIL, f"oc{k}t", "nbt")
+            bench.save_current(f"oc{k}t")
     plot = simulator.run(bench.operating_point())
     currents = np.full(weights.shape, np.nan)
     for k in range(len(copies)):
@@ -151,4 +172,5 @@ def _solve(
         currents,
         np.array([plot[f"i(voc{k}b)"][0] for k in n]),
         np.array([plot[f"v(t{k})"][0] for k in n]),
+        np.array([np.nan if zero else -plot[f"i(voc{k}t)"][0] for k in n]),
     )

@@ -44,7 +44,7 @@ APART = 1.02
 LEVELS = np.linspace(0.25, 0.95, 29)
 """Thresholds at which the comparator's tail is looked at, in parts of the supply."""
 TAIL = 0.85
-"""Part of its current that the tail has to keep."""
+"""Part of its current that the tail has to keep; a short one carries more at high levels."""
 COUNTS = 2 ** np.arange(8)
 """Unit devices behind one switch, to see from which current on it takes the mirror's headroom."""
 INPUT_WINDOW, WINDOW, X = 0.6, 3.0, 0.5
@@ -240,6 +240,7 @@ def figures(
     def gains(tag: str, label: str) -> Array:
         return np.array([current(f"{tag}{m}", label) for m in COUNTS]) / (COUNTS * unit)
 
+    starved = int(np.flatnonzero(np.append(True, tails < TAIL * min(tails.max(), tail)))[-1])
     slope_gain = float(np.interp(process.units, COUNTS, gains("m", "b")))
     many = range(len(UNIT_CURRENTS))
     sigma = {d.role: (d.sigma_vth, d.sigma_beta) for d in bench.devices if d.path.startswith("d")}
@@ -262,7 +263,7 @@ def figures(
         offset=math.sqrt(2) * math.hypot(sigma["pair"][0], load / pair * sigma["load"][0]),
         gm_pair=pair,
         tail=tail,
-        lowest_threshold=float(LEVELS[np.flatnonzero(tails < TAIL * tails.max())[-1] + 1] * point.vdd),
+        lowest_threshold=float(LEVELS[min(starved, len(LEVELS) - 1)] * point.vdd),
         **_neuron(technology, point, corner, temperature, simulator, slope_gain),
     )
 

@@ -22,13 +22,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.benches.neuron import explicit_capacitance
 from circuits.benches.phases import Phases
-from circuits.biasing.bounds import DRAWN, Bounds, refusal, worth
+from circuits.biasing.bounds import DRAWN, Bounds, Worth, refusal, worth
 from circuits.biasing.cell_figures import Figures
 from circuits.biasing.layer_demand import Demand, choose_units, in_units, propagate
 from circuits.errors import InputError
+from circuits.model.closed_form import IDEAL, Constants
 from circuits.model.layer import Array, Layer
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
@@ -44,29 +46,17 @@ STEPS = 25
 
 @dataclass(frozen=True)
 class LayerBias:
-    """One layer ready for the benches: its bias numbers and what they are worth. SI units."""
+    """One layer ready for the benches: its bias numbers, and what they are worth where they were chosen."""
 
     layer: Layer  #: with weights and slopes in whole unit devices
-    rounded: float  #: largest change of a weight or slope by that
     technology: Technology  #: with this layer's unit devices
     point: OperatingPoint
-    unreached: int  #: neurons whose threshold lies beyond the swing, and is put at its end
-    capacitors: Array  #: (neuron,) to draw [F]
-    v_th: Array  #: (neuron,) [V]
-    slope_units: Array  #: (neuron,) unit devices of the slope source
-    phases: Phases  #: the firing window is longer by `delay`
     delays: Array  #: (neuron,) expected of the comparator, longer at a slower slope [tau_c]
-    leakage: Array  #: (neuron,) shift of the potential if no synapse is ever on [unit]
-    offset: float  #: sigma [unit]
-    jitter: Array  #: (neuron,) sigma [tau_c]
-    spread: Array  #: (neuron,) sigma of spike times over chips and trials [tau_c]
-    extra: Array  #: (neuron, synapse) what an active synapse adds beyond W x [unit]
-    slope_extra: Array  #: (neuron,) the same of the slope source
-    kick: float  #: what comparator and switches take from the membrane at t_min [unit]
-    gain: Array  #: (neuron, synapse) current of each synapse over the ideal one
-    slope_gain: Array  #: (neuron,) current of each slope source over the ideal one
-    gm_over_i: tuple[float, float]  #: of a unit source and a unit sink [1/V]
-    energy: Array  #: (neuron,) expected of one inference [J]
+    constants: Constants = IDEAL  #: of the equation, from the figures of the cells
+    worth: Worth | None = None  #: arrays (neuron,)
+    rounded: float = 0.0  #: largest change of a weight or slope by whole unit devices
+    unreached: int = 0  #: neurons whose threshold lies beyond the swing, and is put at its end
+    gm_over_i: tuple[float, float] = (0.0, 0.0)  #: of a unit source and a unit sink [1/V]
 
     @property
     def delay(self) -> float:
@@ -78,12 +68,33 @@ class LayerBias:
         """Current of one unit device [A]."""
         return self.point.i_unit / self.technology.transistors().units
 
+    @property
+    def phases(self) -> Phases:
+        """The firing window is longer by the delay."""
+        return Phases.of(self.layer.t_min, self.layer.window + self.delay, self.point.tau_c)
+
+    @property
+    def capacitors(self) -> Array:
+        """What is drawn, shape (neuron,) [F]."""
+        counts, process = np.count_nonzero(self.layer.weights, axis=1), self.technology.transistors()
+        return np.array([explicit_capacitance(self.point, int(n), process) for n in counts])
+
+    @property
+    def v_th(self) -> Array:
+        """Thresholds, shape (neuron,) [V]."""
+        return self.point.volts(self.layer.theta if self.layer.spiking else np.zeros(self.layer.n_out))
+
+    @property
+    def slope_units(self) -> NDArray[np.int_]:
+        """Unit devices of each slope source, shape (neuron,)."""
+        return np.rint(self.layer.slope * self.technology.transistors().units).astype(int)
+
 
 def _units(layer: Layer, x: Array, technology: Technology, bounds: Bounds) -> int:
     return choose_units(layer, x, technology.transistors().units, bounds.most_units, bounds.rounding)
 
 
-def _of_units(technology: Technology, units: int) -> Technology:
+def of_units(technology: Technology, units: int) -> Technology:
     """The technology with another number of unit devices for W = 1."""
     return dataclasses.replace(technology, process=dataclasses.replace(technology.transistors(), units=units))
 
@@ -132,37 +143,31 @@ def bias(
     evaluated = worth(demand, technology, f, units, dataclasses.replace(bounds, margin=0.0), *candidate)
     if not evaluated.passed():
         raise refusal(evaluated, bounds, f, demand, name)
-    with_units, process = _of_units(technology, units), technology.transistors()
+    with_units = of_units(technology, units)
     delays = np.broadcast_to(evaluated.delay, (layer.n_out,))
-    late = float(delays.max())
-    counts = (demand.sources + demand.sinks).tolist()
     unit, charge = point.i_unit / units, point.i_unit * point.tau_c
+    current = np.abs(rounded.weights) * point.i_unit
+    gain = np.where(rounded.weights > 0, f.gain("source", current), f.gain("sink", current))
+    extra = f.extra(rounded.weights, units) / charge
     return LayerBias(
         layer=rounded,
-        rounded=change,
         technology=with_units,
         point=point,
-        unreached=int(unreached.sum()) if layer.spiking else 0,
-        capacitors=np.array([explicit_capacitance(point, n, process) for n in counts]),
-        v_th=point.volts(demand.theta),
-        slope_units=np.rint(rounded.slope * units).astype(int),
-        phases=Phases.of(layer.t_min, layer.window + late, point.tau_c),
         delays=delays,
-        leakage=evaluated.leakage,
-        offset=float(np.max(evaluated.offset)),
-        jitter=evaluated.jitter,
-        spread=evaluated.spread,
-        extra=f.extra(rounded.weights, units) / charge,
-        slope_extra=f.extra(rounded.slope, units) / charge,
-        kick=f.kick / charge,
-        gain=np.where(
-            rounded.weights > 0,
-            f.gain("source", np.abs(rounded.weights) * point.i_unit),
-            f.gain("sink", np.abs(rounded.weights) * point.i_unit),
+        constants=Constants(
+            gain_source=gain,
+            gain_sink=gain,
+            gain_slope=f.gain("slope", rounded.slope * point.i_unit),
+            feed_through_source=extra,
+            feed_through_sink=extra,
+            kick=f.kick / charge - f.extra(rounded.slope, units) / charge,
+            leakage=evaluated.leakage,
+            delay=delays,
         ),
-        slope_gain=f.gain("slope", rounded.slope * point.i_unit),
+        worth=evaluated,
+        rounded=change,
+        unreached=int(unreached.sum()) if layer.spiking else 0,
         gm_over_i=(float(f.gm_over_i(1, unit)), float(f.gm_over_i(-1, unit))),
-        energy=evaluated.energy,
     )
 
 

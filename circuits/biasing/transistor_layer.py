@@ -55,6 +55,7 @@ class TransistorNeuron:
     temperature: float | None = None  #: [degrees C]; None: 27
     supply: float | None = None  #: [V]; None: the one it is biased for
     accuracy: Accuracy = CAMPAIGN
+    leave_out: bool = False  #: silent synapses are capacitance only, where the process allows it
 
     def __post_init__(self) -> None:
         corners, (low, high) = self.bias.technology.corners, TEMPERATURES
@@ -91,15 +92,24 @@ class TransistorNeuron:
     @property
     def constants(self) -> Constants:
         """Systematic terms at the point that the layer is biased for."""
-        return constants(self.bias)
+        return self.bias.constants
 
-    def benches(self, spike_times: Array, mismatch: TransistorMismatch | None = None) -> list[NeuronBench]:
+    def benches(
+        self,
+        spike_times: Array,
+        mismatch: TransistorMismatch | None = None,
+        *,
+        neurons: Sequence[int] | None = None,
+        whole: bool = False,
+    ) -> list[NeuronBench]:
         """One bench a neuron, for one input [tau_c] and the devices of one chip.
 
         Parameters
         ----------
         spike_times : array, shape (n_in,) [tau_c]; inf = silent
         mismatch : None = perfect devices
+        neurons : which ones; None: all
+        whole : with all synapses, silent ones too
 
         Raises
         ------
@@ -110,7 +120,8 @@ class TransistorNeuron:
         if not layer.spiking:
             raise InputError("the deck of a neuron is that of a spiking one; a read-out layer has none")
         times = layer.inputs(spike_times)
-        window = (bias.phases.t_max - bias.phases.t_min) / bias.point.tau_c
+        window, process = layer.window + bias.delay, bias.technology.transistors()
+        leave_out = self.leave_out and not whole and process.silent_alike and self.celsius <= TYPICAL
         return [
             neuron_bench(
                 bias.technology, layer.weights[i], times,
@@ -118,9 +129,10 @@ class TransistorNeuron:
                 corner=self.corner or bias.technology.corners[0], temperature=self.celsius,
                 deviations=mismatch.transistors[i] if mismatch else None,
                 capacitor=float(mismatch.capacitors[i]) if mismatch else 0.0,
-                slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, heading=f"neuron {i}",
+                slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, leave_out=leave_out,
+                heading=f"neuron {i}",
             )
-            for i in range(layer.n_out)
+            for i in (range(layer.n_out) if neurons is None else neurons)
         ]  # fmt: skip
 
     def built(self, layer: Layer) -> Layer:
@@ -140,7 +152,7 @@ class TransistorNeuron:
 
     def devices(self) -> list[tuple[Device, ...]]:
         """Transistors of each neuron's bench, its references included: what mismatch is drawn for."""
-        return [tuple(b.bench.devices) for b in self.benches(np.full(self.layer.n_in, np.inf))]
+        return [tuple(b.bench.devices) for b in self.benches(np.full(self.layer.n_in, np.inf), whole=True)]
 
     def decks(
         self,
@@ -226,20 +238,6 @@ class TransistorNeuron:
             energy_by_supply=joules.reshape(*shape, len(DOMAINS), 2),
             supplies=SUPPLIES,
         )
-
-
-def constants(bias: LayerBias) -> Constants:
-    """The equation's constants for a biased layer, from the figures of its cells."""
-    return Constants(
-        gain_source=bias.gain,
-        gain_sink=bias.gain,
-        gain_slope=bias.slope_gain,
-        feed_through_source=bias.extra,
-        feed_through_sink=bias.extra,
-        kick=bias.kick - bias.slope_extra,
-        leakage=bias.leakage,
-        delay=bias.delays,
-    )
 
 
 def _record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:

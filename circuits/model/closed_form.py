@@ -58,7 +58,7 @@ class Constants:
     leakage: float | Array = 0.0  #: l: rise of the potential by leakage over both windows [1]
     delay: float | Array = 0.0  #: d: of the comparator, at B = 1 [tau_c]
     delay_exponent: float = 0.0  #: d goes as B^-exponent
-    early_1: float | Array = 0.0  #: h_1: what a spike comes earlier whose ramp crosses d / 2 after t_min [tau_c]
+    early_1: float | Array = 0.0  #: h_1: what a spike comes earlier if its ramp crosses at d / 2 [tau_c]
     early_2: float | Array = 0.0  #: h_2: the same at d [tau_c]
     early_3: float | Array = 0.0  #: h_3: the same at 3 d / 2 [tau_c]
 

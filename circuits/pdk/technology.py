@@ -39,10 +39,23 @@ class Size:
             if not 1e-8 <= value <= 1e-3:
                 raise InputError(f"transistor {what} {value!r}: sizes are in m, so 1 um is 1e-6")
 
-    def scaled(self, area: float) -> Size:
-        """The same shape with `area` times the gate area."""
+    def scaled(self, area: float, least: tuple[float, float] = (0.0, 0.0)) -> Size:
+        """The same shape with `area` times the gate area; no side below the rules' least.
+
+        Parameters
+        ----------
+        area : factor
+        least : width and length [m]; where one is reached the other takes the rest, down to its own
+        """
         factor = math.sqrt(area)
-        return Size(self.kind, self.width * factor, self.length * factor)
+        width, length = max(self.width * factor, least[0]), max(self.length * factor, least[1])
+        over = width * length / (self.width * self.length * area)
+        if over > 1.0 and area < 1.0:
+            if length > least[1]:
+                length = max(length / over, least[1])
+            elif width > least[0]:
+                width = max(width / over, least[0])
+        return Size(self.kind, width, length)
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,9 @@ class Process:
     units: int  #: unit current sources in parallel that make W = 1
     diffusion: float  #: length of a drain or source [m], for its area and perimeter
     synapse_capacitance: float  #: what one unit synapse hangs on the membrane [F]
+    silent_alike: bool  #: a silent synapse is its capacitance, to 1e-3 tau_c of 64 of them: measured
     fixed_capacitance: float  #: what slope source, comparator and reset hang on the membrane [F]
+    least: Mapping[str, tuple[float, float]]  #: by kind: least width and length of a transistor [m]
     capacitor: Mapping[str, float]  #: "density" [F/m^2], "matching": sigma * sqrt(area) of one capacitor [m]
 
     def size(self, role: str) -> Size:
@@ -125,11 +140,17 @@ class Technology:
         return TEMPERATURES if self.process else None
 
     def resized(self, area: float) -> Technology:
-        """The same with `area` times the gate area of every matched transistor, W / L unchanged."""
+        """The same with `area` times the gate area of every matched transistor, as far as the rules allow.
+
+        W / L stays as it is until one side is the least that the process can make.
+        """
         if area == 1.0:
             return self
         process = self.transistors()
-        sizes = {r: s.scaled(area) if r in process.matched else s for r, s in process.sizes.items()}
+        sizes = {
+            role: size.scaled(area, process.least[size.kind]) if role in process.matched else size
+            for role, size in process.sizes.items()
+        }
         return dataclasses.replace(self, process=dataclasses.replace(process, sizes=sizes))
 
     def transistors(self) -> Process:
@@ -148,5 +169,8 @@ class Technology:
 
 def _process(fields: Mapping[str, Any]) -> Process:
     sizes = {role: Size(*size) for role, size in fields["sizes"].items()}
-    plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners", "matched")}
-    return Process(sizes=sizes, corners=tuple(fields["corners"]), matched=tuple(fields["matched"]), **plain)
+    plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners", "matched", "least")}
+    least = {kind: (float(sides[0]), float(sides[1])) for kind, sides in fields["least"].items()}
+    return Process(
+        sizes=sizes, least=least, corners=tuple(fields["corners"]), matched=tuple(fields["matched"]), **plain
+    )

@@ -9,6 +9,7 @@ source, switching      C V_DD^2 a neuron                                        
 comparator, bias       I V_DD tau_c min(s, T)                                      I [A]
 comparator, switching  C V_DD^2 a neuron                                           C [F]
 latch, switching       C V_DD^2 a spike                                            C [F]
+reference, bias        I V_DD tau_c (T_in + T) a layer, once for all its neurons   I [A], known
 =====================  ==========================================================  =====================
 
 with s the spike time after t_min, the delay included. Sinks take nothing from the supply: they discharge the
@@ -16,6 +17,9 @@ membrane. Ideal sources have the first two parts only. A comparator's bias curre
 the next (by 14 % on generic130): each neuron has a factor of its own with mean 1, so that coefficients are
 those of the mean neuron. Least squares over all neurons and stimuli; intervals by the grouped jackknife over
 neurons.
+
+Nothing is fitted to the last row: the references' current is what the circuit is given
+(`circuits.benches.neuron.reference_current`), and no neuron's supply shows it.
 
 Not modeled: that factor in predictions; it averages out over a layer.
 
@@ -40,13 +44,15 @@ from montecarlo.extraction.prediction import Extraction, activations, stimulus_l
 CHARGE, CURRENT, CAPACITANCE = "vdd * i_unit * tau_c per unit charge", "A", "F"
 UNITS = {"synapse": CHARGE, "slope": CHARGE, "switching": CAPACITANCE, "bias": CURRENT}
 IDEAL_PARTS = (("source", "synapse"), ("source", "slope"))
-PARTS = (
+FITTED = (
     *IDEAL_PARTS,
     ("source", "switching"),
     ("comparator", "bias"),
     ("comparator", "switching"),
     ("latch", "switching"),
 )
+REFERENCE = ("reference", "bias")
+PARTS = (*FITTED, REFERENCE)
 INPUT = (("source", "synapse"),)
 """Parts of the input window; all others are of the firing window."""
 ROUNDS = 20
@@ -172,7 +178,7 @@ def _regressors(dataset: xr.Dataset, devices: Extraction) -> dict[Part, Array]:
         "bias": on,
         "switching": np.ones_like(on),
     }
-    parts = IDEAL_PARTS if dataset.sizes["supply"] == 1 else PARTS
+    parts = IDEAL_PARTS if dataset.sizes["supply"] == 1 else FITTED
     regressors = {(supply, part): scale(part, point) * values[part] for supply, part in parts}
     if ("latch", "switching") in regressors:
         regressors["latch", "switching"] = regressors["latch", "switching"] * np.isfinite(time)

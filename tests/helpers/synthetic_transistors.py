@@ -29,7 +29,7 @@ CONSTANTS = Constants(
     delay=0.15,
 )
 LAW = MismatchLaw(0.03, 0.025, 0.03, 0.05, 0.001, delay=0.012, units=8)
-REFERENCES = (0.08, 0.07, 0.09)
+REFERENCES = (0.03, 0.02, 0.04, 0.05, 0.07)
 JITTER = 0.005
 ENERGY = {
     ("source", "synapse"): 0.98,
@@ -81,7 +81,7 @@ def campaign(samples: int, entropy: int = 0) -> xr.Dataset:
         "delay": CONSTANTS.delay + np.repeat(drawn["delay"][:, None], len(x), axis=1),
         "nominal_spike_time": times(stim.nominal_weight, nominal_x, stim.nominal_theta),
         "trial_spike_time": 1.0 + JITTER * rng.standard_normal(plan.trials),
-        "deviation_reference": np.expm1(np.array(REFERENCES) * rng.standard_normal((samples, 3))),
+        "deviation_reference": np.expm1(np.array(REFERENCES) * rng.standard_normal((samples, len(LINES)))),
         "energy": energies(weights, 1.0 + drawn["synapse"], x, 1.0 + drawn["slope"], spike, point),
     }
     values |= {f"deviation_{k}": v for k, v in drawn.items() if k != "delay"}

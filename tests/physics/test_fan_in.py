@@ -84,7 +84,7 @@ def test_every_objective_gives_a_circuit_that_keeps_its_promises(simulator, meas
         low = bias.point.unit_free(bias.point.v_low)
         assert all(m.lowest >= low for m in found)
     np.testing.assert_allclose(spikes, wanted, atol=0.03)
-    assert np.mean(energy) == pytest.approx(bias.energy.mean(), rel=0.15)
+    assert np.mean(energy) == pytest.approx(bias.worth.energy.mean(), rel=0.15)
 
 
 def test_leakage_is_what_a_silent_input_shows(simulator, measured):
@@ -97,7 +97,7 @@ def test_leakage_is_what_a_silent_input_shows(simulator, measured):
     (bias,) = choose([layer], x, TECHNOLOGY, hot, bounds=Bounds(leakage=0.2))
     neuron = TransistorNeuron(bias, temperature=85.0)
     (found,) = read(neuron.benches(np.full(128, np.inf)), simulator)
-    droop = bias.leakage[0] * (layer.t_min + 0.05) / (layer.t_min + layer.window)
+    droop = bias.worth.leakage[0] * (layer.t_min + 0.05) / (layer.t_min + layer.window)
     assert found.v_t_min == pytest.approx(droop, rel=0.15)
     assert found.v_t_min < -0.003
 

@@ -18,6 +18,7 @@ from ttfs_analog.conversion.mapping import to_relu
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import verification
+from ttfs_analog.network.decision import FIRST_SPIKE, classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
@@ -168,15 +169,18 @@ def evaluate_chips(
     figures = evaluation.summarize(dataset, target)
     with torch.no_grad():
         twin = to_relu(net)
-        relu = torch.cat([twin(x).argmax(-1) for x in data.x_test.split(500)]).cpu().numpy()
+        relu = torch.cat([classes(twin(x), net.read_out) for x in data.x_test.split(500)]).cpu().numpy()
     same = float((dataset["predicted"].values == relu).mean())
     result = {"path": out, **figures, "nominal_accuracy": nominal, "agreement_with_relu": same}
     a, y = figures["accuracy"], figures["yield"]
     low, high = (100 * v for v in y["ci95"])
+    silent = net.read_out == FIRST_SPIKE
     return result, (
         f"accuracy {100 * a['mean']:.2f} %, std {100 * a['std']:.2f}, over {chips} chip{'s' * (chips > 1)} "
         f"(worst {100 * a['min']:.2f}, without mismatch {100 * nominal:.2f})\n"
-        f"yield at {100 * target:.1f} %: {100 * y['value']:.1f} % [{low:.1f}, {high:.1f}]\n{out}"
+        f"yield at {100 * target:.1f} %: {100 * y['value']:.1f} % [{low:.1f}, {high:.1f}]\n"
+        + f"rejected, for no output fired: {100 * figures['rejected']:.2f} %\n" * silent
+        + out
     )
 
 

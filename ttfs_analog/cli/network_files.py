@@ -267,7 +267,7 @@ def constrain_network(
     net : TTFSNetwork
     data : Data
         Its training part sets windows and weight units, its test part the accuracy.
-    parts : list of Jitter, TimeSteps, WeightBits, Latency
+    parts : list of Jitter, TimeSteps, WeightBits or WeightUnits, Latency
     out : str
         File of the network.
     seed : int

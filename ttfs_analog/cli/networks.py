@@ -144,7 +144,12 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
 @click.argument("net", type=click.Path())
 @click.option("--noise", default=None, type=click.Path(), help="Noise model; not needed under constraints.")
 @click.option("--mode", type=click.Choice(["agnostic"]), default="agnostic", show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=None, help="Default: 20, more on small data.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(0),
+    default=None,
+    help="Default: 20, more on small data; 0: windows and thresholds alone, nothing is trained.",
+)
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
 @click.option("--lr", type=float, default=4e-3, show_default=True)
 @click.option(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from circuits.errors import InputError
 from ttfs_analog.constraints.spike_times import send
-from ttfs_analog.constraints.weight_grid import Grid, rounded
+from ttfs_analog.constraints.weight_grid import Grid, rounded, whole_units
 from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.neuron.seeding import seeded
 
@@ -123,6 +123,38 @@ class WeightBits:
 
 
 @dataclass(frozen=True)
+class WeightUnits:
+    """Weights as whole unit devices: rint(W n) / n, clipped to +- m / n.
+
+    units: n of every layer, devices of W = 1; most: m, the most devices of one synapse.
+    """
+
+    units: tuple[int, ...]
+    most: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        whole = all(isinstance(v, int) and v >= 1 for v in (*self.units, *self.most))
+        if not whole or not self.units or len(self.units) != len(self.most):
+            raise InputError(
+                "weight units and most units are whole numbers >= 1, one of each a layer, got "
+                f"{self.units} and {self.most}"
+            )
+
+    def quantize(self, n: int, weight: Tensor) -> Tensor:
+        """Weights of whole units.
+
+        Parameters
+        ----------
+        n : int
+            Number of the layer.
+        weight : Tensor
+        """
+        if n >= len(self.units):
+            raise InputError(f"weight units are those of {len(self.units)} layers: layer {n} has none")
+        return whole_units(weight, self.units[n], self.most[n])
+
+
+@dataclass(frozen=True)
 class Latency:
     """Windows that hold only `percentile` of the activations: less time, early spikes wait for t_min."""
 
@@ -133,8 +165,8 @@ class Latency:
             raise InputError(f"latency percentile must lie in (0, 100], got {self.percentile}")
 
 
-Constraint = Jitter | TimeSteps | WeightBits | Latency
-KINDS: dict[str, type] = {k.__name__: k for k in (Jitter, TimeSteps, WeightBits, Latency)}
+Constraint = Jitter | TimeSteps | WeightBits | WeightUnits | Latency
+KINDS: dict[str, type] = {k.__name__: k for k in (Jitter, TimeSteps, WeightBits, WeightUnits, Latency)}
 
 
 class Constraints:
@@ -142,7 +174,7 @@ class Constraints:
 
     Parameters
     ----------
-    parts : iterable of Jitter, TimeSteps, WeightBits, Latency
+    parts : iterable of Jitter, TimeSteps, WeightBits or WeightUnits, Latency
     seed : int
         Of frozen shifts, and of the trials after `restart`.
     """
@@ -156,7 +188,10 @@ class Constraints:
         self.jitter: Jitter | None = by_kind.get(Jitter)  # type: ignore[assignment]
         self.steps: TimeSteps | None = by_kind.get(TimeSteps)  # type: ignore[assignment]
         self.bits: WeightBits | None = by_kind.get(WeightBits)  # type: ignore[assignment]
+        self.units: WeightUnits | None = by_kind.get(WeightUnits)  # type: ignore[assignment]
         self.latency: Latency | None = by_kind.get(Latency)  # type: ignore[assignment]
+        if self.bits and self.units:
+            raise InputError("weight bits and weight units both round the weights: take one of them")
         self.seed = seed
         self.restart(seed)
 
@@ -211,7 +246,8 @@ class Constraints:
             Number of the layer.
         layer : TTFSLayer
         """
-        return self.bits.quantize(n, layer.weight) if self.bits else layer.weight
+        grid = self.bits or self.units
+        return grid.quantize(n, layer.weight) if grid else layer.weight
 
     def spikes(self, n: int, x: Tensor, layer: TTFSLayer) -> Tensor:
         """The spikes of layer n as the hardware sends them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,3 +30,36 @@ def rounded(weight: Tensor, grid: Grid) -> Tensor:
     with torch.no_grad():  # as if nothing happened to the gradient
         clipped.div_(grid.unit).round_().mul_(grid.unit)
     return clipped
+
+
+class _WholeUnits(torch.autograd.Function):
+    """rint(W n) / n, clipped; a clipped weight may come back: only what drives it further out is dropped."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, units: int, most: int) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.end = most / units
+        return (weight * units).round().clamp(-most, most) / units
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (weight,), (grad,) = ctx.saved_tensors, grads
+        outward = ((weight > ctx.end) & (grad < 0)) | ((weight < -ctx.end) & (grad > 0))
+        return grad.masked_fill(outward, 0.0), None, None
+
+
+def whole_units(weight: Tensor, units: int, most: int) -> Tensor:
+    """Weights made of whole devices: rint(W n) / n, clipped to +- most / n.
+
+    Gradients pass through the rounding (straight-through); for a weight that is clipped, those of descent
+    further out are zero.
+
+    Parameters
+    ----------
+    weight : Tensor
+    units : int
+        n, devices of W = 1.
+    most : int
+        Most devices of one weight.
+    """
+    return _WholeUnits.apply(weight, units, most)

@@ -36,6 +36,7 @@ from ttfs_analog.conversion.preprocessing import stages
 from ttfs_analog.conversion.rescaling import B_LOW, DELTA, rescale
 from ttfs_analog.conversion.trace import Step, chain
 from ttfs_analog.data.datasets import Data, inputs_of
+from ttfs_analog.network.decision import classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, choose_windows
 from ttfs_analog.neuron.convolutions import TTFSConv2d
@@ -265,7 +266,7 @@ def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, flo
     seen = as_seen_by(model, net)
     for part in x.split(BATCH):
         a, b = net(part), seen(part)
-        same += int((a.argmax(-1) == b.argmax(-1)).sum())
+        same += int((classes(a, net.read_out) == classes(b, net.read_out)).sum())
         difference = max(difference, float((a - b).abs().max()))
         scale = max(scale, float(b.abs().max()))
     return same / len(x), difference / (scale or math.inf)

@@ -12,6 +12,7 @@ from circuits.errors import InputError
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.statistics.intervals import mean_interval, proportion_interval
 from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.network.decision import REJECTED, classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.training.training import Progress
@@ -39,7 +40,8 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     xarray.Dataset
         `accuracy` (chip), `predicted` (chip, image), `label` (image), `nominal` (image): the class
         without deviations, `spikes_per_neuron`, `early` and `silent` (chip): shares of spiking
-        neurons that fired at t_min or not at all.
+        neurons that fired at t_min or not at all. A class of -1 is that of an image that no output
+        fired for; `rejected` (chip): their share.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     synapses = max(layer.n_out * layer.weight[0].numel() for layer in net.layers)
     step = max(1, ELEMENTS // max(widest * some, synapses))
     predicted = np.empty((len(chips), len(x)), np.int16)
-    count = len(x) * sum(layer.n_out for layer in net.layers if layer.spiking) or 1
+    count = len(x) * sum(layer.n_out for layer in net.layers[:-1]) or 1
     early, silent = np.zeros(len(chips), np.int64), np.zeros(len(chips), np.int64)
     for k in range(0, len(chips), step):
         part = slice(k, k + step)
@@ -63,7 +65,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         for first in range(0, len(x), some):
             images = slice(first, first + some)
             trace = net.trace(x[images], devices)
-            predicted[part, images] = trace[-1].argmax(-1).cpu().numpy()
+            predicted[part, images] = classes(trace[-1], net.read_out).cpu().numpy()
             spikes = [h for h, layer in zip(trace, net.layers, strict=True) if layer.spiking]
             for h, window in zip(spikes, net.windows, strict=True):
                 early[part] += (h >= window).sum((1, 2)).cpu().numpy()
@@ -71,13 +73,14 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         if progress:
             progress(min(k + step, len(chips)), len(chips))
     label = y.cpu().numpy()
-    nominal = torch.cat([net(part).argmax(-1) for part in x.split(some)]).cpu().numpy()
+    nominal = torch.cat([classes(net(part), net.read_out) for part in x.split(some)]).cpu().numpy()
     mean, low, high = mean_interval((predicted == label).mean(1))
     data_vars = {
         "accuracy": ("chip", (predicted == label).mean(1), "share of right classes"),
         "accuracy_mean": ((), mean, "mean accuracy over chips"),
         "accuracy_ci95": ("bound", [low, high], "95 % interval of the mean over chips"),
-        "predicted": (("chip", "image"), predicted, "class"),
+        "predicted": (("chip", "image"), predicted, "class; -1: no output fired"),
+        "rejected": ("chip", (predicted == REJECTED).mean(1), "share of images that no output fired for"),
         "label": ("image", label, "true class"),
         "nominal": ("image", nominal, "class without deviations"),
         "spikes_per_neuron": (
@@ -106,7 +109,7 @@ def check_target(target: float) -> float:
 
 
 def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
-    """Mean accuracy with its interval over chips, and yield with its Clopper-Pearson interval.
+    """Mean accuracy with its interval over chips, yield with its Clopper-Pearson interval, and rejections.
 
     Parameters
     ----------
@@ -137,4 +140,5 @@ def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
             "value": good / len(per_chip),
             "ci95": list(proportion_interval(good, len(per_chip))),
         },
+        "rejected": float(result["rejected"].mean()) if "rejected" in result else 0.0,
     }

@@ -8,9 +8,9 @@ to the spike (or t_max),
               + k_{ramp}\, B (1+\beta) \min(s, T) \Big]
 
 Transistors add what their nodes, comparators and latches take: a current while a comparator waits for the
-ramp, and C V_DD^2 a neuron or a spike. Bias lines take a current once a layer, from the start of its input
-window to the end of its firing window and the delay. Every layer has coefficients and a point of its own.
-Sinks take nothing from the supply: they discharge the membrane. What
+ramp, and C V_DD^2 a neuron or a spike; and the references of a layer, a known current from the start of its
+input window to the end of its firing window and the delay, however many neurons share it. Every layer has
+coefficients and a point of its own. Sinks take nothing from the supply: they discharge the membrane. What
 is not in the account is listed with it (`not_included`).
 
 For comparison, the capacitor estimate of Stanojevic et al., Nat. Commun. 2024, Methods:
@@ -38,16 +38,8 @@ from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/energy/2"
-OUTSIDE = {
-    "comparator": "comparator",
-    "latch": "latch",
-    "reset": "reset",
-    "references": "reference",
-    "drivers": "drivers",
-    "wires": "wires",
-    "clock": "clock",
-}
-"""What a circuit needs -> its supply; what a noise model has no coefficient of is not in the account."""
+OUTSIDE = ("comparator", "latch", "reset", "reference", "drivers", "wires", "clock")
+"""Supplies that a circuit needs; those that a noise model has no coefficient of are not in the account."""
 Part = tuple[str, str]
 
 

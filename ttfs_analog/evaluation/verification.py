@@ -31,6 +31,7 @@ from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import proportion_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.evaluation.energy import labels, layer_energies
+from ttfs_analog.network.decision import classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise
@@ -140,7 +141,8 @@ def verify(
     for done, (image, responses) in enumerate(runs, start=1):
         if hidden:
             times[:, image] = np.concatenate([r.delay for r in responses[:-1]], axis=1)
-        logits[:, image] = responses[-1].v_t_min
+        last = responses[-1]
+        logits[:, image] = last.activation(circuit[-1].window) if circuit[-1].spiking else last.v_t_min
         for n, response in enumerate(responses):
             joules[:, image, n] = response.energy_by_supply[:, :, 0].sum(1)
         if image == 0:
@@ -150,15 +152,16 @@ def verify(
 
     dims, parts = ("chip", "image", "neuron"), ("chip", "image", "layer", "part")
     model_times = _delays(net, model)
+    decided = [classes(v, net.read_out).cpu().numpy() for v in (torch.as_tensor(logits), model[-1])]
     table = {
         "spike_time_spice": (dims, times, "tau_c", "ngspice spike time after t_min; inf = silent"),
         "spike_time_model": (dims, model_times, "tau_c", "predicted spike time of the same chip"),
         "interval_low": (dims[1:], low, "tau_c", "lower end of the 95 % prediction interval"),
         "interval_high": (dims[1:], high, "tau_c", "upper end of the 95 % prediction interval"),
-        "logits_spice": (("chip", "image", "class"), logits, "1", "ngspice read-out potential"),
+        "logits_spice": (("chip", "image", "class"), logits, "1", "read out in ngspice"),
         "logits_model": (("chip", "image", "class"), model[-1].cpu().numpy(), "1", "predicted"),
-        "predicted_spice": (dims[:2], logits.argmax(-1), "1", "class decided by ngspice"),
-        "predicted_model": (dims[:2], model[-1].argmax(-1).cpu().numpy(), "1", "predicted class"),
+        "predicted_spice": (dims[:2], decided[0], "1", "class decided by ngspice"),
+        "predicted_model": (dims[:2], decided[1], "1", "predicted class"),
         "energy_spice": (parts, joules, "J", "supply energy in ngspice"),
         "energy_model": (parts, model_energy.cpu().numpy(), "J", "predicted supply energy"),
         "energy_sensed": ("sensed", sensed, "J", "integral of vdd * i(vdd), first chip and image"),
@@ -217,7 +220,8 @@ def _supply(
 
 def _delays(net: TTFSNetwork, trace: list[torch.Tensor]) -> np.ndarray:
     parts = [
-        torch.where(h > 0, window - h, torch.inf) for h, window in zip(trace[:-1], net.windows, strict=True)
+        torch.where(h > 0, window - h, torch.inf)
+        for h, window in zip(trace[:-1], net.windows[: len(trace) - 1], strict=True)
     ]
     if not parts:
         return np.empty((*trace[-1].shape[:-1], 0))

@@ -29,7 +29,7 @@ def constrain(
     Parameters
     ----------
     x : Tensor, shape (image, in)
-    parts : iterable of Jitter, TimeSteps, WeightBits, Latency
+    parts : iterable of Jitter, TimeSteps, WeightBits or WeightUnits, Latency
     seed : int
         Of frozen and of repeated jitter.
     progress : callable, optional
@@ -38,13 +38,18 @@ def constrain(
     Raises
     ------
     InputError
-        If weights are to be quantized in a form whose slopes depend on them.
+        If weights are to be quantized in a form whose slopes depend on them, or in units of another
+        number of layers.
     """
     limits = Constraints(parts, seed)
-    if limits.bits and any(layer.form != "b1" for layer in net.layers):
+    if (limits.bits or limits.units) and any(layer.form != "b1" for layer in net.layers):
         raise InputError(
-            "weight bits need form b1, because in the other forms slopes or currents depend on the weights: "
-            "convert with mapping b1"
+            f"weight {'bits' if limits.bits else 'units'} need form b1, because in the other forms slopes or "
+            "currents depend on the weights: convert with mapping b1"
+        )
+    if limits.units and len(limits.units.units) != len(net.layers):
+        raise InputError(
+            f"weight units are those of {len(limits.units.units)} layers, the network has {len(net.layers)}"
         )
     if limits.bits:
         fitted = limits.bits.fitted(layer.weight for layer in net.layers)

@@ -19,6 +19,7 @@ from circuits.model.layer import Layer
 from circuits.model.operating_point import SWING_MARGIN, OperatingPoint
 from ttfs_analog.constraints.constraints import Constraints
 from ttfs_analog.network import checkpoint as network_file
+from ttfs_analog.network.decision import FIRST_SPIKE, SAMPLED
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 
@@ -30,7 +31,9 @@ ChipModel = Sequence[Deviations] | Callable[[int, TTFSLayer, Tensor, Tensor], Te
 
 
 class TTFSNetwork(nn.Module):
-    """Layers of TTFS neurons, the last one a non-spiking read-out; pooling and flattening between them.
+    """Layers of TTFS neurons, pooling and flattening between them; a new network is in evaluation mode.
+
+    The last layer is a read-out that does not spike, or spikes itself: then its first spike decides.
 
     Parameters
     ----------
@@ -49,8 +52,10 @@ class TTFSNetwork(nn.Module):
     ) -> None:
         super().__init__()
         spiking = [block.spiking for block in blocks if isinstance(block, TTFSLayer)]
-        if not spiking or spiking[-1] or not all(spiking[:-1]):
-            raise InputError("a network is spiking layers followed by one read-out layer")
+        if not spiking or not all(spiking[:-1]):
+            raise InputError(
+                "a network is spiking layers; only the last may be a read-out that does not spike"
+            )
         self.blocks = nn.ModuleList(blocks)
         self._layers = tuple(block for block in blocks if isinstance(block, TTFSLayer))
         self._places = [k for k, block in enumerate(blocks) if isinstance(block, TTFSLayer)]
@@ -58,11 +63,19 @@ class TTFSNetwork(nn.Module):
         self.points: list[OperatingPoint] = []
         self.input_shape = tuple(input_shape) or (self.layers[0].weight.shape[1],)
         self.constraints: Constraints | None = None
+        for layer in self._layers:
+            layer.last = layer is self._layers[-1]
+        self.eval()
 
     @property
     def layers(self) -> list[TTFSLayer]:
-        """The layers of neurons in order; the last is the read-out."""
+        """The layers of neurons in order; the last gives the logits."""
         return list(self._layers)
+
+    @property
+    def read_out(self) -> str:
+        """What decides: the first spike of the last layer, or its potentials if it does not spike."""
+        return FIRST_SPIKE if self._layers[-1].spiking else SAMPLED
 
     @property
     def like(self) -> Tensor:
@@ -95,7 +108,9 @@ class TTFSNetwork(nn.Module):
             raise InputError("the network has no operating points; make it with 'train' or 'convert'")
 
     def forward(self, x: Tensor, chips: ChipModel | None = None) -> Tensor:
-        """Logits.
+        """Logits: potentials of the read-out, or activations of a last layer that spikes.
+
+        While training, the latter are scores that silent neurons have, too, with a gradient.
 
         Parameters
         ----------
@@ -192,13 +207,22 @@ class TTFSNetwork(nn.Module):
         return [layer.window_length for layer in self.layers if layer.spiking]
 
     def set_windows(self, windows: Sequence[float]) -> None:
-        """Change the firing windows. The ideal function changes only where activations are clipped."""
+        """Change the firing windows of all spiking layers.
+
+        The ideal function changes only where activations are clipped.
+
+        Parameters
+        ----------
+        windows : sequence of float
+            t_max - t_min [tau_c].
+        """
         spiking = [layer for layer in self.layers if layer.spiking]
         if len(windows) != len(spiking) or not all(0 < w < math.inf for w in windows):
             raise InputError(f"{len(spiking)} windows > 0 are needed, got {list(windows)}")
         for k, (layer, window) in enumerate(zip(spiking, windows, strict=True)):
             layer.set_windows(window=window)
-            self.layers[k + 1].set_windows(input_window=window)
+            if k + 1 < len(self._layers):
+                self._layers[k + 1].set_windows(input_window=window)
 
     @torch.no_grad()
     def spikes_per_neuron(self, x: Tensor) -> float:
@@ -246,7 +270,7 @@ class TTFSNetwork(nn.Module):
         return [layer.neurons(weight) for layer, weight in zip(self._layers, self.weights(), strict=True)]
 
     def weights(self) -> list[Tensor]:
-        """Weights as the hardware holds them: on their grid under WeightBits."""
+        """Weights as the hardware holds them: on their grid under WeightBits and WeightUnits."""
         limits = self.constraints
         return [
             layer.weight if limits is None else limits.weight(n, layer)

@@ -51,7 +51,7 @@ def choose_windows(
     percentile: float | None = None,
     progress: Progress | None = None,
 ) -> list[float]:
-    """Firing windows of the hidden layers, from activations that no window clips.
+    """Firing windows of the spiking layers, from activations that no window clips.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ def choose_windows(
     Returns
     -------
     list of float
-        t_max - t_min of every hidden layer [tau_c].
+        t_max - t_min of every spiking layer [tau_c].
 
     Source: thesis of A. Stanojevic, EPFL 2023, eq. 2.24.
     """
     check_margin(zeta, percentile)
-    free = net.constrained(None)
+    free = net.constrained(None).eval()
     x = x[:: max(1, math.ceil(len(x) * net.products / BUDGET))]
     spiking = [layer for layer in free.layers if layer.spiking]
     for layer in spiking:
@@ -80,7 +80,7 @@ def choose_windows(
     samples: list[list[Tensor]] = [[] for _ in spiking]
     batches = x.split(BATCH)
     for k, part in enumerate(b.to(net.like) for b in batches):
-        for n, h in enumerate(free.trace(part)[:-1]):
+        for n, h in enumerate(free.trace(part)[: len(spiking)]):
             largest[n] = max(largest[n], float(h.max()))
             if percentile is not None:
                 fired = h[h > 0]
@@ -118,11 +118,10 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
 
     Source: Stanojevic et al., Nat. Commun. 2024, eq. 8.
     """
-    hidden = activations[:-1]
-    if not hidden:
-        return False
-    largest = [float(h.detach().amax()) for h in hidden]
     windows = net.windows
+    if not windows:
+        return False
+    largest = [float(h.detach().amax()) for h in activations[: len(windows)]]
     if all(gamma * top <= window for top, window in zip(largest, windows, strict=True)):
         return False
     net.set_windows([max(window, gamma * top) for window, top in zip(windows, largest, strict=True)])

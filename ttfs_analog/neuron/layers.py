@@ -31,6 +31,8 @@ TRACKED = ("alpha", "positive", "dynamic", "single")
 """Forms whose slope is alpha + sum_j W_ij."""
 FORCED = ("alpha", "positive", "dynamic", "equal")
 """Forms in which a neuron that is silent at t_max is made to fire there."""
+SCORES = 10.0
+"""Logits that the window of a last layer that spikes stands for in training."""
 
 
 class TTFSLayer(nn.Module):
@@ -89,6 +91,7 @@ class TTFSLayer(nn.Module):
         self.register_buffer("alpha", torch.zeros_like(bias) if alpha is None else alpha.clone())
         self.register_buffer("border", None if border is None else border.clone())
         self.inside: tuple[int, ...] = ()  # (height, width) of a convolution's output
+        self.last = False  # of its network
         self._refresh()
 
     def _refresh(self) -> None:
@@ -96,6 +99,18 @@ class TTFSLayer(nn.Module):
         self._window = float(self.window)
         self._lead = float(self.input_window) if self.form in (*FORCED, "single") else 0.0
         self._unit = not self.tracked and bool((self.slope == 1).all())
+
+    @property
+    def _learning(self) -> bool:
+        """Whether this is the last layer of a network in training, see `_scores`."""
+        return self.last and self.training
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """What a loss sees of a last layer that spikes: silent outputs have a gradient, too.
+
+        No output gains by firing before t_min, where all tie.
+        """
+        return x.clamp_max(self._window) * (SCORES / self._window)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -260,7 +275,7 @@ class TTFSLayer(nn.Module):
                 q, self.shift(), self._window, slope, deviations,
                 alpha=alpha, lead=self._lead, slow=slow, form=self.form,
             )  # fmt: skip
-            x = fire(x, self._window)
+            x = self._scores(x) if self._learning else fire(x, self._window)
         else:  # a capacitor error scales the logit
             x = (q + self.shift()) / (1.0 + deviations.capacitance)
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
@@ -276,10 +291,13 @@ class TTFSLayer(nn.Module):
         u = self.drive(x, weight)
         if not self.spiking:
             return u
-        if self._unit:
-            return fire(u, self._window)
-        slope = self.slopes(weight)
-        return fire(u, self._window, slope[:, None, None] if self.inside else slope)
+        slope = None
+        if not self._unit:
+            slope = self.slopes(weight)
+            slope = slope[:, None, None] if self.inside else slope
+        if self._learning:
+            return self._scores(u if slope is None else u / slope)
+        return fire(u, self._window, slope)
 
     def neurons(self, weight: Tensor | None = None) -> Layer:
         """Every neuron with synapses of its own, (neuron, tap): what mismatch is drawn for."""

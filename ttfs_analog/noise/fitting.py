@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits.benches.neuron import reference_current
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
@@ -32,7 +33,7 @@ from montecarlo.statistics.intervals import (
     samples_for_std,
     std_interval,
 )
-from ttfs_analog.noise.terms import JITTER, REFERENCE, Constant, Term, line_nature, nature
+from ttfs_analog.noise.terms import JITTER, REFERENCE, Constant, Term, nature
 
 LEAST_SAMPLES = 20
 LINEAR = "ideal sources and capacitors are linear; relative errors hold at any weight, window and current"
@@ -127,7 +128,7 @@ def _terms(
     jitter = extracted.jitter_column(dataset)
     if len(jitter) >= 3:
         terms[JITTER] = _term(nature(JITTER), jitter - jitter.mean(), jitter - jitter.mean(), rng)
-    return terms, {line: _term(line_nature(line), values, values, rng) for line, values in lines.items()}
+    return terms, {line: _term(nature(REFERENCE), values, values, rng) for line, values in lines.items()}
 
 
 def _term(kind: dict[str, str], values: np.ndarray, per_unit: np.ndarray, rng: np.random.Generator) -> Term:
@@ -156,11 +157,16 @@ def _correlations(columns: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
 
 
 def _energy(dataset: xr.Dataset, devices: Extraction) -> dict[str, dict[str, dict[str, Any]]]:
-    """Coefficients by supply and part."""
+    """Coefficients by supply and part; that of the references is known."""
     energy: dict[str, dict[str, dict[str, Any]]] = {}
     for (supply, part), c in energy_fit.fit(dataset, devices).items():
         entry = {"value": c.value, "ci95": [c.low, c.high], "unit": energy_fit.UNITS[part]}
         energy.setdefault(supply, {})[part] = entry
+    process = Technology.load(dataset.attrs["technology"]).process
+    if process is not None:
+        amps = reference_current(process, OperatingPoint.from_json(dataset.attrs["operating_point"]))
+        supply, part = energy_fit.REFERENCE
+        energy[supply] = {part: {"value": amps, "ci95": [amps, amps], "unit": energy_fit.UNITS[part]}}
     return energy
 
 

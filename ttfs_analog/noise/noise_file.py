@@ -11,7 +11,7 @@ from typing import Any
 from circuits.errors import InputError
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, UNITS
 from montecarlo.extraction.terms import LINES
-from ttfs_analog.noise.terms import Constant, Contents, Term, check_constant, check_term, line_nature
+from ttfs_analog.noise.terms import REFERENCE, Constant, Contents, Term, check_constant, check_term
 
 SCHEMA = "ttfs-analog/noise-model/2"
 RANGES = ("weight", "window")
@@ -113,7 +113,7 @@ def check(model: Contents) -> None:
     for line, term in model.reference.items():
         if line not in LINES:
             raise ValueError(f"unknown bias line {line!r}; known: {', '.join(LINES)}")
-        check_term(LINES[line], term, line_nature(line))
+        check_term(REFERENCE, term)
     for name, constant in model.systematic.items():
         check_constant(name, constant)
     for supply, parts in model.energy.items():

@@ -38,7 +38,8 @@ class NoiseSet(Contents):
             {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in part.items()}
             for part in (frozen, self.reference)
         )
-        return law_of(terms, self.units, reference)
+        tail = self.validity.get("comparator") != "zero_idle"  # that one has no tail
+        return law_of(terms, self.units, reference, float(self.constants.delay) if tail else 0.0)
 
     @property
     def constants(self) -> Constants:

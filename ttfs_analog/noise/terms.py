@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from circuits.model.closed_form import Constants
-from montecarlo.extraction.terms import FROZEN, LINES
+from montecarlo.extraction.terms import FROZEN
 from montecarlo.mismatch.law import OFFSETS, UNIT
 
 REFERENCE, JITTER = "reference", "jitter"
@@ -49,7 +49,8 @@ class Contents:
     units: int | None  #: unit devices of a synapse with W = 1; None: sigma does not depend on W
     systematic: dict[str, Constant]  #: `constants` in the file; those left out are those of the ideal neuron
     terms: dict[str, Term]  #: by the names of NAMES, those there are
-    reference: dict[str, Term]  #: by bias line, see `montecarlo.extraction.terms.LINES`
+    reference: dict[str, Term]
+    """By bias line, see `montecarlo.extraction.terms.LINES`: ln(1 + deviation) of its currents."""
     energy: dict[
         str, dict[str, dict[str, Any]]
     ]  #: by supply and part, see `montecarlo.extraction.energy_fit`
@@ -75,12 +76,7 @@ def nature(name: str) -> dict[str, str]:
     }
 
 
-def line_nature(line: str) -> dict[str, str]:
-    """The same of what a layer shares by a bias line: that of the term which it moves."""
-    return {**nature(LINES[line]), "scope": "layer"}
-
-
-def check_term(name: str, term: Term, expected: dict[str, str] | None = None) -> None:
+def check_term(name: str, term: Term) -> None:
     """Refuse what cannot be drawn.
 
     Parameters
@@ -88,8 +84,6 @@ def check_term(name: str, term: Term, expected: dict[str, str] | None = None) ->
     name : str
         One of NAMES.
     term : Term
-    expected : dict, optional
-        Of `line_nature`; default: that of the name.
 
     Raises
     ------
@@ -98,7 +92,7 @@ def check_term(name: str, term: Term, expected: dict[str, str] | None = None) ->
     """
     if name not in NAMES:
         raise ValueError(f"unknown term {name!r}; known: {', '.join(NAMES)}")
-    expected = expected or nature(name)
+    expected = nature(name)
     if (term.kind, term.distribution) != (expected["kind"], expected["distribution"]):
         raise ValueError(f"{name} is {term.kind} {term.distribution}, which cannot be drawn")
     if term.unit != expected["unit"]:

@@ -28,6 +28,7 @@ from montecarlo.campaign.schema import package_version, with_units
 from ttfs_analog.conversion.mapping import convert, to_relu
 from ttfs_analog.conversion.rescaling import B_LOW, DELTA
 from ttfs_analog.data.datasets import Data
+from ttfs_analog.network.decision import classes, read_out_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import widen
 from ttfs_analog.neuron.functional import jacobian
@@ -279,9 +280,15 @@ class _Lockstep:
         return total
 
     @torch.no_grad()
-    def after(self) -> None:
-        """After every step: check slopes, widen windows, record; alpha1 may be stopped, B1 is Diverged."""
-        self.step += 1
+    def after(self, step: int) -> None:
+        """After every step: check slopes, widen windows, record; alpha1 may be stopped, B1 is Diverged.
+
+        Parameters
+        ----------
+        step : int
+            Steps done.
+        """
+        self.step = step
         for name, net in list(self.nets.items()):
             try:
                 for n, layer in enumerate(net.layers):
@@ -313,7 +320,9 @@ class _Lockstep:
         for name, net in (("relu", self.relu), *self.nets.items()):
             at, logits = (self.step, name), net(self.x)
             self.result.loss.loc[at] = float(cross_entropy(logits, self.y))
-            self.result.accuracy.loc[at] = float((logits.argmax(-1) == self.y).double().mean())
+            self.result.accuracy.loc[at] = float(
+                (classes(logits, read_out_of(net)) == self.y).double().mean()
+            )
             if not isinstance(net, TTFSNetwork):
                 continue
             pairs = list(zip(self.relu.parameters(), to_relu(net).parameters(), strict=True))

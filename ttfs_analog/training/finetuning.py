@@ -2,6 +2,9 @@
 
 Chip-agnostic: every image meets a fresh chip (`ttfs_analog.noise.per_image`), one network serves them all. It
 may also shorten the windows first, which costs nothing: a slope error acts as an offset of window x error.
+What all chips have in common is taken out of the thresholds before (`ttfs_analog.training.compensation`). A
+placed network stays in the circuit that it was placed on: its windows are fixed, and no trajectory leaves the
+range that there is room for (`ttfs_analog.network.swing`).
 """
 
 from __future__ import annotations
@@ -16,16 +19,23 @@ from torch import Tensor, nn
 from circuits.errors import InputError
 from ttfs_analog.data.datasets import training_pair
 from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import tighten
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.noise.per_image import PerImage
+from ttfs_analog.training.compensation import compensated
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Progress, optimize, require_slopes
 
 MODES = ("agnostic",)
 LEAST_EPOCHS, LEAST_STEPS = 20, 4400
 """Of the default length: 20 epochs of small data are too few to see what the training buys."""
+EVERY, SOME, MANY = 20, 128, 1024
+"""A placed network is brought back into its range after so many steps by so many images, and in the end by
+more."""
+SELECTION = 4
+"""Stream of a seed: which images."""
 
 
 def loss_under(
@@ -74,12 +84,13 @@ def finetune(
         own constraints alone (`ttfs_analog.network.constrain.constrain`).
     mode : {"agnostic"}
     epochs : int, optional
-        Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits.
+        Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits. 0: windows and
+        thresholds are set, and nothing is trained.
     batch, lr : int, float
         Images a step, and the learning rate, which falls to zero as half a cosine.
     percentile : float or None
         Shorten the windows to this percentile of the activations first; None keeps them, and so do
-        constraints that fix them.
+        constraints that fix them, and a placement: its windows are built.
     """
     if mode not in MODES:
         raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
@@ -91,29 +102,50 @@ def finetune(
     x_train, y_train = x_train.to(net.like), y_train.to(net.like.device)
     if x_train.shape[1] != net.n_in:
         raise InputError(f"the network takes {net.n_in} inputs, the data have {x_train.shape[1]}")
-    fixed = net.constraints is not None and net.constraints.percentile is not None
+    placed = "placement" in net.metadata
+    fixed = placed or (net.constraints is not None and net.constraints.percentile is not None)
     tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
+    if noise is not None:
+        tuned = compensated(tuned, x_train, [noise.of(n).constants for n in range(len(tuned.layers))])
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
     generator = seeded(seed, device=tuned.like.device)
     loss_of = loss_under(tuned, noise, generator)
     if epochs is None:
         epochs = max(LEAST_EPOCHS, LEAST_STEPS // -(-len(x_train) // batch))
-    recipe = Recipe(epochs, batch, lr, seed=seed)
-    optimize(
-        tuned,
-        (x_train, y_train),
-        loss_of,
-        recipe,
-        checkpoint=checkpoint,
-        resume=resume,
-        after=(lambda: require_slopes(tuned)) if any(k.form != "b1" for k in tuned.layers) else None,
-        chances=generator,
-        noise="" if noise is None else _described(noise),
-        progress=progress,
-    )
-    tuned.rescale(x_train)
+    order = torch.randperm(len(x_train), generator=seeded(seed, SELECTION)).to(x_train.device)
+    if epochs > 0:
+        optimize(
+            tuned,
+            (x_train, y_train),
+            loss_of,
+            Recipe(epochs, batch, lr, seed=seed),
+            checkpoint=checkpoint,
+            resume=resume,
+            after=_upkeep(tuned, x_train[order[:SOME]]),
+            chances=generator,
+            noise="" if noise is None else _described(noise),
+            progress=progress,
+        )
+    if placed:
+        project(tuned, x_train[order[:MANY]])
+    else:
+        tuned.rescale(x_train)
     return tuned
+
+
+def _upkeep(net: TTFSNetwork, x: Tensor) -> Callable[[int], None] | None:
+    """What follows a step; None: nothing to do."""
+    if "placement" in net.metadata:
+
+        def bring_back(step: int) -> None:
+            if step % EVERY == 0:
+                project(net, x)
+
+        return bring_back
+    if any(layer.form != "b1" for layer in net.layers):
+        return lambda step: require_slopes(net)
+    return None
 
 
 def _described(noise: Noise) -> str:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from circuits.errors import Diverged, InputError
 from ttfs_analog.data.datasets import Data
+from ttfs_analog.network.decision import classes, read_out_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, widen
 from ttfs_analog.neuron.seeding import seeded
@@ -56,7 +57,7 @@ def least_epochs(recipe: Recipe, images: int) -> int:
 
 def steps_of(
     model: nn.Module, recipe: Recipe, *, adaptive: bool = True
-) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[], None] | None]:
+) -> tuple[Callable[[Tensor, Tensor], Tensor], Callable[[int], None] | None]:
     """What one step of `train` minimizes, and what follows the step.
 
     Parameters
@@ -70,7 +71,7 @@ def steps_of(
     Returns
     -------
     loss_of, after
-        `loss_of(x, y)` of a batch; `after()` widens windows and checks slopes (None: nothing to do).
+        `loss_of(x, y)` of a batch; `after(step)` widens windows and checks slopes (None: nothing to do).
 
     Raises
     ------
@@ -93,7 +94,7 @@ def steps_of(
             loss = loss + recipe.l1 * sum(h.sum() for h in trace[:-1]) / len(x)
         return loss
 
-    def after() -> None:
+    def after(step: int) -> None:
         if adaptive:
             widen(net, trace)
         if tracked:
@@ -165,7 +166,7 @@ def optimize(
     loss_of: Callable[[Tensor, Tensor], Tensor],
     recipe: Recipe,
     *,
-    after: Callable[[], None] | None = None,
+    after: Callable[[int], None] | None = None,
     score: Callable[[], float] | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -178,7 +179,7 @@ def optimize(
     Parameters
     ----------
     after : callable, optional
-        Called after every step.
+        Called after every step with the number of steps done.
     chances : torch.Generator, optional
         What `loss_of` draws from; kept in the checkpoint.
     noise : str
@@ -230,14 +231,14 @@ def optimize(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                if after is not None:
-                    after()
                 total += float(loss.detach())
                 if not math.isfinite(total):
                     raise Diverged(
                         f"training diverged in epoch {epoch + 1}: lower the learning rate ({recipe.lr:g})"
                     )
                 done = epoch * per_epoch + step + 1
+                if after is not None:
+                    after(done)
                 if progress and (done % 20 == 0 or done == steps):
                     progress(done, steps)
                 if file is not None and time.monotonic() - saved > SAVE_EVERY:
@@ -256,7 +257,7 @@ def optimize(
 
 @torch.no_grad()
 def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int = 1000) -> float:
-    """Share of right classes.
+    """Share of right classes; an image that no output fires for is not right.
 
     Parameters
     ----------
@@ -272,7 +273,8 @@ def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int
         model.eval()  # statistics of normalizations must not see what is judged
     right = 0
     for part, label in zip(x.split(batch), y.split(batch), strict=True):
-        right += int((model(part.to(place)).argmax(-1) == label.to(place.device)).sum())
+        decided = classes(model(part.to(place)), read_out_of(model))
+        right += int((decided == label.to(place.device)).sum())
     if isinstance(model, nn.Module):
         model.train(learning)
     return right / len(x)

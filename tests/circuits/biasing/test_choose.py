@@ -15,6 +15,7 @@ from circuits.biasing.cell_figures import COUNTS, UNIT_CURRENTS, Figures
 from circuits.biasing.choose import OBJECTIVES, bias, choose
 from circuits.biasing.layer_demand import Demand, in_units
 from circuits.biasing.transistor_layer import TransistorNeuron
+from circuits.blocks.bias_lines import REFERENCE
 from circuits.errors import InputError
 from circuits.model.layer import Layer
 from circuits.pdk.technology import Technology
@@ -68,8 +69,8 @@ def chosen(objective: str, seed: int = 0, figures: Figures = FIGURES, **options)
 @given(st.integers(0, 10**5), st.sampled_from([8, 40, 128]))
 def test_each_objective_is_the_best_of_the_three_at_what_it_is_for(seed, fan_in):
     by_objective = {o: chosen(o, seed, fan_in=fan_in)[0] for o in OBJECTIVES}
-    spread = {o: (b.spread**2).mean() for o, b in by_objective.items()}
-    energy = {o: b.energy.mean() for o, b in by_objective.items()}
+    spread = {o: (b.worth.spread**2).mean() for o, b in by_objective.items()}
+    energy = {o: b.worth.energy.mean() for o, b in by_objective.items()}
     assert spread["spread"] <= min(spread.values()) * (1 + 1e-9)
     assert energy["energy"] <= min(energy.values()) * (1 + 1e-9)
     assert by_objective["speed"].point.tau_c <= min(b.point.tau_c for b in by_objective.values())
@@ -79,8 +80,8 @@ def test_objectives_differ():
     """A small fan-in leaves room: one point is nearly twice as fast, another takes half the energy."""
     spread, energy, speed = (chosen(o, fan_in=8)[0] for o in OBJECTIVES)
     assert speed.point.tau_c < 0.6 * spread.point.tau_c
-    assert energy.energy.mean() < 0.5 * spread.energy.mean()
-    assert spread.jitter.max() < 0.7 * energy.jitter.max()
+    assert energy.worth.energy.mean() < 0.5 * spread.worth.energy.mean()
+    assert spread.worth.jitter.max() < 0.7 * energy.worth.jitter.max()
 
 
 @FEW
@@ -92,9 +93,9 @@ def test_every_trajectory_stays_inside_the_swing_and_every_bound_holds(seed, fan
     assert np.all(point.volts(demand.low) >= point.v_low - 1e-9)
     assert np.all(point.volts(np.minimum(top, np.maximum(demand.high, 0))) <= point.v_high + 1e-9)
     assert np.all(biased.v_th >= FIGURES.lowest_threshold - 1e-9)
-    assert np.all(np.abs(biased.leakage) <= bounds.leakage)
-    assert np.all(biased.jitter <= bounds.jitter)
-    assert biased.offset <= bounds.offset
+    assert np.all(np.abs(biased.worth.leakage) <= bounds.leakage)
+    assert np.all(biased.worth.jitter <= bounds.jitter)
+    assert np.all(biased.worth.offset <= bounds.offset)
     assert biased.delay <= bounds.delay
     assert biased.unit_current >= bounds.above_leakage * FIGURES.leak_sink
     assert biased.unit_current * biased.technology.transistors().units == pytest.approx(point.i_unit)
@@ -198,7 +199,7 @@ def test_layers_of_a_network_share_tau_c_and_a_read_out_layer_has_no_comparator(
     for objective in OBJECTIVES:
         a, b = choose([first, second], x, TECHNOLOGY, FIGURES, objective=objective)
         assert a.point.tau_c == b.point.tau_c
-        assert (b.delay, b.offset) == (0.0, 0.0)
+        assert (b.delay, b.worth.offset.max()) == (0.0, 0.0)
         with pytest.raises(InputError, match="read-out"):
             TransistorNeuron(b).benches(np.zeros(4))
 
@@ -217,7 +218,8 @@ def test_bias_numbers_are_those_of_the_deck():
     assert bench.phases == biased.phases
     assert bench.v_th == pytest.approx(biased.v_th[0])
     assert f"cm={float(biased.capacitors[0])!r}" in bench.deck.text.lower()
-    text = f"iunit={biased.unit_current!r}"
+    many = REFERENCE * biased.technology.transistors().units  # in parallel behind each line of mirrors
+    text = f"iunit={many * biased.unit_current!r}"
     assert text in bench.deck.text.lower()
 
 

@@ -97,8 +97,14 @@ def test_the_ledger_of_transistors_has_comparators_and_latches(net, images, tran
     waiting = (net.windows[0] - after + transistor_noise.constants.delay).sum(-1)[0]
     bias = coefficient["comparator"]["bias"]["value"] * point.vdd * point.tau_c
     assert part["comparator.bias"][:, 0].tolist() == pytest.approx((bias * waiting).tolist(), rel=1e-12)
-    # read-out neurons have none of these
-    assert all(float(v[:, -1].abs().max()) == 0.0 for k, v in part.items() if k != "source.synapse")
+    # once a layer, over both windows; a read-out layer has the first
+    amps = coefficient["reference"]["bias"]["value"] * point.vdd * point.tau_c
+    windows = [float(layer.input_window) + layer.window_length for layer in net.layers]
+    for image in part["reference.bias"]:
+        assert image.tolist() == pytest.approx([amps * w for w in windows], rel=1e-12)
+    # read-out neurons have none of the others
+    shared = ("source.synapse", "reference.bias")
+    assert all(float(v[:, -1].abs().max()) == 0.0 for k, v in part.items() if k not in shared)
 
 
 def test_sources_act_longer_than_their_pulse(net, images, transistor_noise):
@@ -186,8 +192,8 @@ def test_a_network_without_operating_points_is_refused(net, images, noise):
 def test_what_is_not_in_the_account_is_listed_by_technology(result, net, images, transistor_noise):
     assert {"comparator", "latch", "references"} <= set(summarize(result)["not_included"])
     other = summarize(energy(net, images, transistor_noise.extrapolated(), chips=2))["not_included"]
-    assert "references" in other
-    assert not {"comparator", "latch"} & set(other)
+    assert "drivers" in other
+    assert not {"comparator", "latch", "references"} & set(other)
 
 
 def test_each_layer_has_its_own_coefficients_and_a_part_that_another_lacks_is_zero(net, images, both):

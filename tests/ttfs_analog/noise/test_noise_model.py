@@ -10,7 +10,10 @@ import pytest
 from comparing_chips import same_chip
 from synthetic_transistors import CONSTANTS, ENERGY, JITTER, LAW, REFERENCES, campaign
 
+from circuits.benches.bias_line_errors import LINES
+from circuits.benches.neuron import reference_current
 from circuits.errors import InputError
+from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import VARIABLES
 from montecarlo.mismatch.law import TERMS, UNIT, MismatchLaw
 from ttfs_analog.conversion.mapping import to_relu
@@ -41,12 +44,37 @@ def test_every_term_is_the_spread_that_was_drawn(noise, dataset):
 
 def test_transistors_have_every_term_line_constant_and_part(transistor_noise):
     assert set(transistor_noise.terms) == set(NAMES)
-    assert set(transistor_noise.reference) == {"source", "sink", "slope"}
-    assert {(s, p) for s, parts in transistor_noise.energy.items() for p in parts} == set(ENERGY)
+    assert tuple(transistor_noise.reference) == LINES
+    parts = {(s, p) for s, parts in transistor_noise.energy.items() for p in parts}
+    assert parts == {*ENERGY, ("reference", "bias")}
     for name, constant in transistor_noise.systematic.items():
         # four standard errors of what rests on the spread of delays; the others are exact
         assert constant.value == pytest.approx(getattr(CONSTANTS, name), abs=4 * constant.se + 1e-10)
     assert transistor_noise.jitter == pytest.approx(JITTER, rel=0.45)  # 40 trials: four errors of 11 %
+
+
+def test_the_current_of_the_references_is_known_not_fitted(transistor_noise):
+    """9 (3 x 250 + 400 + 200) nA."""
+    entry, generic = transistor_noise.energy["reference"]["bias"], Technology.load("generic130")
+    assert entry["value"] == pytest.approx(12.15e-6)
+    assert entry["value"] == reference_current(generic.transistors(), generic.operating_point)
+    assert entry["ci95"] == [entry["value"]] * 2
+
+
+def test_a_tail_acts_on_delays_of_comparators_that_have_one(transistor_noise):
+    idle = {**transistor_noise.validity, "comparator": "zero_idle"}
+    law = dataclasses.replace(transistor_noise, validity=idle).law
+    assert "delay" not in dict(law.reference)
+
+
+def test_a_tail_that_is_too_strong_in_the_mean_makes_spikes_early(transistor_noise):
+    line = dataclasses.replace(transistor_noise.reference["tail"], mean=0.1, mean_ci=(0.08, 0.12))
+    reference = {**transistor_noise.reference, "tail": line}
+    terms = {
+        k: dataclasses.replace(t, mean=0.0, mean_ci=(0.0, 0.0)) for k, t in transistor_noise.terms.items()
+    }
+    model = dataclasses.replace(transistor_noise, reference=reference, terms=terms)
+    assert dict(model.law.mean)["delay"] == pytest.approx(-0.05 * model.constants.delay)
 
 
 def test_the_law_of_transistors_is_that_of_their_unit_devices(transistor_noise):
@@ -56,8 +84,11 @@ def test_the_law_of_transistors_is_that_of_their_unit_devices(transistor_noise):
         # 200 neurons: one standard error is 5 %, four are 20 %; synapses are eight times as many
         assert getattr(law, name) == pytest.approx(getattr(LAW, name), rel=0.2)
     shared = dict(law.reference)
-    for term, sigma in zip(("synapse_source", "synapse_sink", "slope"), REFERENCES, strict=True):
+    for term, sigma in zip(("synapse_source", "synapse_sink", "slope"), REFERENCES[:3], strict=True):
         assert shared[term] == pytest.approx(sigma, rel=0.2)
+    # half the delay for each unit of ln I_tail
+    assert shared.pop("delay") == pytest.approx(0.5 * CONSTANTS.delay * REFERENCES[3], rel=0.2)
+    assert set(shared) == {"synapse_source", "synapse_sink", "slope"}  # starved inverters: next to nothing
     # as sqrt(1 / |W|): a quarter of the weight has twice the sigma
     sigma = law.synapse_sigma(np.array([1.0, 0.25]))
     assert sigma[1] == pytest.approx(2 * sigma[0], rel=1e-12)
@@ -277,7 +308,7 @@ CHANGES = {
     "sigma nan": lambda c: c["terms"]["slope"].update(std=float("nan")),
     "sigma negative": lambda c: c["terms"]["jitter"].update(std=-0.1),
     "sigma too large": lambda c: c["terms"]["slope"].update(std=3.0),
-    "unknown line": lambda c: c["reference"].update(tail=c["reference"]["slope"]),
+    "unknown line": lambda c: c["reference"].update(clock=c["reference"]["slope"]),
     "unknown constant": lambda c: c["constants"].update(drift=c["constants"]["kick"]),
     "constant of another unit": lambda c: c["constants"]["delay"].update(unit="s"),
     "constant nan": lambda c: c["constants"]["delay"].update(value=float("nan")),

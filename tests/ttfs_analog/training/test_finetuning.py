@@ -6,10 +6,12 @@ import dataclasses
 
 import pytest
 import torch
+from placing import first_spike, placed, widest
 
 from circuits.errors import InputError
 from ttfs_analog.conversion.mapping import agreement, convert, to_relu
 from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.training import finetuning
 from ttfs_analog.training.finetuning import finetune, tighten
 
@@ -96,3 +98,46 @@ def test_a_network_in_single_precision_takes_data_in_double(make_relu, digits, l
     tight = tighten(net, digits.x_train, 95.0)
     assert tight.like.dtype == torch.float32
     assert tight.windows[0] < net.windows[0]
+
+
+@pytest.mark.parametrize("spiking", [False, True])
+def test_a_placed_network_stays_in_its_circuit(net, digits, make_noise, spiking, monkeypatch):
+    start = first_spike(net, digits.x_train) if spiking else net
+    low, high = widest(start, digits.x_train)
+    start = placed(start, 1.05 * low, 1.05 * high, units=16, most=64)
+    options = {"epochs": 3, "lr": 0.1, "seed": 2}
+    noise = make_noise(0.05)
+    tuned = finetune(start, digits, noise, **options)
+    few, many = (tuned_images(digits, n, seed=2) for n in (finetuning.SOME, finetuning.MANY))
+    for x in (few, many):
+        found = widest(tuned, x)
+        assert 1.05 * low <= found[0] < found[1] <= 1.05 * high
+    assert tuned.windows == start.windows
+    assert not torch.equal(tuned.layers[0].weight, start.layers[0].weight)
+    monkeypatch.setattr(finetuning, "project", lambda *_: False)
+    free = widest(finetune(start, digits, noise, **options), many)
+    assert free[0] < 1.05 * low or free[1] > 1.05 * high  # without it some trajectory leaves
+
+
+def tuned_images(digits, count, seed):
+    """The training images that a placed network is projected by."""
+    order = torch.randperm(len(digits.x_train), generator=seeded(seed, finetuning.SELECTION))
+    return digits.x_train[order[:count]]
+
+
+def test_a_placed_network_is_projected_every_so_many_steps_and_in_the_end(
+    net, digits, make_noise, monkeypatch
+):
+    start, seen = placed(net, -1e3, 1e3), []
+    small = (digits.x_train[:320], digits.y_train[:320])  # ten steps an epoch
+    monkeypatch.setattr(finetuning, "project", lambda _, x: seen.append(len(x)))
+    finetune(start, small, make_noise(0.05), epochs=5, batch=32)
+    assert seen == [128, 128, 320]
+
+
+def test_a_first_spike_network_gains_by_fine_tuning(net, digits, loud):
+    start = first_spike(net, digits.x_train)
+    tuned = finetune(start, digits, loud, epochs=5, percentile=None)
+    before, after = (evaluate(n, digits, loud.sample(n, 20, seed=77)) for n in (start, tuned))
+    assert float(after["accuracy"].mean()) > float(before["accuracy"].mean())
+    assert not tuned.training

@@ -1,0 +1,1 @@
+"""A network on transistors: put there, its neurons, what a campaign asks of them."""

@@ -273,10 +273,10 @@ class TransistorsUnderTest:
         """Deviations of neurons from those without mismatch, in the terms of the equation."""
         nominal, nominal_lines = self._nominal_points
         # only the drawn capacitor deviates, not what hangs on the membrane beside it
-        point = self.plan.point
+        point, absent = self.plan.point, self.stimuli.weights[pattern] == 0
         c = self._capacitors[pattern] / point.c_mem * capacitor
         return {
-            "deviation_synapse": points.synapse / nominal.synapse[pattern] - 1.0,
+            "deviation_synapse": np.where(absent, 0.0, points.synapse / nominal.synapse[pattern] - 1.0),
             "deviation_slope": points.slope / nominal.slope[pattern] - 1.0,
             "deviation_threshold": (points.trip - nominal.trip[pattern]) / point.v_unit * (1.0 + c),
             "deviation_capacitance": c,

@@ -26,7 +26,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import TTFSLayer, TTFSLinear
 
 SLACK = 1e-6
-"""Of the range, at either end: rounding of potentials."""
+"""Of the range, at either end: what leaves it is brought in so far that rounding does not count."""
 STEP = 0.98
 """Most that a neuron is scaled by again, where rounded weights did not follow the first time."""
 
@@ -81,14 +81,12 @@ def project(net: TTFSNetwork, x: Tensor) -> bool:
     """
     changed, active = False, x.to(net.like).flatten(1)
     for n, (layer, (low, high)) in enumerate(zip(net.layers, rooms(net), strict=True)):
-        slack = SLACK * (high - low)
-        end = low + slack, high - slack
         changed |= _hold_weights(net, n, layer)
         rows, most = np.arange(layer.n_out), 1.0
         while len(rows):
-            changed |= _hold_thresholds(layer, *end)
+            changed |= _hold_thresholds(layer, low, high)
             scale = np.ones(layer.n_out)
-            scale[rows] = _excess(_part(layer.neurons(net.weights()[n]), rows), active, *end)
+            scale[rows] = _excess(_part(layer.neurons(net.weights()[n]), rows), active, low, high)
             if n + 1 == len(net.layers):  # as one
                 scale[:] = scale.min()
             rows = np.flatnonzero(scale < 1)  # no other neuron changes
@@ -116,7 +114,8 @@ def _hold_thresholds(layer: TTFSLayer, low: float, high: float) -> bool:
     """Thresholds inside the range; no potential is below it, so that a neuron there fires at t_min anyway."""
     if not layer.spiking:
         return False
-    least, largest = layer.window_length - high, layer.window_length - low
+    slack = SLACK * (high - low)
+    least, largest = layer.window_length - high + slack, layer.window_length - low - slack
     beyond = bool(((layer.bias < least) | (layer.bias > largest)).any())
     layer.bias.clamp_(least, largest)
     return beyond
@@ -128,9 +127,11 @@ def _part(circuit: Layer, rows: np.ndarray) -> Layer:
 
 def _excess(circuit: Layer, active: Tensor, low: float, high: float) -> Array:
     """Factor that brings every neuron into the range, shape (neuron,); 1 where it is inside."""
-    lowest, highest = trajectory_range(circuit, active.double().cpu().numpy())
-    lowest, highest = np.minimum(lowest.min(0), low), np.maximum(highest.max(0), high)
-    return np.minimum(low / lowest, high / highest)
+    lows, highs = trajectory_range(circuit, active.double().cpu().numpy())
+    lowest, highest, slack = lows.min(0), highs.max(0), SLACK * (high - low)
+    down = np.divide(low + slack, lowest, out=np.ones_like(lowest), where=lowest < low)
+    up = np.divide(high - slack, highest, out=np.ones_like(highest), where=highest > high)
+    return np.minimum(down, up)
 
 
 def _rescale(net: TTFSNetwork, n: int, scale: Tensor) -> None:

@@ -190,10 +190,10 @@ def test_a_network_without_operating_points_is_refused(net, images, noise):
 
 
 def test_what_is_not_in_the_account_is_listed_by_technology(result, net, images, transistor_noise):
-    assert {"comparator", "latch", "references"} <= set(summarize(result)["not_included"])
+    assert {"comparator", "latch", "reference"} <= set(summarize(result)["not_included"])
     other = summarize(energy(net, images, transistor_noise.extrapolated(), chips=2))["not_included"]
     assert "drivers" in other
-    assert not {"comparator", "latch", "references"} & set(other)
+    assert not {"comparator", "latch", "reference"} & set(other)
 
 
 def test_each_layer_has_its_own_coefficients_and_a_part_that_another_lacks_is_zero(net, images, both):
@@ -230,4 +230,4 @@ def test_bias_lines_take_their_current_once_a_layer(net, images, transistor_nois
     for n, (span, point) in enumerate(zip(spans, net.points, strict=True)):
         expected = 3e-7 * point.vdd * point.tau_c * span
         assert found[:, n].tolist() == pytest.approx([expected] * len(x), rel=1e-12)  # rounding
-    assert "references" not in summarize(energy(net, images, model, chips=2))["not_included"]
+    assert "reference" not in summarize(energy(net, images, model, chips=2))["not_included"]

@@ -25,7 +25,10 @@ import numpy as np
 import torch
 import xarray as xr
 
+from circuits.benches.neuron import reference_current
 from circuits.model.closed_form import IDEAL
+from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, scale
 from montecarlo.statistics.intervals import mean_interval
@@ -84,7 +87,7 @@ def layer_energies(
         nothing = torch.zeros_like(charge)
         amounts = {"synapse": charge, "slope": nothing, "bias": nothing, "switching": nothing}
         spikes = nothing
-        always = nothing + float(layer.input_window) + layer.window_length
+        always = nothing + _shared(noise, point) * (float(layer.input_window) + layer.window_length)
         if layer.spiking:
             ramp = (layer.per_neuron(layer.slopes()) * (1.0 + deviation.slope)).unsqueeze(-2)
             late = float(constants.delay) * layer.per_neuron(layer.slopes()) ** -constants.delay_exponent
@@ -106,6 +109,15 @@ def layer_energies(
             )
         )
     return torch.stack(total, -2)
+
+
+def _shared(noise: NoiseModel | None, point: OperatingPoint) -> float:
+    """Current of a layer's references over that at the point where the noise model was measured."""
+    process = Technology.load(noise.technology).process if noise else None
+    if noise is None or process is None:
+        return 0.0
+    measured = OperatingPoint(**noise.validity["operating_point"])
+    return reference_current(process, point) / reference_current(process, measured)
 
 
 @torch.no_grad()

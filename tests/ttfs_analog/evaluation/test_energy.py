@@ -9,8 +9,10 @@ import pytest
 import torch
 from comparing_chips import identity
 
+from circuits.benches.neuron import reference_current
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
+from circuits.pdk.technology import Technology
 from circuits.simulation import feed_forward
 from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.evaluation.energy import energy, labels, layer_energies, summarize
@@ -91,13 +93,28 @@ def test_the_ledger_of_transistors_has_comparators_and_latches(net, images, tran
     bias = coefficient["comparator"]["bias"]["value"] * point.vdd * point.tau_c
     assert part["comparator.bias"][:, 0].tolist() == pytest.approx((bias * waiting).tolist(), rel=1e-12)
     # once a layer, over both windows; a read-out layer has the first
-    amps = coefficient["reference"]["bias"]["value"] * point.vdd * point.tau_c
+    process = Technology.load("generic130").transistors()
     windows = [float(layer.input_window) + layer.window_length for layer in net.layers]
+    wanted = [
+        reference_current(process, p) * p.vdd * p.tau_c * w for p, w in zip(net.points, windows, strict=True)
+    ]
     for image in part["reference.bias"]:
-        assert image.tolist() == pytest.approx([amps * w for w in windows], rel=1e-12)
+        assert image.tolist() == pytest.approx(wanted, rel=1e-12)
     # read-out neurons have none of the others
     shared = ("source.synapse", "reference.bias")
     assert all(float(v[:, -1].abs().max()) == 0.0 for k, v in part.items() if k not in shared)
+
+
+def test_references_of_a_layer_follow_its_own_unit_current(net, images, transistor_noise):
+    """27 times as much more: nine of each source, sink and slope; tails and inverters stay."""
+    x, other = images[0][:1], net.clone()
+    other.points = [dataclasses.replace(p, i_unit=p.i_unit + 10e-9) for p in net.points]
+    column = labels(transistor_noise).index("reference.bias")
+    joules = [layer_energies(n, x, transistor_noise, identity(n).deviations(x)) for n in (net, other)]
+    layer, point = net.layers[0], net.points[0]
+    seconds = (float(layer.input_window) + layer.window_length) * point.tau_c
+    more = float((joules[1] - joules[0])[0, 0, 0, column])
+    assert more == pytest.approx(27 * 10e-9 * point.vdd * seconds, rel=1e-9)
 
 
 def test_sources_act_longer_than_their_pulse(net, images, transistor_noise):

@@ -24,6 +24,7 @@ ROOMS = {  # of a floor, the lowest first: imports between rooms run one way too
         "conversion",
         "noise",
         "training",
+        "placement",
         "evaluation",
         "cli",
     ),

@@ -10,6 +10,7 @@ from importlib import import_module
 
 _HOME = {
     "Chips": "noise.chips",
+    "LayeredNoise": "noise.layered",
     "NoiseModel": "noise.noise_model",
     "Recipe": "training.recipe",
     "TTFSNetwork": "network.network",

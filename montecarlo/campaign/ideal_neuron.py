@@ -25,7 +25,7 @@ from montecarlo.campaign.neuron_under_test import SAMPLE, Batch, Part, Work, att
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.protocol import THETA_HIGH, Stimuli, stimuli
 from montecarlo.campaign.schema import Values
-from montecarlo.mismatch.law import NEURON, TERMS, MismatchLaw
+from montecarlo.mismatch.law import NEURON, REFERENCED, TERMS, MismatchLaw
 from montecarlo.mismatch.seeds import COMMON, DELAY, REFERENCE, generator
 from montecarlo.mismatch.space_filling import normals
 
@@ -152,7 +152,9 @@ def draw_samples(plan: Plan, samples: np.ndarray) -> LayerMismatch:
     for k, row in zip(samples.tolist(), z, strict=True):
         # one by one: a sample's bits do not depend on its neighbors. Every sample is from a chip of its own
         common = generator(plan.entropy, COMMON, k).standard_normal(len(TERMS)) if law.common else None
-        shared = generator(plan.entropy, REFERENCE, k).standard_normal(len(TERMS)) if law.reference else None
+        shared = None
+        if law.reference:
+            shared = generator(plan.entropy, REFERENCE, k).standard_normal(len(REFERENCED))
         late = generator(plan.entropy, DELAY, k).standard_normal(1) if law.delay else None
         neuron, synapse = row[: len(NEURON), None], row[None, len(NEURON) :]
         drawn.append(law.deviations(weights[[k % len(weights)]], neuron, synapse, common, shared, late))

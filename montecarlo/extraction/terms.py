@@ -16,6 +16,7 @@ not in the law: of a reference's sigma, 4 to 10 %, a spike moves by less than 2e
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -148,19 +149,21 @@ def law_of(
     delay : float
         Of the nominal comparator [tau_c]; 0: no bias line acts on it.
     """
-    lines: dict[str, Spread] = {}
+    lines: list[tuple[str, Spread]] = []
     for line, t in (reference or {}).items():
         term = LINES[line]
         if term == "delay":
-            lines |= {term: _delayed(t, delay)} if delay else {}
+            lines += [(term, _delayed(t, delay))] if delay else []
         elif term:
-            lines[term] = t
+            lines.append((term, t))
     mean: dict[str, float] = {}
-    for name, t in (*terms.items(), *lines.items()):
+    for name, t in (*terms.items(), *lines):
         if not t.mean_low <= 0 <= t.mean_high:
             mean[name] = mean.get(name, 0.0) + t.mean
-    shared = tuple((term, t.std) for term, t in lines.items())
-    law = MismatchLaw(units=units, mean=tuple(mean.items()), reference=shared)
+    shared: dict[str, float] = {}
+    for name, t in lines:  # lines that move one term are independent
+        shared[name] = math.hypot(shared[name], t.std) if name in shared else t.std
+    law = MismatchLaw(units=units, mean=tuple(mean.items()), reference=tuple(shared.items()))
     return law.replace(**{name: t.std for name, t in terms.items()})
 
 

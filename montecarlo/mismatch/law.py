@@ -22,6 +22,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -32,6 +33,8 @@ from montecarlo.mismatch.seeds import CHIP, COMMON, DELAY, REFERENCE, generator
 
 NEURON = ("slope", "threshold", "capacitance")
 TERMS = ("synapse_source", "synapse_sink", *NEURON)
+REFERENCED = (*TERMS, "delay")
+"""Terms of which a layer of a chip can share a part, in the order of its normals."""
 UNIT = {
     "threshold": "1",
     "delay": "tau_c",
@@ -48,6 +51,7 @@ OFFSETS = ("threshold", "delay")
 SHARED = ("common", "reference")
 SPECIAL = ("distribution", "correlation", "common", "reference")
 """What a law can have beyond independent terms of their usual distributions."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class MismatchLaw:
     distribution: tuple[tuple[str, str], ...] = ()  #: (term, name), see `montecarlo.mismatch.distributions`
     correlation: tuple[tuple[str, str, float], ...] = ()  #: (neuron term, neuron term, rho)
     common: tuple[tuple[str, float], ...] = ()  #: (term, sigma) of the part that a whole chip shares
-    reference: tuple[tuple[str, float], ...] = ()  #: (term, sigma) of the part that a layer of a chip shares
+    reference: tuple[tuple[str, float], ...] = ()  #: (term, sigma) of what a layer of a chip shares
 
     def __post_init__(self) -> None:
         for term in (*TERMS, "delay"):
@@ -78,11 +82,11 @@ class MismatchLaw:
         for term, value in self.mean:
             if term not in (*TERMS, "delay") or not math.isfinite(value):
                 raise InputError(f"mean of {term!r} is not usable: {value!r}")
-        for kind in SHARED:
+        for kind, terms in zip(SHARED, (TERMS, REFERENCED), strict=True):
             for term, value in getattr(self, kind):
-                late = kind == "reference" and term == "delay"
-                if (not late and term not in TERMS) or not 0 <= value <= 1:
-                    raise InputError(f"{kind} sigma of {term!r} must lie in [0, 1], got {value!r}")
+                most, limit = (math.inf, "be finite and >= 0") if term == "delay" else (1.0, "lie in [0, 1]")
+                if term not in terms or not (math.isfinite(value) and 0 <= value <= most):
+                    raise InputError(f"{kind} sigma of {term!r} must {limit}, got {value!r}")
         for pairs in (self.distribution, self.common, self.reference):
             if len(dict(pairs)) < len(pairs):  # type: ignore[arg-type]
                 raise InputError(f"a term is given twice in {pairs}")
@@ -156,8 +160,8 @@ class MismatchLaw:
         weights : array, shape (n_out, n_in)
         rng : numpy.random.Generator
         common, reference : array, shape (term,), optional
-            Standard normals of the chip and of the layer, in the order of TERMS; else they are taken from
-            `rng`, last, if the law has such parts.
+            Standard normals of the chip and of the layer, in the order of TERMS and REFERENCED; else they are
+            taken from `rng`, last, if the law has such parts.
         delay : array, shape (n_out,), optional
             Standard normals of the delays; else likewise.
         """
@@ -165,10 +169,12 @@ class MismatchLaw:
         synapse = rng.standard_normal(weights.shape)
         if common is None and self.common:
             common = rng.standard_normal(len(TERMS))
-        if reference is None and self.reference:
+        if alone := reference is None and bool(self.reference):
             reference = rng.standard_normal(len(TERMS))
         if delay is None and self.delay:
             delay = rng.standard_normal((weights.shape[0],))
+        if alone and reference is not None:  # that of delays comes last: all before it stay as they are
+            reference = np.append(reference, rng.standard_normal())
         return self.deviations(weights, neuron, synapse, common, reference, delay)
 
     def deviations(
@@ -217,7 +223,7 @@ class MismatchLaw:
             value = mean.get(term, 0.0) + sigma * shaped(z, names.get(term))
             for sigmas, normals in parts:
                 if term in sigmas:
-                    part = normals[TERMS.index(term)]
+                    part = normals[REFERENCED.index(term)]
                     value = value + sigmas[term] * (part[..., None] if z.ndim == 2 else part)
             return value if term in OFFSETS else multiplied(value, names.get(term))
 
@@ -232,40 +238,74 @@ class MismatchLaw:
         drawn |= {
             term: deviation(term, z, getattr(self, term)) for term, z in zip(NEURON, neuron, strict=True)
         }
-        return drawn | {"delay": mean.get("delay", 0.0) + self.delay * late}
+        return drawn | {"delay": deviation("delay", late, self.delay)}
 
 
 def _tuples(value: object) -> object:
     return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
+def per_layer(value: Item | Sequence[Item], layers: int, what: str) -> tuple[Item, ...]:
+    """One value for all layers, or one a layer, as one a layer.
+
+    Parameters
+    ----------
+    value
+        A list or tuple has one entry a layer; anything else holds for all of them.
+    layers : int
+        Of the network.
+    what : str
+        Plural, for the message.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer entries than layers.
+    """
+    if not isinstance(value, list | tuple):
+        return (value,) * layers  # type: ignore[return-value]
+    if len(value) != layers:
+        raise InputError(f"{len(value)} {what} for a network of {layers} layers; give one, or one a layer")
+    return tuple(value)
+
+
 def draw_chips(
-    law: MismatchLaw, layers: Sequence[Layer], chips: Sequence[int], entropy: int
+    law: MismatchLaw | Sequence[MismatchLaw], layers: Sequence[Layer], chips: Sequence[int], entropy: int
 ) -> list[LayerMismatch]:
     """Frozen deviations of whole networks: one LayerMismatch per layer, `sample` = chip.
 
     Parameters
     ----------
-    law : MismatchLaw
+    law : MismatchLaw or sequence of MismatchLaw
+        Of all layers, or one a layer. A layer takes the same normals whatever the laws of the others; what a
+        whole chip shares is one draw for all laws that have such a part.
     layers : sequence of Layer
     chips : sequence of int
         Chip numbers; chip k of an entropy is always the same chip. Shared parts and delays have streams of
         their own, so that its devices stay the same with and without them.
     entropy : int
         Seed.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer laws than layers.
     """
+    laws = per_layer(law, len(layers), "laws")
     drawn: list[list[dict[str, Array]]] = []
     for chip in chips:
         rng = generator(entropy, CHIP, chip)
-        common = generator(entropy, COMMON, CHIP, chip).standard_normal(len(TERMS)) if law.common else None
+        common = None
+        if any(own.common for own in laws):
+            common = generator(entropy, COMMON, CHIP, chip).standard_normal(len(TERMS))
         rows = []
-        for n, layer in enumerate(layers):
+        for n, (own, layer) in enumerate(zip(laws, layers, strict=True)):
             reference = delay = None
-            if law.reference:
-                reference = generator(entropy, REFERENCE, CHIP, chip, n).standard_normal(len(TERMS))
-            if law.delay:
+            if own.reference:
+                reference = generator(entropy, REFERENCE, CHIP, chip, n).standard_normal(len(REFERENCED))
+            if own.delay:
                 delay = generator(entropy, DELAY, CHIP, chip, n).standard_normal(layer.n_out)
-            rows.append(law.draw(layer.weights, rng, common, reference, delay))
+            rows.append(own.draw(layer.weights, rng, common, reference, delay))
         drawn.append(rows)
     fields = [f.name for f in dataclasses.fields(LayerMismatch)]
     return [

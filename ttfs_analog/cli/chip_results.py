@@ -21,7 +21,7 @@ from ttfs_analog.evaluation import verification
 from ttfs_analog.network.decision import FIRST_SPIKE, classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.training.training import Progress, accuracy
 
 
@@ -66,7 +66,7 @@ def contents(chips: Chips) -> Result:
         values = np.concatenate([getattr(layer, term).ravel() for layer in chips.layers])
         values = values if term in OFFSETS else np.log1p(values)
         drawn[term] = float(values.std())
-    law: dict[str, Any] = json.loads(chips.law or "{}")
+    law: dict[str, Any] | list[dict[str, Any]] = json.loads(chips.law or "{}")
     shapes = [list(layer.synapse.shape[1:]) for layer in chips.layers]
     result = {
         "entropy": chips.entropy,
@@ -79,10 +79,19 @@ def contents(chips: Chips) -> Result:
     rows = [
         f"chip {', '.join(map(str, chips.numbers))} of entropy {chips.entropy}: "
         f"{result['n_devices']} devices, layers {' '.join(f'{n}x{m}' for n, m in shapes)}",
-        "law  " + ", ".join(f"{k} {v:.4g}" for k, v in law.items() if isinstance(v, float)),
+        *_laws(law),
         "drawn  " + ", ".join(f"{k} {v:.4g}" for k, v in drawn.items()),
     ]
     return result, "\n".join(rows)
+
+
+def _laws(law: dict[str, Any] | list[dict[str, Any]]) -> list[str]:
+    """Sigmas of the law of all layers, or a line a layer."""
+    several = enumerate(law) if isinstance(law, list) else [("", law)]
+    return [
+        f"law {n}".strip() + "  " + ", ".join(f"{k} {v:.4g}" for k, v in own.items() if isinstance(v, float))
+        for n, own in several
+    ]
 
 
 def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
@@ -113,7 +122,7 @@ def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
 def evaluate_chips(
     net: TTFSNetwork,
     data: Data,
-    noise: NoiseModel | None,
+    noise: Noise | None,
     *,
     chips: int,
     chips_from: str | None = None,
@@ -129,7 +138,7 @@ def evaluate_chips(
     net : TTFSNetwork
     data : Data
         Its test part counts.
-    noise : NoiseModel or None
+    noise : NoiseModel or LayeredNoise or None
         Draws the chips where `chips_from` is None.
     chips : int
         How many are drawn.
@@ -178,7 +187,7 @@ def evaluate_chips(
 def verify_chips(
     net: TTFSNetwork,
     data: Data,
-    noise: NoiseModel,
+    noise: Noise,
     *,
     chips: int,
     chips_from: str | None = None,
@@ -197,7 +206,7 @@ def verify_chips(
     net : TTFSNetwork
     data : Data
         Its test part counts.
-    noise : NoiseModel
+    noise : NoiseModel or LayeredNoise
     chips : int
         How many are drawn from the technology where `chips_from` is None.
     chips_from : str, optional

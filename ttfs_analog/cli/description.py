@@ -16,6 +16,7 @@ from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
 from ttfs_analog.cli.console import Result
 from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.noise.summary import figures
 
 
@@ -73,7 +74,7 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     }
     if against:
         result["against"] = against
-        tests = _against(NoiseModel.load(against), terms, stored.attrs.get("plan_hash", ""))
+        tests = _against(_alone(against), terms, stored.attrs.get("plan_hash", ""))
         for name, test in tests.items():
             result["terms"][name] |= {"ks_distance": test.statistic, "ks_p": test.p}
     model, summary = _model(stored, seed)
@@ -93,7 +94,18 @@ def _model(stored: xr.Dataset, seed: int) -> tuple[NoiseModel | None, str]:
     return model, model.summary()
 
 
-def _against(model: NoiseModel, terms: dict[str, xr.DataArray], plan_hash: str) -> dict[str, Outcome]:
+def _alone(path: str) -> NoiseSet:
+    """The noise model of one campaign."""
+    model = NoiseModel.load(path)
+    if len(model.sets) > 1:
+        raise InputError(
+            f"--against {path} holds {len(model.sets)} layers; take the noise model that was fitted to the "
+            "campaign of one layer"
+        )
+    return model.of(0)
+
+
+def _against(model: NoiseSet, terms: dict[str, xr.DataArray], plan_hash: str) -> dict[str, Outcome]:
     """Kolmogorov-Smirnov of every term that the model has too; other chips than those of its fit."""
     if plan_hash and model.provenance.get("plan_hash") == plan_hash:
         raise InputError(

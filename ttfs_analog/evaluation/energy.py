@@ -8,8 +8,9 @@ to the spike (or t_max),
               + k_{ramp}\, B (1+\beta) \min(s, T) \Big]
 
 Transistors add what their nodes, comparators and latches take: a current while a comparator waits for the
-ramp, and C V_DD^2 a neuron or a spike; and the references of a layer, a known current over both its windows,
-however many neurons share it. Sinks take nothing from the supply: they discharge the membrane. What
+ramp, and C V_DD^2 a neuron or a spike; and the references of a layer, a known current from the start of its
+input window to the end of its firing window and the delay, however many neurons share it. Every layer has
+coefficients and a point of its own. Sinks take nothing from the supply: they discharge the membrane. What
 is not in the account is listed with it (`not_included`).
 
 For comparison, the capacitor estimate of Stanojevic et al., Nat. Commun. 2024, Methods:
@@ -25,40 +26,52 @@ import numpy as np
 import torch
 import xarray as xr
 
-from circuits.benches.neuron import reference_current
 from circuits.model.closed_form import IDEAL
-from circuits.model.operating_point import OperatingPoint
-from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, scale
 from montecarlo.statistics.intervals import mean_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise
+from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/energy/2"
-OUTSIDE = ("comparator", "latch", "reset", "reference", "drivers", "wires", "clock")
-"""Supplies that a circuit needs; those that a noise model has no coefficient of are not in the account."""
+OUTSIDE = {
+    "comparator": "comparator",
+    "latch": "latch",
+    "reset": "reset",
+    "references": "reference",
+    "drivers": "drivers",
+    "wires": "wires",
+    "clock": "clock",
+}
+"""What a circuit needs -> its supply; what a noise model has no coefficient of is not in the account."""
 Part = tuple[str, str]
 
 
-def coefficients(noise: NoiseModel | None) -> dict[Part, dict[str, Any]]:
-    """Energy coefficients by (supply, part); without a noise model, those of ideal sources."""
+def coefficients(noise: NoiseSet | None) -> dict[Part, dict[str, Any]]:
+    """Energy coefficients of one set by (supply, part); without a noise model, those of ideal sources."""
     if noise is None:
         return {part: {"value": 1.0, "ci95": [1.0, 1.0]} for part in IDEAL_PARTS}
     return {(s, p): entry for s, parts in noise.energy.items() for p, entry in parts.items()}
 
 
-def labels(noise: NoiseModel | None) -> list[str]:
+def parts_of(noise: Noise | None) -> list[Part]:
+    """(Supply, part) of all layers: what one of them has, all list."""
+    tables = [coefficients(model) for model in (noise.sets if noise else (None,))]
+    return list(dict.fromkeys(part for table in tables for part in table))
+
+
+def labels(noise: Noise | None) -> list[str]:
     """Names of the parts, as "source.synapse"."""
-    return [".".join(part) for part in coefficients(noise)]
+    return [".".join(part) for part in parts_of(noise)]
 
 
 @torch.no_grad()
 def layer_energies(
-    net: TTFSNetwork, x: torch.Tensor, noise: NoiseModel | None, deviations: list[Deviations]
+    net: TTFSNetwork, x: torch.Tensor, noise: Noise | None, deviations: list[Deviations]
 ) -> torch.Tensor:
     """Supply energy of every layer.
 
@@ -66,7 +79,7 @@ def layer_energies(
     ----------
     x : Tensor, shape (image, in)
         Activations [tau_c].
-    noise : NoiseModel, optional
+    noise : NoiseModel or LayeredNoise, optional
         None: ideal sources.
     deviations : list of Deviations
         One a layer, with a leading chip dimension.
@@ -74,57 +87,45 @@ def layer_energies(
     Returns
     -------
     Tensor, shape (chip, image, layer, part) [J]
-        Parts in the order of `labels`.
+        Parts in the order of `labels`; 0 where a layer has no such part.
     """
-    table, constants = coefficients(noise), noise.constants if noise else IDEAL
-    sources = replace(constants, feed_through_source=0.0, feed_through_sink=0.0)  # that comes from the gates
     net.require_points()
-    total = []
-    for layer, point, deviation, (before, after), weight in zip(
-        net.layers, net.points, deviations, net.signals(x, deviations), net.weights(), strict=True
-    ):
+    parts, total = parts_of(noise), []
+    layers = zip(net.layers, net.points, deviations, net.signals(x, deviations), net.weights(), strict=True)
+    for n, (layer, point, deviation, (before, after), weight) in enumerate(layers):
+        model = noise.of(n) if noise else None
+        table, constants = coefficients(model), model.constants if model else IDEAL
+        # feed-through comes from the gates
+        sources = replace(constants, feed_through_source=0.0, feed_through_sink=0.0)
         charge = layer.charge(before, weight.clamp(min=0), deviation._replace(constants=sources)).sum(-1)
         nothing = torch.zeros_like(charge)
         amounts = {"synapse": charge, "slope": nothing, "bias": nothing, "switching": nothing}
-        spikes = nothing
-        always = nothing + _shared(noise, point) * (float(layer.input_window) + layer.window_length)
+        spikes, on_time = nothing, float(layer.input_window)
         if layer.spiking:
             ramp = (layer.per_neuron(layer.slopes()) * (1.0 + deviation.slope)).unsqueeze(-2)
             late = float(constants.delay) * layer.per_neuron(layer.slopes()) ** -constants.delay_exponent
             on = layer.window - after + late
             amounts |= {"slope": (ramp * on).sum(-1), "bias": on.sum(-1)}
             amounts["switching"] = nothing + after.shape[-1]
+            on_time += layer.window_length + float(late.max())
             spikes = (after > 0).to(charge).sum(-1)
         else:
             amounts["synapse"] = charge + layer.shift().clamp(min=0).sum()
-        total.append(
-            torch.stack(
-                [
-                    entry["value"]
-                    * scale(part, point)
-                    * {"latch": spikes, "reference": always}.get(supply, amounts[part])
-                    for (supply, part), entry in table.items()
-                ],
-                -1,
-            )
-        )
+        # bias lines are one set a layer; what a latch takes goes with its spikes
+        by_supply = {"latch": spikes, "reference": nothing + on_time}
+        columns = []
+        for supply, part in parts:
+            value = table[supply, part]["value"] * scale(part, point) if (supply, part) in table else 0.0
+            columns.append(value * by_supply.get(supply, amounts[part]))
+        total.append(torch.stack(columns, -1))
     return torch.stack(total, -2)
-
-
-def _shared(noise: NoiseModel | None, point: OperatingPoint) -> float:
-    """Current of a layer's references over that at the point where the noise model was measured."""
-    process = Technology.load(noise.technology).process if noise else None
-    if noise is None or process is None:
-        return 0.0
-    measured = OperatingPoint(**noise.validity["operating_point"])
-    return reference_current(process, point) / reference_current(process, measured)
 
 
 @torch.no_grad()
 def energy(
     net: TTFSNetwork,
     data: Any,
-    noise: NoiseModel,
+    noise: Noise,
     *,
     chips: int = 100,
     seed: int = 0,
@@ -136,7 +137,7 @@ def energy(
     ----------
     data
         Images, or (images, labels).
-    noise : NoiseModel
+    noise : NoiseModel or LayeredNoise
         Draws the chips and holds the energy coefficients.
     chips, seed : int
         How many chips, and their entropy.
@@ -159,9 +160,10 @@ def energy(
         per_image += joules.sum((-1, -2)) / len(drawn)
         if progress:
             progress(len(per_chip), chips)
-    hidden = net.trace(x)[:-1]
-    fired = sum(((h > 0).double().sum(-1) for h in hidden), x.new_zeros(len(x)))
-    count = sum(h.shape[-1] for h in hidden) or 1
+    spikes = [h for h, layer in zip(net.trace(x), net.layers, strict=True) if layer.spiking]
+    fired = sum(((h > 0).double().sum(-1) for h in spikes), x.new_zeros(len(x)))
+    count = sum(h.shape[-1] for h in spikes) or 1
+    supplies = {supply for supply, _ in parts_of(noise)}
     mean, low, high = _interval(torch.stack(per_chip).cpu().numpy(), noise)
     dataset = xr.Dataset(
         {
@@ -185,13 +187,13 @@ def energy(
             "spikes_per_neuron": (
                 "image",
                 fired.cpu().numpy() / count,
-                {"units": "1", "long_name": "spikes per hidden neuron"},
+                {"units": "1", "long_name": "spikes per spiking neuron"},
             ),
         },
         {"chip": list(drawn.numbers), "layer": range(len(net.layers)), "part": labels(noise)},
         {
             "schema": SCHEMA,
-            "not_included": ", ".join(s for s in OUTSIDE if s not in noise.energy),
+            "not_included": ", ".join(what for what, supply in OUTSIDE.items() if supply not in supplies),
             "entropy": seed,
             "law": drawn.law,
             **net.provenance(),
@@ -201,14 +203,20 @@ def energy(
     return with_units(dataset)
 
 
-def _interval(per_chip: np.ndarray, noise: NoiseModel) -> tuple[float, float, float]:
+def _interval(per_chip: np.ndarray, noise: Noise) -> tuple[float, float, float]:
     """Mean over chips, and its 95 % interval widened by that of the measured coefficients."""
     mean, _, high = mean_interval(per_chip.sum((1, 2)))
+    sums: dict[int, np.ndarray] = {}
+    for n, row in enumerate(per_chip.mean(0)):  # layers of one set share the errors of its coefficients
+        k = noise.sets.index(noise.of(n))
+        sums[k] = sums.get(k, 0.0) + row
     doubt = 0.0
-    for joules, entry in zip(per_chip.mean(0).sum(0), coefficients(noise).values(), strict=True):
-        if entry["value"]:
-            end = np.abs(np.array(entry["ci95"]) / entry["value"] - 1.0).max()
-            doubt += float(joules * end) ** 2
+    for k, row in sums.items():
+        table = coefficients(noise.sets[k])
+        for part, joules in zip(parts_of(noise), row, strict=True):
+            if part in table and table[part]["value"]:
+                end = np.abs(np.array(table[part]["ci95"]) / table[part]["value"] - 1.0).max()
+                doubt += float(joules * end) ** 2
     half = float(np.hypot(high - mean, np.sqrt(doubt)))
     return mean, mean - half, mean + half
 

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.model.closed_form import IDEAL
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.conditions import Settings, law_at
 from montecarlo.campaign.dask_cluster import remote
@@ -26,7 +27,7 @@ from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress
 from ttfs_analog.noise.chips import Chips
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise, NoiseModel
 
 VARIABLES: sweep.Variables = {
     "accuracy": (("chip",), "1", "share of right classes"),
@@ -79,9 +80,10 @@ def run(
     return sweep.run(plan, folder, VARIABLES, coords, here, there if scheduler else None)
 
 
-def _check(plan: sweep.Sweep, net: TTFSNetwork, noise: NoiseModel, data: datasets.Data) -> None:
+def _check(plan: sweep.Sweep, net: TTFSNetwork, noise: Noise, data: datasets.Data) -> None:
     """Refuse before any point what a noise model does not describe."""
-    if noise.units is not None and (axes := [k for k, _ in plan.axes if k not in ("window", "bits")]):
+    transistors = any(model.units is not None for model in noise.sets)
+    if transistors and (axes := [k for k, _ in plan.axes if k not in ("window", "bits")]):
         raise InputError(
             f"sweep: {axes[0]}: the spread of transistors follows from their area; fit a noise model at each "
             "('characterize --at size=...') and sweep window or bits"
@@ -93,7 +95,7 @@ def _check(plan: sweep.Sweep, net: TTFSNetwork, noise: NoiseModel, data: dataset
 def _measure(
     plan: sweep.Sweep,
     net: TTFSNetwork,
-    noise: NoiseModel | None,
+    noise: Noise | None,
     data: str,
     number: int,
     tick: Callable[[int, int], None] | None = None,
@@ -102,9 +104,14 @@ def _measure(
     _, settings = list(plan.points())[number]
     images = _images(data, net.like.dtype)
     made = network_at(net, images, settings, plan.entropy)
-    base = noise.law if noise else MismatchLaw.of(Technology.load(plan.technology).mismatch)
-    about = (noise.constants, noise.jitter) if noise else ()
-    chips = Chips.draw(law_at(settings, plan.law(base)), made, range(plan.samples), plan.entropy, *about)
+    if noise:
+        about = [(m.law, m.constants, m.jitter) for m in map(noise.of, range(len(made.layers)))]
+    else:
+        base = MismatchLaw.of(Technology.load(plan.technology).mismatch)
+        about = [(base, IDEAL, 0.0)] * len(made.layers)
+    laws, constants, jitter = zip(*about, strict=True)
+    laws = tuple(law_at(settings, plan.law(base)) for base in laws)
+    chips = Chips.draw(laws, made, range(plan.samples), plan.entropy, constants, jitter)
     result = evaluate(made, images, chips, progress=tick)
     accuracy = result["accuracy"].values
     mean, low, high = mean_interval(accuracy)

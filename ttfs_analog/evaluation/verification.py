@@ -34,7 +34,7 @@ from ttfs_analog.evaluation.energy import labels, layer_energies
 from ttfs_analog.network.decision import classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/verification/1"
@@ -46,7 +46,7 @@ POPULATION = 400
 """Chips drawn from the noise model for the prediction intervals."""
 
 
-def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chips: int, seed: int) -> Chips:
+def fresh_chips(net: TTFSNetwork, technology: Technology, noise: Noise, chips: int, seed: int) -> Chips:
     """Chips drawn from the technology's own law, at the sigmas of the noise model's campaign.
 
     Their numbers start at FRESH, so that even with the seed of an evaluation they are other chips.
@@ -56,13 +56,14 @@ def fresh_chips(net: TTFSNetwork, technology: Technology, noise: NoiseModel, chi
     net : TTFSNetwork
     technology : Technology
         Its law counts where the noise model's campaign names none.
-    noise : NoiseModel
+    noise : NoiseModel or LayeredNoise
     chips, seed : int
         How many, and their entropy.
     """
-    drawn = noise.provenance.get("plan", {}).get("law")
-    law = MismatchLaw.from_dict(drawn) if drawn else MismatchLaw.of(technology.mismatch)
-    return Chips.draw(law, net, range(FRESH, FRESH + chips), seed)
+    plans = [noise.of(n).provenance.get("plan", {}) for n in range(len(net.layers))]
+    usual = MismatchLaw.of(technology.mismatch)
+    laws = [MismatchLaw.from_dict(plan["law"]) if plan.get("law") else usual for plan in plans]
+    return Chips.draw(laws, net, range(FRESH, FRESH + chips), seed)
 
 
 @torch.no_grad()
@@ -71,7 +72,7 @@ def verify(
     data: Any,
     chips: Chips,
     *,
-    noise: NoiseModel | None = None,
+    noise: Noise | None = None,
     technology: str = "ideal",
     images: int | None = None,
     workers: int = 1,
@@ -85,7 +86,7 @@ def verify(
     data : Data, loader, or (x, y)
     chips : Chips
         See `fresh_chips`; with many images this is the expensive argument.
-    noise : NoiseModel, optional
+    noise : NoiseModel or LayeredNoise, optional
         Judged: its energy coefficients and its prediction intervals. Without it energies are those
         of ideal sources, and there are no intervals.
     technology : str
@@ -116,7 +117,7 @@ def verify(
             f"--technology {technology}: whole networks run on ideal sources; single layers on transistors "
             "('simulate')"
         )
-    if not chips.constants.ideal or chips.jitter:
+    if not all(c.ideal for c in chips.constants) or any(chips.jitter):
         raise InputError("these chips have constants or jitter of transistors, which ideal sources have not")
     if noise is not None and noise.technology != technology:
         raise InputError(f"the noise model was measured on {noise.technology!r}, not on {technology!r}")
@@ -228,7 +229,7 @@ def _delays(net: TTFSNetwork, trace: list[torch.Tensor]) -> np.ndarray:
 
 
 def _intervals(
-    net: TTFSNetwork, x: torch.Tensor, noise: NoiseModel | None, seed: int
+    net: TTFSNetwork, x: torch.Tensor, noise: Noise | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """95 % prediction intervals of hidden spike times from chips drawn from the noise model."""
     if noise is None:

@@ -1,4 +1,7 @@
-"""Chips: frozen deviations of every device of copies of a network, the same on every level."""
+"""Chips: frozen deviations of every device of copies of a network, the same on every level.
+
+Every layer has its own systematic terms and jitter; where the cells are the same in all layers, so are these.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
 from circuits.model.layer import LayerMismatch
 from montecarlo.campaign.schema import open_dataset, package_version
-from montecarlo.mismatch.law import UNIT, MismatchLaw, draw_chips
+from montecarlo.mismatch.law import UNIT, MismatchLaw, draw_chips, per_layer
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.neuron.seeding import seeded
@@ -35,40 +38,51 @@ class Chips:
     entropy: int
     numbers: tuple[int, ...]
     layers: tuple[LayerMismatch, ...]
-    law: str = ""  #: JSON of the law they were drawn from: with entropy and number it gives the chip again
-    constants: Constants = IDEAL  #: systematic terms, those of all chips
-    jitter: float = 0.0  #: standard deviation of spike times from trial to trial [tau_c]
+    law: str = ""  #: JSON of their law, or of one a layer: with entropy and number it gives the chip again
+    constants: tuple[Constants, ...] = ()  #: systematic terms of each layer of all chips; (): ideal ones
+    jitter: tuple[float, ...] = ()  #: standard deviation of spike times from trial to trial, by layer [tau_c]
+
+    def __post_init__(self) -> None:
+        for name, value in (("constants", self.constants or IDEAL), ("jitter", self.jitter or 0.0)):
+            object.__setattr__(self, name, per_layer(value, len(self.layers), name))
 
     @classmethod
     def draw(
         cls,
-        law: MismatchLaw,
+        law: MismatchLaw | Sequence[MismatchLaw],
         net: TTFSNetwork,
         numbers: Sequence[int],
         entropy: int,
-        constants: Constants = IDEAL,
-        jitter: float = 0.0,
+        constants: Constants | Sequence[Constants] = IDEAL,
+        jitter: float | Sequence[float] = 0.0,
     ) -> Chips:
-        """Draw chips of a network from a law.
+        """Draw chips of a network.
 
         Parameters
         ----------
+        law : MismatchLaw or sequence of MismatchLaw
+            Of all layers, or one a layer.
         numbers : sequence of int
             Of the chips.
         entropy : int
             Seed of all of them.
         constants, jitter : optional
-            What all chips have in common.
+            What all chips have in common; of all layers, or one a layer.
 
         Raises
         ------
         InputError
-            If there is no number.
+            If there is no number, or more or fewer entries than layers.
         """
         if len(numbers) < 1:
             raise InputError("at least one chip is needed")
-        drawn = draw_chips(law, net.neurons(), numbers, entropy)
-        return cls(entropy, tuple(numbers), tuple(drawn), law.to_json(), constants, jitter)
+        layers = net.neurons()
+        drawn, laws = draw_chips(law, layers, numbers, entropy), per_layer(law, len(layers), "laws")
+        texts = [own.to_json() for own in laws]
+        text = f"[{', '.join(texts)}]" if len(set(texts)) > 1 else texts[0]
+        constants = per_layer(constants, len(layers), "constants")
+        jitter = per_layer(jitter, len(layers), "jitters")
+        return cls(entropy, tuple(numbers), tuple(drawn), text, constants, jitter)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -87,9 +101,9 @@ class Chips:
         return [
             Deviations(
                 **{f.name: torch.as_tensor(getattr(m, f.name)).to(like) for f in fields(LayerMismatch)},
-                constants=self.constants,
+                constants=constants,
             )
-            for m in self.layers
+            for m, constants in zip(self.layers, self.constants, strict=True)
         ]
 
     def model(self, like: torch.Tensor) -> ChipModel:
@@ -98,7 +112,7 @@ class Chips:
         Every chip has random numbers of its own, so that its trials do not depend on the chips beside it.
         """
         deviations = self.deviations(like)
-        if not self.jitter:
+        if not any(self.jitter):
             return deviations
         trials = [seeded(self.entropy, TRIALS, number, device=like.device) for number in self.numbers]
 
@@ -108,7 +122,7 @@ class Chips:
             shape = (x.shape[-4 if layer.inside else -2], layer.n_out)
             like: dict[str, Any] = {"dtype": x.dtype, "device": x.device}
             late = torch.stack([torch.randn(shape, generator=trial, **like) for trial in trials])
-            return layer(x, deviations[n], weight, self.jitter * late)
+            return layer(x, deviations[n], weight, self.jitter[n] * late)
 
         return respond
 
@@ -125,8 +139,8 @@ class Chips:
             "entropy": self.entropy,
             "law": self.law,
             "layers": len(self.layers),
-            "constants": json.dumps(asdict(self.constants)),
-            "jitter": self.jitter,
+            "constants": json.dumps([asdict(c) for c in self.constants]),
+            "jitter": json.dumps(self.jitter),
             "package_version": package_version(),
         }
         path = Path(path)
@@ -142,11 +156,17 @@ class Chips:
                 LayerMismatch(**{f: ds[f"{f}_{n}"].values for f in names})
                 for n in range(int(ds.attrs["layers"]))
             )
+            constants, jitter = (_listed(ds.attrs[name], len(layers)) for name in ("constants", "jitter"))
             return cls(
                 int(ds.attrs["entropy"]),
                 tuple(ds["chip"].values.tolist()),
                 layers,
                 ds.attrs.get("law", ""),
-                Constants(**json.loads(ds.attrs["constants"])),
-                float(ds.attrs["jitter"]),
+                tuple(Constants(**c) for c in constants),
+                tuple(map(float, jitter)),
             )
+
+
+def _listed(attribute: Any, layers: int) -> tuple[Any, ...]:
+    """JSON of one value a layer; earlier files have one value for all."""
+    return per_layer(json.loads(str(attribute)), layers, "entries")

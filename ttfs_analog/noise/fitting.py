@@ -24,7 +24,7 @@ from montecarlo.extraction import terms as extracted
 from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.holdout import validate
 from montecarlo.extraction.prediction import Extraction, only_complete, weights_of
-from montecarlo.mismatch.law import UNIT, MismatchLaw
+from montecarlo.mismatch.law import OFFSETS, UNIT, MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import (
     correlation_interval,
@@ -117,25 +117,26 @@ def _terms(
     """Terms by name, and the reference errors by bias line."""
     weights, units = weights_of(dataset), extracted.unit_devices(dataset)
     terms = {
-        name: _term(name, values, extracted.per_unit(values, weights, units), rng)
+        name: _term(nature(name), values, extracted.per_unit(values, weights, units), rng)
         for name, values in extracted.columns(dataset, devices).items()
     }
     lines = extracted.reference_columns(dataset)
-    if lines:
-        together = np.stack(list(lines.values()), axis=1)
-        terms[REFERENCE] = _term(REFERENCE, together, together, rng)
+    currents = [v for line, v in lines.items() if extracted.LINES[line] not in OFFSETS]
+    if currents:
+        together = np.stack(currents, axis=1)
+        terms[REFERENCE] = _term(nature(REFERENCE), together, together, rng)
     jitter = extracted.jitter_column(dataset)
     if len(jitter) >= 3:
-        terms[JITTER] = _term(JITTER, jitter - jitter.mean(), jitter - jitter.mean(), rng)
-    return terms, {line: _term(REFERENCE, values, values, rng) for line, values in lines.items()}
+        terms[JITTER] = _term(nature(JITTER), jitter - jitter.mean(), jitter - jitter.mean(), rng)
+    return terms, {line: _term(nature(REFERENCE), values, values, rng) for line, values in lines.items()}
 
 
-def _term(name: str, values: np.ndarray, per_unit: np.ndarray, rng: np.random.Generator) -> Term:
+def _term(kind: dict[str, str], values: np.ndarray, per_unit: np.ndarray, rng: np.random.Generator) -> Term:
     std, low, high = std_interval(per_unit, rng)
     mean, mean_low, mean_high = mean_interval(values)
     p = normality(per_unit)
     return Term(
-        **nature(name),
+        **kind,
         std=std,
         std_ci=(low, high),
         mean=mean,

@@ -3,46 +3,33 @@
 The same file for every technology: systematic constants of the one equation (`circuits.model.closed_form`),
 terms with a scope, a kind (frozen: one draw a chip; trial: one draw an inference), a law and a 95 % interval,
 energy coefficients by supply and part, the range in which all that holds, and how well it predicted what it
-had not seen (`montecarlo.extraction.holdout`).
+had not seen (`montecarlo.extraction.holdout`). One set of these holds for every layer of a network; layers
+with cells of their own have a set each (`ttfs_analog.noise.layered`).
 """
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.model.closed_form import Constants
-from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, UNITS
-from montecarlo.extraction.terms import FROZEN, LINES, Spread, law_of
-from montecarlo.mismatch.law import MismatchLaw
-from ttfs_analog.noise import fitting, summary
-from ttfs_analog.noise.terms import (
-    JITTER,
-    REFERENCE,
-    Constant,
-    Contents,
-    Term,
-    check_constant,
-    check_term,
-)
+from ttfs_analog.noise import fitting, noise_file
+from ttfs_analog.noise.layered import LayeredNoise
+from ttfs_analog.noise.noise_file import SCHEMA
+from ttfs_analog.noise.noise_set import NoiseSet
 
 if TYPE_CHECKING:
     from ttfs_analog.network.network import TTFSNetwork
     from ttfs_analog.noise.chips import Chips
 
-SCHEMA = "ttfs-analog/noise-model/2"
-RANGES = ("weight", "window")
+__all__ = ["SCHEMA", "Noise", "NoiseModel"]
 
 
 @dataclass(frozen=True)
-class NoiseModel(Contents):
+class NoiseModel(NoiseSet):
     """Fitted terms, energy coefficients, where they hold, and how well they predicted."""
 
     @classmethod
@@ -62,27 +49,6 @@ class NoiseModel(Contents):
             If the campaign is not complete or too small.
         """
         return cls(**fitting.fit(dataset, seed))
-
-    @property
-    def law(self) -> MismatchLaw:
-        """The frozen terms, ready to draw from."""
-        frozen = {k: t for k, t in self.terms.items() if k in FROZEN}
-        terms, reference = (
-            {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in part.items()}
-            for part in (frozen, self.reference)
-        )
-        tail = self.validity.get("comparator") != "zero_idle"  # that one has no tail
-        return law_of(terms, self.units, reference, float(self.constants.delay) if tail else 0.0)
-
-    @property
-    def constants(self) -> Constants:
-        """Systematic terms of the circuit."""
-        return Constants(**{name: c.value for name, c in self.systematic.items()})
-
-    @property
-    def jitter(self) -> float:
-        """Standard deviation of a spike time from one inference to the next [tau_c]."""
-        return self.terms[JITTER].std if JITTER in self.terms else 0.0
 
     def sample(self, net: TTFSNetwork, chips: int, seed: int = 0, first: int = 0) -> Chips:
         """Frozen deviations of `chips` copies of a network.
@@ -106,41 +72,7 @@ class NoiseModel(Contents):
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""
         for n, layer in enumerate(net.neurons()):
-            needed = {"slope", "threshold", "capacitance"}
-            needed |= {"synapse_source"} if (layer.weights > 0).any() else set()
-            needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()
-            if missing := sorted(needed - set(self.terms)):
-                raise InputError(
-                    f"layer {n}: the noise model has no term {', '.join(missing)}; characterize neurons that "
-                    "have these devices (--synapses 2 or more)"
-                )
-            for what, value in (
-                ("weight", float(np.abs(layer.weights).max())),
-                ("window", layer.window if layer.spiking else layer.t_min),
-            ):
-                limit = self.validity[what]["max"]
-                if limit is not None and value > limit:
-                    raise InputError(
-                        f"layer {n}: {what} {value:.4g} lies outside the range in which this noise "
-                        f"model was measured (up to {limit:g}); allow it with --extrapolate (in SWEEP.toml: "
-                        "extrapolate = true)"
-                    )
-
-    def silent(self) -> NoiseModel:
-        """The same model without any spread: the control of a training with it."""
-        quiet: dict[str, Any] = {"std": 0.0, "std_ci": (0.0, 0.0), "mean": 0.0, "mean_ci": (0.0, 0.0)}
-        terms, reference = (
-            {k: replace(t, **quiet) for k, t in part.items()} for part in (self.terms, self.reference)
-        )
-        return replace(self, terms=terms, reference=reference)
-
-    def extrapolated(self) -> NoiseModel:
-        """The same model without range limits."""
-        return replace(self, validity={**self.validity, **{what: {"max": None} for what in RANGES}})
-
-    def summary(self) -> str:
-        """Constants, terms, held-out figures and energies as text."""
-        return summary.text(self)
+            self.check_layer(n, layer)
 
     def plot(self):
         """Terms with their intervals; a matplotlib Figure."""
@@ -150,68 +82,49 @@ class NoiseModel(Contents):
 
     def save(self, path: str | Path) -> Path:
         """Write the JSON file."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = asdict(self)
-        content = {"constants" if k == "systematic" else k: v for k, v in content.items()}
-        path.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False) + "\n")
-        return path
+        return noise_file.write(path, noise_file.content_of(self))
 
     @classmethod
-    def load(cls, path: str | Path) -> NoiseModel:
-        """Read a noise model.
+    def load(cls, path: str | Path) -> NoiseModel | LayeredNoise:
+        """Read a noise model: one set for all layers, or one a layer.
 
         Raises
         ------
         InputError
             If the file is missing, is not JSON, has another schema, or is not complete.
         """
+        content = noise_file.read(path)
+        if "layers" not in content:
+            return cls.from_content(content, str(path))
+        entries = noise_file.layers_of(content, str(path))
+        sets = (cls.from_content(entry, f"{path}, layer {n},") for n, entry in enumerate(entries))
+        return LayeredNoise(tuple(sets), content.get("network", ""))
+
+    @classmethod
+    def from_content(cls, content: dict[str, Any], where: str) -> NoiseModel:
+        """The model of one set of a file.
+
+        Parameters
+        ----------
+        content : dict
+            See `ttfs_analog.noise.noise_file`.
+        where : str
+            File, for messages.
+
+        Raises
+        ------
+        InputError
+            If it is not complete, or holds what cannot be drawn or counted.
+        """
         try:
-            content = json.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist; 'fit' makes a noise model") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is not a noise model: {error}") from None
-        schema = content.pop("schema", None) if isinstance(content, dict) else None
-        if schema != SCHEMA:
-            old = "; fit again" if str(schema).startswith("ttfs-analog/noise-model/") else ""
-            raise InputError(f"{path} has schema {schema!r}, {SCHEMA!r} was expected{old}")
-        try:
-            terms, reference = (
-                {k: _term(t) for k, t in content.pop(part).items()} for part in ("terms", "reference")
-            )
-            systematic = {k: Constant(**c) for k, c in content.pop("constants").items()}
-            model = cls(terms=terms, reference=reference, systematic=systematic, **content)
-            model._check()
+            model = cls(**noise_file.fields_of(content))
+            noise_file.check(model)
+            model.law  # noqa: B018 - refuses sigmas that cannot be drawn
         except (TypeError, KeyError, AttributeError, ValueError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
-            for name in ("Term", "Constant", "NoiseModel"):
-                what = what.replace(f"{name}.__init__() missing 1 required positional argument:", "no")
-            raise InputError(f"{path} is not a complete noise model: {what}") from None
+            what = noise_file.complaint(error)
+            raise InputError(f"{where} is not a complete noise model: {what}") from None
         return model
 
-    def _check(self) -> None:
-        """Refuse what cannot be drawn or counted."""
-        for name, term in self.terms.items():
-            check_term(name, term)
-        for line, term in self.reference.items():
-            if line not in LINES:
-                raise ValueError(f"unknown bias line {line!r}; known: {', '.join(LINES)}")
-            check_term(REFERENCE, term)
-        for name, constant in self.systematic.items():
-            check_constant(name, constant)
-        for supply, parts in self.energy.items():
-            for part, entry in parts.items():
-                if (supply, part) not in PARTS or entry["unit"] != UNITS[part]:
-                    raise ValueError(f"energy of {supply} {part} in {entry['unit']!r} is not known")
-                if not math.isfinite(entry["value"]) or not all(map(math.isfinite, entry["ci95"])):
-                    raise ValueError(f"energy coefficient of {supply} {part} is not a number")
-        if not all(self.energy[supply][part]["value"] > 0 for supply, part in IDEAL_PARTS):
-            raise ValueError("an energy coefficient of the sources is not a number > 0")
-        if not all(0 < v < math.inf for what in RANGES if (v := self.validity[what]["max"]) is not None):
-            raise ValueError("a limit is not a number > 0")
-        self.law  # noqa: B018 - refuses sigmas that cannot be drawn
 
-
-def _term(entry: dict[str, Any]) -> Term:
-    return Term(**{**entry, "std_ci": tuple(entry["std_ci"]), "mean_ci": tuple(entry["mean_ci"])})
+Noise = NoiseModel | LayeredNoise
+"""Of either kind; `of(n)` is the set of layer n, `sets` are those there are."""

@@ -17,6 +17,7 @@ Source: local reparameterization, Kingma, Salimans and Welling, NeurIPS 2015; mo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor
 from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
 from montecarlo.mismatch.distributions import cholesky
-from montecarlo.mismatch.law import NEURON, TERMS, MismatchLaw
+from montecarlo.mismatch.law import NEURON, TERMS, MismatchLaw, per_layer
 from ttfs_analog.neuron.functional import Deviations, signed, switching
 from ttfs_analog.neuron.layers import FORCED, TTFSLayer
 
@@ -39,40 +40,62 @@ class PerImage:
 
     Parameters
     ----------
-    law : MismatchLaw
-        Of frozen terms; of their usual distributions.
+    law : MismatchLaw or sequence of MismatchLaw
+        Of frozen terms, of their usual distributions: of all layers, or one a layer.
     generator : torch.Generator
         On the network's device.
-    constants : Constants, optional
-        Systematic terms.
-    jitter : float
-        Standard deviation of spike times from trial to trial [tau_c].
+    constants : Constants or sequence of Constants, optional
+        Systematic terms; likewise.
+    jitter : float or sequence of float
+        Standard deviation of spike times from trial to trial [tau_c]; likewise.
 
     Raises
     ------
     InputError
-        If the law has distributions whose sums are not nearly normal.
+        If a law has distributions whose sums are not nearly normal, or numbers of entries differ.
     """
 
     def __init__(
         self,
-        law: MismatchLaw,
+        law: MismatchLaw | Sequence[MismatchLaw],
         generator: torch.Generator,
-        constants: Constants = IDEAL,
-        jitter: float = 0.0,
+        constants: Constants | Sequence[Constants] = IDEAL,
+        jitter: float | Sequence[float] = 0.0,
     ) -> None:
-        if law.distribution:
+        several = [len(v) for v in (law, constants, jitter) if isinstance(v, list | tuple)]
+        layers = max(several, default=1)
+        laws = per_layer(law, layers, "laws")
+        if any(own.distribution for own in laws):
             raise InputError("fine-tuning draws terms of their usual distributions; leave --distribution out")
-        self.law, self.constants, self.generator = law, constants, generator
-        self.mean, self.late = dict(law.mean), math.hypot(law.delay, jitter)
-        self.root = cholesky(NEURON, law.correlation)  # of slope, threshold, capacitance
+        rest = (per_layer(constants, layers, "constants"), per_layer(jitter, layers, "jitters"))
+        self.layers = tuple(_Layer(*own, generator) for own in zip(laws, *rest, strict=True))
+        self._one = not several
+        self._shares = any(own.common for own in laws)
         self._common: Tensor | None = None
 
     def __call__(self, n: int, layer: TTFSLayer, x: Tensor, weight: Tensor) -> Tensor:
         """Activations or logits of layer number n for inputs (image, in), each on a chip of its own."""
-        if self.law.common and n == 0:  # all layers of a chip share it
-            self._common = self._normal(x, len(TERMS), len(x), 1)
-        shared = self._shared(x)
+        if not self._one and n >= len(self.layers):
+            raise InputError(f"layer {n} has no noise: each of {len(self.layers)} layers has its own")
+        own = self.layers[0 if self._one else n]
+        if self._shares and n == 0:  # all layers of a chip share it
+            self._common = own.normal(x, len(TERMS), len(x), 1)
+        return own(layer, x, weight, self._common)
+
+
+class _Layer:
+    """The devices of one layer."""
+
+    def __init__(
+        self, law: MismatchLaw, constants: Constants, jitter: float, generator: torch.Generator
+    ) -> None:
+        self.law, self.constants, self.generator = law, constants, generator
+        self.mean, self.late = dict(law.mean), math.hypot(law.delay, jitter)
+        self.root = cholesky(NEURON, law.correlation)  # of slope, threshold, capacitance
+
+    def __call__(self, layer: TTFSLayer, x: Tensor, weight: Tensor, common: Tensor | None) -> Tensor:
+        """Its activations or logits; `common` are the normals (term, image, 1) of every image's chip."""
+        shared = self._shared(x, common)
         mean, variance, slow = self._charge(layer, x, weight, shared)
         deviations, more = self._neurons(layer, mean, shared)
         mean = mean + self._varied(mean, variance + more)
@@ -80,21 +103,22 @@ class PerImage:
             mean = mean + switching(x, weight, layer.product, self.constants)
         return layer.response(mean, deviations, weight, slow)
 
-    def _normal(self, like: Tensor, *shape: int) -> Tensor:
+    def normal(self, like: Tensor, *shape: int) -> Tensor:
+        """Standard normal numbers."""
         return torch.randn(shape, generator=self.generator, dtype=like.dtype, device=like.device)
 
     def _varied(self, like: Tensor, variance: Tensor | float) -> Tensor | float:
         """Normal numbers of a variance."""
         if isinstance(variance, float):
-            return math.sqrt(variance) * self._normal(like, *like.shape) if variance else 0.0
-        return (variance + LEAST).sqrt() * self._normal(like, *like.shape)
+            return math.sqrt(variance) * self.normal(like, *like.shape) if variance else 0.0
+        return (variance + LEAST).sqrt() * self.normal(like, *like.shape)
 
-    def _shared(self, x: Tensor) -> dict[str, Tensor]:
+    def _shared(self, x: Tensor, common: Tensor | None) -> dict[str, Tensor]:
         """By term: what all devices of an image's layer or chip share, (image, 1)."""
         shared: dict[str, Tensor] = {}
-        for sigmas, normals in ((self.law.common, self._common), (self.law.reference, None)):
+        for sigmas, normals in ((self.law.common, common), (self.law.reference, None)):
             for term, sigma in sigmas:
-                z = self._normal(x, len(x), 1) if normals is None else normals[TERMS.index(term)]
+                z = self.normal(x, len(x), 1) if normals is None else normals[TERMS.index(term)]
                 shared[term] = shared.get(term, 0.0) + sigma * z
         return shared
 
@@ -119,7 +143,7 @@ class PerImage:
         if not forced:
             return mean, variance, 0.0
         slow = total - layer.per_neuron(weight.flatten(1).sum(1))
-        root, z = (torch.as_tensor(square) + LEAST).sqrt(), self._normal(mean, *mean.shape)
+        root, z = (torch.as_tensor(square) + LEAST).sqrt(), self.normal(mean, *mean.shape)
         along = along / root
         return mean + along * z, torch.as_tensor(variance - along**2).clamp_min(0.0), slow + root * z
 
@@ -166,9 +190,9 @@ class PerImage:
         """Deviations of every image and neuron, and the variance of what is added to the charge `q`."""
         law, mean = self.law, {term: self.mean.get(term, 0.0) + shared.get(term, 0.0) for term in NEURON}
         if not layer.spiking:  # a read-out: the capacitor scales the logit
-            c = torch.expm1(mean["capacitance"] + law.capacitance * self._normal(q, *q.shape))
+            c = torch.expm1(mean["capacitance"] + law.capacitance * self.normal(q, *q.shape))
             return Deviations(None, c, c, c, None, self.constants), 0.0
-        root, z = self.root.tolist(), self._normal(q, *q.shape)
+        root, z = self.root.tolist(), self.normal(q, *q.shape)
         slope = torch.expm1(mean["slope"] + law.slope * z)
         offset = mean["threshold"] + law.threshold * root[1][0] * z
         c = mean["capacitance"] + law.capacitance * root[2][0] * z
@@ -180,10 +204,10 @@ class PerImage:
             variance = (theta * root[2][1] + scale * law.threshold * root[1][1]) ** 2
             variance = variance + (theta * root[2][2]) ** 2
         else:
-            rest = self._normal(q, 2, *q.shape)
+            rest = self.normal(q, 2, *q.shape)
             c = torch.expm1(c + law.capacitance * (root[2][1] * rest[0] + root[2][2] * rest[1]))
             offset = offset + law.threshold * root[1][1] * rest[0]
-        late: Any = self.mean.get("delay", 0.0)  # a number serves as well as a tensor
+        late: Any = self.mean.get("delay", 0.0) + shared.get("delay", 0.0)  # a number serves as well
         if self.late:
-            late = late + self.late * self._normal(q, *q.shape)
+            late = late + self.late * self.normal(q, *q.shape)
         return Deviations(None, slope, offset, c, late, self.constants), variance

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from circuits.model.operating_point import OperatingPoint
 from montecarlo.extraction.energy_fit import scale
-from ttfs_analog.noise.terms import Contents
+from ttfs_analog.noise.terms import Constant, Contents, Term
+
+
+class Figures(Protocol):
+    """What `figures` takes of a noise model of either kind."""
+
+    @property
+    def technology(self) -> str: ...
+    @property
+    def terms(self) -> dict[str, Term]: ...
+    @property
+    def reference(self) -> dict[str, Term]: ...
+    @property
+    def systematic(self) -> dict[str, Constant]: ...
+    @property
+    def holdout(self) -> dict[str, Any]: ...
+    @property
+    def energy(self) -> dict[str, dict[str, dict[str, Any]]]: ...
 
 
 def text(model: Contents) -> str:
@@ -17,8 +34,8 @@ def text(model: Contents) -> str:
     )
 
 
-def figures(model: Contents) -> dict[str, Any]:
-    """The same for `--json`."""
+def figures(model: Figures) -> dict[str, Any]:
+    """The same for `--json`; where layers have a set each, names are by layer, as "layer0.slope"."""
     terms = {k: {"std": t.std, "std_ci": list(t.std_ci), "unit": t.unit} for k, t in model.terms.items()}
     lines = {k: {"std": t.std, "std_ci": list(t.std_ci)} for k, t in model.reference.items()}
     constants = {k: {"value": c.value, "se": c.se, "unit": c.unit} for k, c in model.systematic.items()}

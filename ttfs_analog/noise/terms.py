@@ -49,7 +49,8 @@ class Contents:
     units: int | None  #: unit devices of a synapse with W = 1; None: sigma does not depend on W
     systematic: dict[str, Constant]  #: `constants` in the file; those left out are those of the ideal neuron
     terms: dict[str, Term]  #: by the names of NAMES, those there are
-    reference: dict[str, Term]  #: by bias line: ln(1 + deviation) of its currents
+    reference: dict[str, Term]
+    """By bias line, see `montecarlo.extraction.terms.LINES`: ln(1 + deviation) of its currents."""
     energy: dict[
         str, dict[str, dict[str, Any]]
     ]  #: by supply and part, see `montecarlo.extraction.energy_fit`
@@ -91,16 +92,17 @@ def check_term(name: str, term: Term) -> None:
     """
     if name not in NAMES:
         raise ValueError(f"unknown term {name!r}; known: {', '.join(NAMES)}")
-    if (term.kind, term.distribution) != (nature(name)["kind"], nature(name)["distribution"]):
+    expected = nature(name)
+    if (term.kind, term.distribution) != (expected["kind"], expected["distribution"]):
         raise ValueError(f"{name} is {term.kind} {term.distribution}, which cannot be drawn")
-    if term.unit != nature(name)["unit"]:
-        raise ValueError(f"{name} has unit {term.unit!r}, {nature(name)['unit']!r} was expected")
+    if term.unit != expected["unit"]:
+        raise ValueError(f"{name} has unit {term.unit!r}, {expected['unit']!r} was expected")
     if not (math.isfinite(term.std) and term.std >= 0):
         raise ValueError(f"sigma of {name} must be finite and >= 0, got {term.std!r}")
     low, high = term.mean_ci
     if not (low <= term.mean <= high and max(abs(low), abs(high)) < math.inf):
         raise ValueError(f"mean of {name} must lie in its interval [{low!r}, {high!r}], got {term.mean!r}")
-    if nature(name)["distribution"] == "lognormal" and abs(term.mean) > 1:
+    if expected["distribution"] == "lognormal" and abs(term.mean) > 1:
         raise ValueError(f"mean of {name} must lie in [-1, 1], got {term.mean!r}")
 
 

@@ -22,7 +22,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import tighten
 from ttfs_analog.neuron.seeding import seeded
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.noise.per_image import PerImage
 from ttfs_analog.training.compensation import compensated
 from ttfs_analog.training.recipe import Recipe
@@ -39,27 +39,29 @@ SELECTION = 4
 
 
 def loss_under(
-    net: TTFSNetwork, noise: NoiseModel | None, generator: torch.Generator
+    net: TTFSNetwork, noise: Noise | None, generator: torch.Generator
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """What one step of `finetune` minimizes: `loss(x, y)` of a batch, every image on a chip of its own.
 
     Parameters
     ----------
-    noise : NoiseModel, optional
+    noise : NoiseModel or LayeredNoise, optional
         None: under the network's own constraints alone.
     generator : torch.Generator
         What chips are drawn from, on the network's device.
     """
     devices = None
     if noise is not None:
-        devices = PerImage(noise.law, generator, noise.constants, noise.jitter)
+        about = [(m.law, m.constants, m.jitter) for m in map(noise.of, range(len(net.layers)))]
+        laws, constants, jitter = zip(*about, strict=True)
+        devices = PerImage(laws, generator, constants, jitter)
     return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)
 
 
 def finetune(
     net: TTFSNetwork,
     data: Any,
-    noise: NoiseModel | None = None,
+    noise: Noise | None = None,
     mode: str = "agnostic",
     *,
     epochs: int | None = None,
@@ -77,7 +79,7 @@ def finetune(
     ----------
     data : Data, loader, or (x, y)
         What to train on.
-    noise : NoiseModel, optional
+    noise : NoiseModel or LayeredNoise, optional
         Its terms are drawn anew for every image of every batch. Without one the network is trained under its
         own constraints alone (`ttfs_analog.network.constrain.constrain`).
     mode : {"agnostic"}
@@ -104,7 +106,7 @@ def finetune(
     fixed = placed or (net.constraints is not None and net.constraints.percentile is not None)
     tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
     if noise is not None:
-        tuned = compensated(tuned, x_train, [_of(noise, n).constants for n in range(len(tuned.layers))])
+        tuned = compensated(tuned, x_train, [noise.of(n).constants for n in range(len(tuned.layers))])
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
     generator = seeded(seed, device=tuned.like.device)
@@ -122,7 +124,7 @@ def finetune(
             resume=resume,
             after=_upkeep(tuned, x_train[order[:SOME]]),
             chances=generator,
-            noise="" if noise is None else f"{noise.law.to_json()} {noise.constants} {noise.jitter}",
+            noise="" if noise is None else _described(noise),
             progress=progress,
         )
     if placed:
@@ -130,11 +132,6 @@ def finetune(
     else:
         tuned.rescale(x_train)
     return tuned
-
-
-def _of(noise: Any, n: int) -> Any:
-    """The noise model of layer n, where it has one of each."""
-    return getattr(noise, "of", lambda n: noise)(n)
 
 
 def _upkeep(net: TTFSNetwork, x: Tensor) -> Callable[[int], None] | None:
@@ -149,3 +146,8 @@ def _upkeep(net: TTFSNetwork, x: Tensor) -> Callable[[int], None] | None:
     if any(layer.form != "b1" for layer in net.layers):
         return lambda step: require_slopes(net)
     return None
+
+
+def _described(noise: Noise) -> str:
+    """What chips are drawn from, of every set: a checkpoint belongs to it."""
+    return "\n".join(f"{m.law.to_json()} {m.constants} {m.jitter}" for m in noise.sets)

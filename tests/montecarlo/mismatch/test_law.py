@@ -152,3 +152,58 @@ def test_layers_of_a_chip_have_references_and_delays_of_their_own():
     plain = draw_chips(MismatchLaw(slope=0.05), [layer, layer], [0], 7)
     more = draw_chips(MismatchLaw(slope=0.05, delay=0.1), [layer, layer], [0], 7)
     assert np.array_equal(plain[1].slope, more[1].slope)  # devices stay as they are without the delays
+
+
+def test_a_layer_has_its_own_law_and_the_normals_that_it_always_has():
+    """Bit for bit what its law draws where all layers have it; a chip shares one draw for all laws."""
+    quiet = MismatchLaw(0.02, 0.01, units=8, delay=0.03, reference=(("slope", 0.1), ("delay", 0.2)))
+    loud = dataclasses.replace(EVERY, common=(("capacitance", 0.1),))
+    mixed = draw_chips([quiet, loud], layers(), [0, 4], entropy=3)
+    for n, law in enumerate((quiet, loud)):
+        alone = draw_chips(law, layers(), [0, 4], entropy=3)[n]
+        for field in dataclasses.fields(alone):
+            assert np.array_equal(getattr(mixed[n], field.name), getattr(alone, field.name)), field.name
+    only = MismatchLaw(common=(("slope", 0.1),))
+    first, second = draw_chips([only, dataclasses.replace(only, common=(("slope", 0.2),))], layers(), [0], 3)
+    # 1e-13: rounding of exp and log
+    np.testing.assert_allclose(2 * np.log1p(first.slope[0, 0]), np.log1p(second.slope[0]), rtol=1e-13)
+
+
+def test_laws_that_are_not_one_a_layer_are_refused():
+    with pytest.raises(InputError, match="3 laws for a network of 2 layers; give one, or one a layer"):
+        draw_chips([EVERY] * 3, layers(), [0], 0)
+
+
+def test_delays_of_a_layer_share_a_part_that_adds_and_leaves_all_else_as_it_was():
+    layer = Layer(np.ones((4, 2)), np.zeros(4), t_min=1.0, t_max=2.0)
+    plain = MismatchLaw(0.05, 0.05, 0.05, delay=0.01, reference=(("slope", 0.1),))
+    more = dataclasses.replace(plain, reference=(("slope", 0.1), ("delay", 0.2)))
+    for before, after in zip(
+        draw_chips(plain, [layer, layer], [0, 1], 7), draw_chips(more, [layer, layer], [0, 1], 7), strict=True
+    ):
+        assert np.array_equal(before.slope, after.slope)
+        assert np.array_equal(before.synapse, after.synapse)
+        late = after.delay - before.delay
+        np.testing.assert_allclose(late, late[:, :1] * np.ones(4), rtol=0, atol=1e-15)  # float64 rounding
+        assert late[0, 0] != late[1, 0]
+    one, other = (law.draw(WEIGHTS, generator(0, 0)) for law in (plain, more))  # also from one stream
+    assert all(np.array_equal(one[k], other[k]) for k in ("synapse", "slope"))
+    late = other["delay"] - one["delay"]
+    assert late[0] == pytest.approx(late[1], abs=1e-15)
+
+
+def test_the_spread_of_shared_delays_is_their_sigma():
+    """4000 chips know a standard deviation to 1.1 %: four of these."""
+    layer = Layer(np.ones((1, 1)), np.zeros(1), t_min=1.0, t_max=2.0)
+    law = MismatchLaw(mean=(("delay", 0.5),), reference=(("delay", 2.0),))
+    late = draw_chips(law, [layer], range(4000), 1)[0].delay[:, 0]
+    assert late.std() == pytest.approx(2.0, rel=0.045)
+    assert late.mean() == pytest.approx(0.5, abs=4 * 2.0 / math.sqrt(4000))
+
+
+@pytest.mark.parametrize("value", [-0.1, math.inf, math.nan])
+def test_a_shared_delay_is_finite_and_not_negative(value):
+    with pytest.raises(InputError, match="reference sigma of 'delay' must be finite and >= 0"):
+        MismatchLaw(reference=(("delay", value),))
+    with pytest.raises(InputError, match="common sigma of 'delay'"):
+        MismatchLaw(common=(("delay", 0.1),))

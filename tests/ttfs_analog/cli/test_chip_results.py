@@ -13,6 +13,7 @@ from ttfs_analog.cli.app import main
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.data import datasets
 from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.layered import LayeredNoise
 from ttfs_analog.training.architectures import build
 
 
@@ -88,3 +89,26 @@ def test_a_mistake_is_named(folder, capsys, arguments, said):
     found = run(capsys, *arguments)
     assert found["code"] == 2
     assert said in found["error"]
+
+
+def test_commands_take_noise_of_each_layer(folder, capsys, transistor_noise, noise):
+    LayeredNoise((transistor_noise, noise)).save("layers.json")
+    options = ("--noise", "layers.json", "--extrapolate")
+    made = run(capsys, "chip", "net.pt", *options, "--seed", "7")
+    assert [law["slope"] for law in made["law"]] == [m.law.slope for m in (transistor_noise, noise)]
+    assert main(["chip", "chip.nc"]) == 0
+    rows = [row for row in capsys.readouterr().out.splitlines() if row.startswith("law")]
+    assert [row.split()[:3] for row in rows] == [["law", str(n), "capacitance"] for n in (0, 1)]
+    again = run(capsys, "evaluate", "net.pt", "--chips-from", "chip.nc", "--out", "again.nc")
+    drawn = run(capsys, "evaluate", "net.pt", *options, "--chips", "1", "--seed", "7", "--out", "drawn.nc")
+    assert again["accuracy"] == drawn["accuracy"]
+    joules = run(capsys, "energy", "net.pt", *options, "--chips", "2", "--out", "energy.nc")
+    assert joules["ledger"]["layer0.latch.switching"] > 0 == joules["ledger"]["layer1.latch.switching"]
+
+
+def test_samples_are_tested_against_the_noise_of_one_campaign(folder, capsys, noise, dataset):
+    LayeredNoise((noise, noise)).save("layers.json")
+    dataset.to_zarr("run.zarr", consolidated=False, zarr_format=2)
+    refused = run(capsys, "describe", "run.zarr", "--against", "layers.json", "--out", "out.nc")
+    assert refused["code"] == 2
+    assert "layers.json holds 2 layers" in refused["error"]

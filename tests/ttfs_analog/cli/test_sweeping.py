@@ -24,6 +24,7 @@ from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import network_sweep
 from ttfs_analog.evaluation.accuracy import evaluate
 from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.layered import LayeredNoise
 from ttfs_analog.training.architectures import build
 
 
@@ -136,6 +137,16 @@ def test_chips_of_transistors_keep_their_constants_and_their_spread(folder, caps
     swept = command(folder, capsys, text + "[axes]\nwindow = [1]")
     chips = transistor_noise.extrapolated().sample(net, 5, 4)
     accuracy = evaluate(net, datasets.load("iris"), chips)["accuracy"].values
+    assert swept["points"][0]["accuracy_mean"] == pytest.approx(accuracy.mean(), rel=1e-12)
+
+
+def test_layers_of_a_swept_network_have_noise_of_their_own(folder, capsys, net, transistor_noise, noise):
+    layered = LayeredNoise((transistor_noise.extrapolated(), noise))
+    layered.save(folder / "noise.json")
+    text = "network = 'net.pt'\nnoise = 'noise.json'\nsamples = 5\nseed = 4\n"
+    assert "follows from their area" in command(folder, capsys, text + "[axes]\nsigma = [0.0]")["error"]
+    swept = command(folder, capsys, text + "[axes]\nwindow = [1]")
+    accuracy = evaluate(net, datasets.load("iris"), layered.sample(net, 5, 4))["accuracy"].values
     assert swept["points"][0]["accuracy_mean"] == pytest.approx(accuracy.mean(), rel=1e-12)
 
 

@@ -68,7 +68,7 @@ def test_constants_and_jitter_go_with_the_chips(toy, tmp_path):
     constants = Constants(theta_scale=1.03, turn_on_sink=0.05)
     chips = Chips.draw(LAW, toy, [3, 8], 5, constants, 0.02)
     back = Chips.load(chips.save(tmp_path / "chips.nc"))[1:]
-    assert (back.constants, back.jitter) == (constants, 0.02)
+    assert (back.constants, back.jitter) == ((constants,) * 3, (0.02,) * 3)
     x = torch.rand(5, 6, generator=torch.Generator().manual_seed(1)).double()
     assert not torch.equal(toy(x, back.deviations(x)), toy(x, Chips.draw(LAW, toy, [8], 5).deviations(x)))
     together, alone = (c.model(x) for c in (chips, back))

@@ -31,6 +31,7 @@ CASES = {
     "delays": (MismatchLaw(delay=0.1), IDEAL),
     "sqrt law, constants": (replace(LAW, synapse_source=0.06, synapse_sink=0.05, units=8), CONSTANTS),
     "references": (replace(LAW, reference=(("synapse_source", 0.1), ("slope", 0.05))), CONSTANTS),
+    "shared delays": (replace(LAW, reference=(("delay", 0.15), ("slope", 0.05))), CONSTANTS),
     "references, switching": (
         MismatchLaw(0.05, 0.05, reference=(("synapse_source", 0.2), ("synapse_sink", 0.1))),
         # of the switches and nodes: no reference scales them
@@ -58,11 +59,22 @@ def moments(values):
     return values.mean(0), values.var(0)
 
 
+def same_moments(ours, whole):
+    """Mean to 5 and variance to 6 standard errors of both, layer by layer."""
+    for a, b in zip(ours, whole, strict=True):
+        (mean, var), (mean_b, var_b) = moments(a), moments(b[:, 0])
+        error = ((var + var_b) / CHIPS).sqrt()
+        assert float(((mean - mean_b).abs() / error).max()) < 5.0
+        kurtosis = ((b[:, 0] - mean_b) ** 4).mean(0)
+        error = ((kurtosis - var_b**2) * 2 / CHIPS).sqrt()
+        assert float(((var - var_b).abs() / error).max()) < 6.0
+
+
 @pytest.mark.parametrize("make", [mlp, cnn])
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_moments_of_a_batch_are_those_of_whole_chips(make, case):
-    """One image 4000 times against 4000 explicit chips: mean to 5 and variance to 6 standard errors of both.
+    """One image 4000 times against 4000 explicit chips.
 
     No neuron is clipped: the moments are exact then but for theta c, which counts to first order, 0.2 %.
     """
@@ -75,14 +87,39 @@ def test_moments_of_a_batch_are_those_of_whole_chips(make, case):
     devices = PerImage(law, torch.Generator().manual_seed(5), constants, 0.01)
     ours = net.trace(x.expand(CHIPS, *x.shape[1:]), devices)
     chips = Chips.draw(law, net, range(CHIPS), 7, constants, 0.01)
-    whole = net.trace(x, chips.model(x))
-    for a, b in zip(ours, whole, strict=True):
-        (mean, var), (mean_b, var_b) = moments(a), moments(b[:, 0])
-        error = ((var + var_b) / CHIPS).sqrt()
-        assert float(((mean - mean_b).abs() / error).max()) < 5.0
-        kurtosis = ((b[:, 0] - mean_b) ** 4).mean(0)
-        error = ((kurtosis - var_b**2) * 2 / CHIPS).sqrt()
-        assert float(((var - var_b).abs() / error).max()) < 6.0
+    same_moments(ours, net.trace(x, chips.model(x)))
+
+
+@torch.no_grad()
+def test_each_layer_has_the_moments_of_its_own_law():
+    """Laws, constants and jitter of three layers that differ, with a part that the chip shares in two."""
+    torch.manual_seed(3)
+    shared = (("capacitance", 0.1), ("synapse_source", 0.1))
+    laws = [
+        replace(LAW, units=8, synapse_source=0.03, synapse_sink=0.03, common=shared),
+        MismatchLaw(0.02, delay=0.1, reference=(("delay", 0.2), ("slope", 0.02))),
+        MismatchLaw(0.05, 0.02, common=shared),
+    ]
+    constants, jitter = [CONSTANTS, IDEAL, Constants(gain_source=1.1)], [0.01, 0.05, 0.0]
+    relu = nn.Sequential(nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+    x = torch.rand(1, 12, dtype=torch.float64)
+    net = convert(relu, x.expand(4, -1) * torch.rand(4, 1))
+    net.set_windows([8.0, 12.0])
+    net.layers[0].bias.fill_(4.0)
+    net.layers[1].bias.fill_(6.0)
+    devices = PerImage(laws, torch.Generator().manual_seed(5), constants, jitter)
+    ours = net.trace(x.expand(CHIPS, -1), devices)
+    chips = Chips.draw(laws, net, range(CHIPS), 7, constants, jitter)
+    same_moments(ours, net.trace(x, chips.model(x)))
+
+
+def test_layers_without_noise_of_their_own_are_refused():
+    model, _ = mlp(torch.Generator().manual_seed(1))
+    net = convert(model, images(2, 9, 12))
+    with pytest.raises(InputError, match="layer 1 has no noise"):
+        net(images(2, 9, 12), PerImage([LAW], torch.Generator().manual_seed(5)))
+    with pytest.raises(InputError, match="2 laws for a network of 3 layers"):
+        PerImage([LAW] * 2, torch.Generator(), [IDEAL] * 3)
 
 
 @torch.no_grad()

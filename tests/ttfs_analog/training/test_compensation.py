@@ -107,5 +107,5 @@ def test_models_of_single_layers_are_asked_where_there_are_any(net, digits, tran
     same, each = (finetune(net, digits, n, epochs=0, percentile=None) for n in (noise, Each(noise)))
     assert torch.equal(same.layers[0].bias, each.layers[0].bias)
     # what the first layer leaves over, and no constants
-    left, whole = (float((n.layers[1].bias - net.layers[1].bias).abs().max()) for n in (each, same))
+    left, whole = (float((n.layers[1].bias - net.layers[1].bias).detach().abs().max()) for n in (each, same))
     assert left < 0.1 * whole

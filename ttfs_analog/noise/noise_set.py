@@ -1,0 +1,90 @@
+"""One set of a noise model: terms, constants, energies and range of one layer, or of all that are alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from circuits.errors import InputError
+from circuits.model.closed_form import Constants
+from circuits.model.layer import Layer
+from montecarlo.extraction.terms import FROZEN, Spread, law_of
+from montecarlo.mismatch.law import MismatchLaw
+from ttfs_analog.noise import summary
+from ttfs_analog.noise.noise_file import RANGES
+from ttfs_analog.noise.terms import JITTER, Contents
+
+
+@dataclass(frozen=True)
+class NoiseSet(Contents):
+    """What a layer is drawn from and counted with."""
+
+    @property
+    def sets(self) -> tuple[Self, ...]:
+        """The sets there are: this one."""
+        return (self,)
+
+    def of(self, n: int) -> Self:
+        """The set of layer number n: the same for all."""
+        return self
+
+    @property
+    def law(self) -> MismatchLaw:
+        """The frozen terms, ready to draw from."""
+        frozen = {k: t for k, t in self.terms.items() if k in FROZEN}
+        terms, reference = (
+            {k: Spread(t.std, t.mean, *t.mean_ci) for k, t in part.items()}
+            for part in (frozen, self.reference)
+        )
+        tail = self.validity.get("comparator") != "zero_idle"  # that one has no tail
+        return law_of(terms, self.units, reference, float(self.constants.delay) if tail else 0.0)
+
+    @property
+    def constants(self) -> Constants:
+        """Systematic terms of the circuit."""
+        return Constants(**{name: c.value for name, c in self.systematic.items()})
+
+    @property
+    def jitter(self) -> float:
+        """Standard deviation of a spike time from one inference to the next [tau_c]."""
+        return self.terms[JITTER].std if JITTER in self.terms else 0.0
+
+    def check_layer(self, n: int, layer: Layer) -> None:
+        """Refuse layer number n where it lies outside the validity range."""
+        needed = {"slope", "threshold", "capacitance"}
+        needed |= {"synapse_source"} if (layer.weights > 0).any() else set()
+        needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()
+        if missing := sorted(needed - set(self.terms)):
+            raise InputError(
+                f"layer {n}: the noise model has no term {', '.join(missing)}; characterize neurons that "
+                "have these devices (--synapses 2 or more)"
+            )
+        for what, value in (
+            ("weight", float(np.abs(layer.weights).max())),
+            ("window", layer.window if layer.spiking else layer.t_min),
+        ):
+            limit = self.validity[what]["max"]
+            if limit is not None and value > limit:
+                raise InputError(
+                    f"layer {n}: {what} {value:.4g} lies outside the range in which this noise "
+                    f"model was measured (up to {limit:g}); allow it with --extrapolate (in SWEEP.toml: "
+                    "extrapolate = true)"
+                )
+
+    def silent(self) -> Self:
+        """The same model without any spread: the control of a training with it."""
+        quiet: dict[str, Any] = {"std": 0.0, "std_ci": (0.0, 0.0), "mean": 0.0, "mean_ci": (0.0, 0.0)}
+        terms, reference = (
+            {k: replace(t, **quiet) for k, t in part.items()} for part in (self.terms, self.reference)
+        )
+        return replace(self, terms=terms, reference=reference)
+
+    def extrapolated(self) -> Self:
+        """The same model without range limits."""
+        return replace(self, validity={**self.validity, **{what: {"max": None} for what in RANGES}})
+
+    def summary(self) -> str:
+        """Constants, terms, held-out figures and energies as text."""
+        return summary.text(self)

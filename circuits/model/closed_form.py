@@ -3,11 +3,13 @@ r"""The one equation of the neuron: when a B1 neuron fires, ideal or of transist
 .. math:: V_i(t_{min}) = \frac{Q_i}{1+c_i}, \qquad
           Q_i = \sum_{j:\,x_j>0} \left[ W_{ij} ((1+e_{ij}) g_\pm x_j + \delta_\pm) + \kappa_\pm \right]
 
-.. math:: s_i = \frac{k\,(\theta_i (1+c_i) + o_i) + v - l_i - Q_i}{B_i\, g_B\, (1+\beta_i)} + d + d_i
+.. math:: s_i = \frac{k\,(\theta_i (1+c_i) + o_i) + a\,\theta_i^2 + v - l_i - Q_i + b\,Q_i^2}
+                     {B_i\, g_B\, (1+\beta_i)} + d + d_i
 
 with x_j = t_min - t_j and s_i the time of the spike after t_min. e, beta, o, c, d_i are the deviations of a
-copy (`LayerMismatch`); k, g, delta, kappa, v, l, d are `Constants` of the circuit (+ sources, - sinks), whose
-default is the ideal neuron, bit for bit. A comparator is switched on at t_min: a ramp that crosses within two
+copy (`LayerMismatch`); k, g, delta, kappa, a, b, v, l, d are `Constants` of the circuit (+ sources, - sinks),
+whose default is the ideal neuron, bit for bit. a and b come from output conductances, and capacitances that
+bend with the voltage. Pulses too short to open a switch count as silent. A comparator is switched on at t_min: a ramp that crosses within two
 delays of it finds it overdriven, and its spike comes earlier by h, linear between
 
 .. math:: h(d/2) = h_1, \quad h(d) = h_2, \quad h(3d/2) = h_3, \quad h(2d) = 0
@@ -20,7 +22,7 @@ silent. Crossings of partial sums before t_min are blocked. Where layers follow 
 shifted by the constant delay d, so a response counts from t_min + d.
 
 Source: Stanojevic et al. 2024, eqs. 1 and 5-7, with device deviations; the constants are those that
-transistor-level neurons show. Not modeled: clipping at the swing, output conductance along the ramp.
+transistor-level neurons show. Not modeled: clipping at the swing.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ class Constants:
         0.0  #: kappa+: potential that an active source adds at its switch [1]
     )
     feed_through_sink: float | Array = 0.0  #: kappa- [1]
+    bend_theta: float | Array = 0.0  #: a: of the threshold, by potential squared
+    bend_charge: float | Array = 0.0  #: b: of the charge
+    shortest: float = 0.0  #: inputs of shorter pulses count as silent [tau_c]
     kick: float | Array = 0.0  #: v: what comparator and switches take from the membrane at t_min [1]
     leakage: float | Array = 0.0  #: l: rise of the potential by leakage over both windows [1]
     delay: float | Array = 0.0  #: d: of the comparator, at B = 1 [tau_c]
@@ -136,6 +141,8 @@ def charges(
     -------
     array, shape ([sample,] [image,] n_out)
     """
+    if constants.shortest:
+        x = np.where(np.asarray(x) > constants.shortest, x, 0.0)
     current = layer.weights if mismatch is None else layer.weights * (1.0 + mismatch.synapse)
     gained = current if constants.ideal else current * constants._signed("gain", layer.weights)
     charge = _sums(gained, x) + layer.drive * layer.t_min
@@ -178,6 +185,9 @@ def ramp_times(
         )
         threshold = constants.theta_scale * (theta * (1.0 + capacitance) + offset)
         ramp = ramp * (1.0 + slope)
+    if not constants.ideal:
+        threshold = threshold + constants.bend_theta * theta**2
+        charge = charge - constants.bend_charge * charge**2
     return constants.hastened((threshold + constants.kick - constants.leakage - charge) / ramp) + late
 
 

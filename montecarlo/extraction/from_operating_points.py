@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from circuits.benches.testbench import EDGE
 from circuits.errors import InputError
 from circuits.model.closed_form import Constants, charges, ramp_times
 from circuits.model.layer import Array
@@ -41,11 +42,15 @@ FITTED = (
     "turn_on_sink",
     "feed_through_source",
     "feed_through_sink",
+    "bend_theta",
+    "bend_charge",
 )
 EARLY = ("early_1", "early_2", "early_3")
 EARLIEST, LEAST_EARLY = 0.4, 8
 """Ramps that cross sooner, in delays, say nothing (their spikes count from t_min); runs that are needed."""
-NOTHING = Constants(theta_scale=0.0, gain_source=0.0, gain_sink=0.0)
+SHORTEST = 2 * EDGE
+"""Pulses that `circuits.benches.neuron.attach` does not send [tau_c]."""
+NOTHING = Constants(theta_scale=0.0, gain_source=0.0, gain_sink=0.0, shortest=SHORTEST)
 """A circuit that does nothing but ramp; leakage is counted in the kick."""
 
 
@@ -90,7 +95,7 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
             "systematic constants (the points of a sweep have none: characterize at that condition with --at)"
         )
     delay = _delay(dataset)
-    columns = np.stack([_nominal_times(dataset, replace(NOTHING, **{n: 1.0})) for n in FITTED], axis=1)
+    columns = np.stack([_column(dataset, name) for name in FITTED], axis=1)
     settled = fired & (time > 3.0 * delay.value)
     if settled.sum() < least:
         settled = fired
@@ -107,9 +112,16 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
     errors = dict(zip(FITTED, error.tolist(), strict=True)) | {"delay": delay.error}
     fitted |= {"delay": delay.value, "kick": fitted["kick"] - delay.value}
     errors["kick"] = float(np.hypot(errors["kick"], delay.error))
-    constants = Constants(**fitted)
+    constants = Constants(**fitted, shortest=SHORTEST)
     early, doubt = _early(columns @ value - delay.value, time - delay.value, fired, constants)
-    return replace(constants, **early), errors | doubt
+    return replace(constants, **early), errors | doubt | {"shortest": 0.0}
+
+
+def _column(dataset: xr.Dataset, name: str) -> Array:
+    """What a constant does to the times of the runs without mismatch, per unit, shape (run,)."""
+    base = replace(NOTHING, gain_source=1.0, gain_sink=1.0) if name == "bend_charge" else NOTHING
+    changed = _nominal_times(dataset, replace(base, **{name: 1.0}))
+    return changed - _nominal_times(dataset, base) if name == "bend_charge" else changed
 
 
 class _Delay(NamedTuple):

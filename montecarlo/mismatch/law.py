@@ -41,6 +41,7 @@ UNIT = {
     "jitter": "tau_c",
     "turn_on_source": "tau_c",
     "turn_on_sink": "tau_c",
+    "shortest": "tau_c",
     "early_1": "tau_c",
     "early_2": "tau_c",
     "early_3": "tau_c",

@@ -70,6 +70,7 @@ def charge(
     """
     if constants.ideal:
         return product(x, current)
+    x = long_enough(x, constants)
     gained = product(x, current * signed(constants, "gain", current))
     return gained + switching(x, current if nominal is None else nominal, product, constants)
 
@@ -91,6 +92,11 @@ def switching(
     turn_on, feed = (signed(constants, name, weight) for name in ("turn_on", "feed_through"))
     extra = weight * turn_on + torch.where(weight != 0, feed, torch.zeros_like(weight))
     return product((x > 0).to(x), extra)
+
+
+def long_enough(x: Tensor, constants: Constants) -> Tensor:
+    """Inputs without those whose pulses are too short to open a switch, shape of `x` [tau_c]."""
+    return torch.where(x > constants.shortest, x, 0.0) if constants.shortest else x
 
 
 def signed(constants: Constants, name: str, current: Tensor) -> Tensor:
@@ -173,6 +179,9 @@ def ramp_activation(
         v if isinstance(v, float) else torch.as_tensor(v, dtype=q.dtype, device=q.device)
         for v in (constants.theta_scale, constants.gain_slope, constants.kick, constants.leakage)
     )
+    if not constants.ideal:
+        q = q - float(constants.bend_charge) * q**2
+        kick = kick + float(constants.bend_theta) * (slope * window - shift) ** 2
     if form == "dynamic":  # sum W + slow meet (1 + c) times what the threshold does
         fall = alpha + slope * beta
         total = slope - alpha + slow + (1.0 + c) * fall

@@ -27,7 +27,7 @@ from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
 from montecarlo.mismatch.distributions import cholesky
 from montecarlo.mismatch.law import NEURON, TERMS, MismatchLaw, per_layer
-from ttfs_analog.neuron.functional import Deviations, signed, switching
+from ttfs_analog.neuron.functional import Deviations, long_enough, signed, switching
 from ttfs_analog.neuron.layers import FORCED, TTFSLayer
 
 LEAST = 1e-30
@@ -95,7 +95,7 @@ class _Layer:
 
     def __call__(self, layer: TTFSLayer, x: Tensor, weight: Tensor, common: Tensor | None) -> Tensor:
         """Its activations or logits; `common` are the normals (term, image, 1) of every image's chip."""
-        shared = self._shared(x, common)
+        shared, x = self._shared(x, common), long_enough(x, self.constants)
         mean, variance, slow = self._charge(layer, x, weight, shared)
         deviations, more = self._neurons(layer, mean, shared)
         mean = mean + self._varied(mean, variance + more)

@@ -26,7 +26,7 @@ from montecarlo.mismatch.seeds import PLAN, generator
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.placement.neurons import placement_of, technology_of
 
-PATTERNS, STIMULI, NOMINAL, TRIALS, BATCH = 8, 4, 60, 24, 16
+PATTERNS, STIMULI, NOMINAL, TRIALS, BATCH = 8, 4, 72, 24, 16
 """Of the campaign on a layer."""
 CONDITIONS = ("corner", "temperature", "supply")
 IMAGES = 400

@@ -237,7 +237,7 @@ def trajectory_range(layer: Layer, x: Array) -> tuple[Array, Array]:
         Partial sums of phase 1 included; v_max also holds the top of the ramp, theta, or
         V(t_min) + B T if the neuron stays silent.
     """
-    image, n_in = x.shape
+    image = len(x)
     order = np.argsort(-x, axis=1)  # earliest spike first
     x_sorted = np.take_along_axis(x, order, axis=1)
     gap = x_sorted - np.concatenate([x_sorted[:, 1:], np.zeros((image, 1))], axis=1)
@@ -246,7 +246,7 @@ def trajectory_range(layer: Layer, x: Array) -> tuple[Array, Array]:
     high = np.maximum(before * layer.drive, 0.0)
     v = before * layer.drive
     slope = np.tile(layer.drive, (image, 1))
-    for k in range(n_in):
+    for k in range(int((x > 0).sum(1).max(initial=0))):  # silent inputs come last and change nothing
         slope = slope + layer.weights[:, order[:, k]].T
         v = v + slope * gap[:, k : k + 1]
         low, high = np.minimum(low, v), np.maximum(high, v)

@@ -41,6 +41,7 @@ class IdealUnderTest:
     extraction: ClassVar[str] = "spike_times"
     supplies: ClassVar[tuple[str, ...]] = ("source",)
     lines: ClassVar[tuple[str, ...]] = ()
+    devices: ClassVar[tuple[str, ...]] = ()
 
     @staticmethod
     def fields(

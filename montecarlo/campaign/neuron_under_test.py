@@ -77,6 +77,10 @@ class NeuronUnderTest(Protocol):
     """Bias lines that the neurons of a layer share; ideal sources have none."""
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Transistors of comparator and latch, whose deviations are noted; ideal neurons have none."""
+
+    @property
     def plan(self) -> Plan: ...
     @property
     def stimuli(self) -> Stimuli: ...
@@ -101,14 +105,14 @@ class NeuronUnderTest(Protocol):
 
 def coordinates(neuron: NeuronUnderTest) -> dict[str, Any]:
     """Coordinates of the dimensions that are not divided into batches."""
-    lines = {"line": list(neuron.lines)} if neuron.lines else {}
+    own = {"line": list(neuron.lines), "device": list(neuron.devices)}
     return {
         "stimulus": list(neuron.stimuli.label),
         "synapse": np.arange(neuron.plan.synapses),
         "pattern": np.arange(neuron.plan.patterns),
         "supply": list(neuron.supplies),
         "phase": list(PHASES),
-        **lines,
+        **{name: values for name, values in own.items() if values},
     }
 
 

@@ -13,16 +13,17 @@ from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.conditions import CORNER, TEMPERATURE, check_axis
 from montecarlo.campaign.protocol import LEAST, MOST
+from montecarlo.campaign.rows import Rows
 from montecarlo.mismatch.law import NEURON, MismatchLaw
 from montecarlo.mismatch.space_filling import check_design
 
-VERSION = 2
+VERSION = 3
 """Of the meaning of a plan's fields: plans of another version give other datasets."""
 WHOLE = {"samples": 1, "synapses": 1, "entropy": 0, "patterns": 1, "random": 1, "batch": 1, "nominal": 0}
 WHOLE |= {"trials": 0}
 """Fields that are whole numbers, and their least values."""
 IDEAL_ONLY = ("law", "design")
-TRANSISTORS_ONLY = ("corner", "temperature", "area", "comparator", "nominal", "trials")
+TRANSISTORS_ONLY = ("corner", "temperature", "area", "comparator", "nominal", "trials", "rows")
 AREAS = (1 / 4, 4.0)
 
 
@@ -47,6 +48,7 @@ class Plan:
     comparator: str | None = None
     nominal: int = 0  #: runs without mismatch, for the systematic constants
     trials: int = 0  #: runs with device noise, for the jitter
+    rows: Rows | None = None  #: neurons of a layer of a network; None: a test neuron
     version: int = VERSION
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class Plan:
             )
         check_axis(technology, CORNER, (self.corner,))
         check_axis(technology, TEMPERATURE, (self.temperature,))
-        if self.area is None or not AREAS[0] <= self.area <= AREAS[1]:
+        if self.area is None or not (AREAS[0] <= self.area <= AREAS[1] or self.rows):
             raise InputError(
                 f"campaign: the area (size) must lie in 1/4..4, got {self.area!r}: beyond that the matched "
                 "transistors load the membrane and the comparator too much, and the cells want another design"

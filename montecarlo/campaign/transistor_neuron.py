@@ -19,6 +19,8 @@ from circuits.benches.neuron import NeuronBench, explicit_capacitance, neuron_be
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure
 from circuits.benches.operating_points import TOGETHER, Static, static
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
+from circuits.biasing.choose import of_units
+from circuits.biasing.transistor_layer import TYPICAL
 from circuits.errors import InputError, SimulatorError
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
@@ -37,12 +39,14 @@ from montecarlo.campaign.neuron_under_test import (
 )
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import Values
-from montecarlo.campaign.transistor_protocol import INPUT_WINDOW, WINDOW, TransistorStimuli, stimuli
+from montecarlo.campaign.transistor_protocol import TransistorStimuli, stimuli
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.mismatch.transistors import draw, draw_capacitor
 
 Copies = Sequence[dict[str, tuple[float, float]]]
+SWITCHING = ("n_cmp_", "n_latch_")
+"""What a comparator's delay depends on."""
 CHUNK = 8
 """Nominal runs, or trials, in one batch."""
 STANDARD = {"random": 3, "nominal": 48, "trials": 40, "batch": 16, "threshold": 1.0, "comparator": "ota"}
@@ -91,13 +95,16 @@ class TransistorsUnderTest:
 
     @cached_property
     def technology(self) -> Technology:
-        """The technology, with its matched transistors at the plan's size."""
-        return Technology.load(self.plan.technology).resized(self.plan.area or 1.0)
+        """The technology, with its matched transistors at the plan's size, and the layer's unit devices."""
+        resized = Technology.load(self.plan.technology).resized(self.plan.area or 1.0)
+        return of_units(resized, self.plan.rows.units) if self.plan.rows else resized
 
     @cached_property
     def stimuli(self) -> TransistorStimuli:
         """Weights and inputs of all parts."""
         p, units = self.plan, self.technology.transistors().units
+        if p.rows:
+            return p.rows.stimuli(p.nominal, p.entropy, p.point)
         return stimuli(p.synapses, p.patterns, p.random, p.nominal, p.entropy, units, p.point)
 
     @property
@@ -122,9 +129,11 @@ class TransistorsUnderTest:
     def origin(self, simulator: Ngspice) -> dict[str, str]:
         """The deck of sample 0: model cards, sizes and, through the deviations, the matching."""
         stim, (devices, capacitor) = self.stimuli, self.draw(0)
+        times, theta = stim.of(0)
         bench = self.bench(
-            stim.weights[0], stim.input_time[0], deviations=_without_references(devices), capacitor=capacitor
-        )
+            stim.weights[0], times[0], theta=float(theta[0]), deviations=_without_references(devices),
+            capacitor=capacitor,
+        )  # fmt: skip
         return {"deck_form": "transistors", "deck": bench.deck.text}
 
     def work(self, batch: Batch, simulator: Ngspice | None) -> Work:
@@ -144,9 +153,8 @@ class TransistorsUnderTest:
         """Deviations of every transistor of a sample, its references included, and of its capacitor."""
         rng = generator(self.plan.entropy, sample)
         transistors = draw(self._devices[sample % self.plan.patterns], rng)
-        process = self.technology.transistors()
-        farads = explicit_capacitance(self.plan.point, self.plan.synapses, process)
-        return transistors, draw_capacitor(farads, process, rng)
+        farads = float(self._capacitors[sample % self.plan.patterns])
+        return transistors, draw_capacitor(farads, self.technology.transistors(), rng)
 
     def bench(self, weights: np.ndarray, times: np.ndarray, **options: Any) -> NeuronBench:
         """The bench of one transient of the plan.
@@ -159,9 +167,15 @@ class TransistorsUnderTest:
             Of `circuits.benches.neuron.neuron_bench`.
         """
         return neuron_bench(
-            self.technology, weights, times, input_window=INPUT_WINDOW, window=WINDOW,
-            comparator=str(self.plan.comparator), **self._conditions, **options,
+            self.technology, weights, times, input_window=self.stimuli.t_min, window=self.stimuli.window,
+            comparator=str(self.plan.comparator), leave_out=self._leaves_out, **self._conditions, **options,
         )  # fmt: skip
+
+    @property
+    def _leaves_out(self) -> bool:
+        """Silent synapses of a layer's neurons are many: where they may, they are capacitance only."""
+        cool = float(self.plan.temperature or TYPICAL) <= TYPICAL
+        return self.plan.rows is not None and cool and self.technology.transistors().silent_alike
 
     @property
     def _conditions(self) -> dict[str, Any]:
@@ -171,23 +185,48 @@ class TransistorsUnderTest:
             "temperature": self.plan.temperature,
         }
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Transistors of comparator and latch."""
+        return tuple(d.path for d in self._devices[0] if d.path.startswith(SWITCHING))
+
     @cached_property
     def _devices(self) -> list[Sequence[Device]]:
         """Transistors of the neuron, by weight pattern."""
-        times = self.stimuli.input_time[0]
-        return [self.bench(weights, times).bench.devices for weights in self.stimuli.weights]
+        benches = []
+        for k, weights in enumerate(self.stimuli.weights):
+            times, theta = self.stimuli.of(k)
+            all_on = np.where(np.isfinite(times[0]), times[0], 0.0)  # all synapses are there
+            benches.append(self.bench(weights, all_on, theta=float(theta[0])))
+        return [b.bench.devices for b in benches]
+
+    @cached_property
+    def _capacitors(self) -> np.ndarray:
+        """What is drawn of the membrane, shape (pattern,) [F]."""
+        point, process = self.plan.point, self.technology.transistors()
+        fan_in = np.count_nonzero(self.stimuli.weights, axis=1)
+        return np.array([explicit_capacitance(point, int(n), process) for n in fan_in])
+
+    @property
+    def _thetas(self) -> np.ndarray:
+        """Thresholds at which comparators are looked at, shape (pattern,)."""
+        return np.array([self.stimuli.of(k)[1][0] for k in range(self.plan.patterns)])
 
     @cached_property
     def _nominal_points(self) -> tuple[Static, np.ndarray]:
         """Currents and trip voltage of each weight pattern without mismatch, and the references' currents."""
-        return self._points(self.stimuli.weights, [{}] * self.plan.patterns, [{}], Ngspice(retries=RETRIES))
+        patterns = np.arange(self.plan.patterns)
+        return self._points(patterns, [{}] * len(patterns), [{}], Ngspice(retries=RETRIES))
 
     def _points(
-        self, weights: np.ndarray, neurons: Copies, references: Copies, simulator: Ngspice
+        self, patterns: np.ndarray, neurons: Copies, references: Copies, simulator: Ngspice
     ) -> tuple[Static, np.ndarray]:
         """Operating points of copies of a neuron, and currents behind copies of the references."""
         at, comparator = self._conditions, str(self.plan.comparator)
-        currents = static(self.technology, weights, neurons, comparator=comparator, simulator=simulator, **at)
+        currents = static(
+            self.technology, self.stimuli.weights[patterns], neurons, comparator=comparator,
+            theta=self._thetas[patterns], simulator=simulator, **at,
+        )  # fmt: skip
         return currents, reference_currents(self.technology, references, simulator=simulator, **at)
 
     def _samples(self, samples: range, simulator: Ngspice) -> Values:
@@ -200,7 +239,7 @@ class TransistorsUnderTest:
         values = unmeasured(self, SAMPLE, n)
 
         references = [devices for devices, _ in drawn]
-        solved = attempt(partial(self._points, stim.weights[pattern], copies, references, simulator))
+        solved = attempt(partial(self._points, pattern, copies, references, simulator))
         if isinstance(solved, SimulatorError):
             values["status"][:], values["reason"][:] = 1, reason(solved)
             return values
@@ -208,10 +247,13 @@ class TransistorsUnderTest:
         deviations = self._deviations(points, lines, pattern, np.array([c for _, c in drawn]))
         for name, deviation in deviations.items():
             values[name][:] = deviation[:n]
+        for name, part in (("shift", 0), ("factor", 1)):
+            values[name][:] = [[c[path][part] for path in self.devices] for c in copies[:n]]
         for k in range(n):
+            times, thetas = stim.of(int(pattern[k]))
             transients = partial(
-                self._transients, stim.weights[pattern[k]], stim.input_time, simulator,
-                float(points.trip[k]), deviations=copies[k], capacitor=drawn[k][1],
+                self._transients, stim.weights[pattern[k]], times, simulator, float(points.trip[k]),
+                theta=float(thetas[0]), deviations=copies[k], capacitor=drawn[k][1],
             )  # fmt: skip
             result = attempt(transients)
             if isinstance(result, SimulatorError):
@@ -231,13 +273,14 @@ class TransistorsUnderTest:
         """Deviations of neurons from those without mismatch, in the terms of the equation."""
         nominal, nominal_lines = self._nominal_points
         # only the drawn capacitor deviates, not what hangs on the membrane beside it
-        point, process = self.plan.point, self.technology.transistors()
-        c = explicit_capacitance(point, self.plan.synapses, process) / point.c_mem * capacitor
+        point, absent = self.plan.point, self.stimuli.weights[pattern] == 0
+        c = self._capacitors[pattern] / point.c_mem * capacitor
         return {
-            "deviation_synapse": points.synapse / nominal.synapse[pattern] - 1.0,
+            "deviation_synapse": np.where(absent, 0.0, points.synapse / nominal.synapse[pattern] - 1.0),
             "deviation_slope": points.slope / nominal.slope[pattern] - 1.0,
             "deviation_threshold": (points.trip - nominal.trip[pattern]) / point.v_unit * (1.0 + c),
             "deviation_capacitance": c,
+            "deviation_tail": points.tail / nominal.tail[pattern] - 1.0,
             "deviation_reference": lines / nominal_lines - 1.0,
         }
 
@@ -254,8 +297,9 @@ class TransistorsUnderTest:
     def _trials(self, trials: range, simulator: Ngspice) -> Values:
         """The first pattern under the first input, again and again with new noise."""
         plan, values = self.plan, unmeasured(self, TRIAL, len(trials))
-        weights, times = self.stimuli.weights[0], self.stimuli.input_time[0]
-        phases, at = self.bench(weights, times).phases, self._conditions
+        weights, (inputs, thetas) = self.stimuli.weights[0], self.stimuli.of(0)
+        times, theta = inputs[0], float(thetas[0])
+        phases, at = self.bench(weights, times, theta=theta).phases, self._conditions
         gm = noise.pair_transconductance(
             self.technology, corner=at["corner"], temperature=at["temperature"], simulator=simulator
         )
@@ -264,7 +308,9 @@ class TransistorsUnderTest:
             trial = noise.draw(
                 weights, times, phases, plan.point, self.technology, gm, rng, temperature=at["temperature"]
             )
-            transient = partial(self._transients, weights, times[None], simulator, None, noise=trial)
+            transient = partial(
+                self._transients, weights, times[None], simulator, None, theta=theta, noise=trial
+            )
             _note(values, TRIAL, i, attempt(transient))
         return values
 

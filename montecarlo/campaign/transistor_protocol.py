@@ -41,17 +41,33 @@ DRAWS = 20000
 
 @dataclass(frozen=True, kw_only=True)
 class TransistorStimuli(Stimuli):
-    """Weights, whole multiples of 1 / units, and inputs that fit every pattern; those of the nominal runs."""
+    """Weights, whole multiples of 1 / units, and inputs that fit every pattern; those of the nominal runs.
+
+    Of neurons of a layer, inputs are (pattern, stimulus, synapse) and thresholds (pattern,).
+    """
 
     nominal_weight: Array  #: (nominal, synapse): the patterns in turn
     nominal_input_time: Array  #: (nominal, synapse) [tau_c]
     nominal_theta: Array  #: (nominal,)
 
+    def of(self, pattern: int) -> tuple[Array, Array]:
+        """Input times (stimulus, synapse) [tau_c] and thresholds (stimulus,) of a pattern."""
+        if self.input_time.ndim == 2:
+            return self.input_time, self.theta
+        return self.input_time[pattern], np.full(self.input_time.shape[1], self.theta[pattern])
+
     @property
     def inputs(self) -> Values:
         """The same, and those of the nominal runs if there are any."""
         names = ("nominal_weight", "nominal_input_time", "nominal_theta") if len(self.nominal_theta) else ()
-        return super().inputs | {name: getattr(self, name) for name in names}
+        common = super().inputs
+        if self.input_time.ndim == 3:
+            common = {
+                "weight": self.weights,
+                "pattern_input_time": self.input_time,
+                "pattern_theta": self.theta,
+            }
+        return common | {name: getattr(self, name) for name in names}
 
 
 def stimuli(

@@ -36,10 +36,9 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from circuits.model.closed_form import charges
 from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
-from montecarlo.extraction.prediction import Extraction, activations, stimulus_layer, weights_of
+from montecarlo.extraction.prediction import Extraction, charges_of, weights_of
 
 CHARGE, CURRENT, CAPACITANCE = "vdd * i_unit * tau_c per unit charge", "A", "F"
 UNITS = {"synapse": CHARGE, "slope": CHARGE, "switching": CAPACITANCE, "bias": CURRENT}
@@ -168,9 +167,8 @@ def _regressors(dataset: xr.Dataset, devices: Extraction) -> dict[Part, Array]:
     """Joules per unit coefficient of every part, shape (sample, stimulus)."""
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
     weights, mismatch, time = weights_of(dataset), devices.mismatch, dataset["spike_time"].values
-    sources = stimulus_layer(dataset, np.maximum(weights, 0.0), 0.0)
     constants = replace(devices.constants, feed_through_source=0.0, feed_through_sink=0.0)
-    charge = charges(sources, activations(dataset), mismatch, constants)[0].T
+    charge = charges_of(dataset, np.maximum(weights, 0.0), mismatch, constants)
     on = np.minimum(time, dataset.attrs["window"])
     values = {
         "synapse": charge,

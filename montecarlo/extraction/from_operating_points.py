@@ -5,13 +5,16 @@ the runs without mismatch alone, by least squares: at B = 1 the spike time is li
 a constant is what `circuits.model.closed_form` changes when it goes from 0 to 1.
 
 Such runs only tell the sum of delay and kick. The delay is what transients show from a comparator's trip
-voltage to its spike, mean over samples; the kick is the rest. The deviation of a neuron's delay is what its
-first transient leaves: a number that acts alike under every stimulus.
+voltage to its spike, mean over samples, or in a layer of a network that by which its windows are shifted; the
+kick is the rest. Only ramps that take longer than two delays count here: what comes earlier of others shows
+early_1 to early_3. The deviation of a neuron's delay is what its transients leave, on average; how it comes
+about: `montecarlo.extraction.delay_law`.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -23,6 +26,7 @@ from montecarlo.extraction.prediction import (
     REQUIRED,
     Extraction,
     activations,
+    plan_of,
     spike_times,
     stimulus_layer,
     weights_of,
@@ -38,6 +42,9 @@ FITTED = (
     "feed_through_source",
     "feed_through_sink",
 )
+EARLY = ("early_1", "early_2", "early_3")
+EARLIEST, LEAST_EARLY = 0.4, 8
+"""Ramps that cross sooner, in delays, say nothing (their spikes count from t_min); runs that are needed."""
 NOTHING = Constants(theta_scale=0.0, gain_source=0.0, gain_sink=0.0)
 """A circuit that does nothing but ramp; leakage is counted in the kick."""
 
@@ -55,13 +62,14 @@ def extract(dataset: xr.Dataset) -> Extraction:
     devices = Extraction(deviations, constants, errors)
     known = devices.complete
     late = np.full(len(known), np.nan)
-    first = dataset.isel(sample=np.flatnonzero(known), stimulus=[0])
-    predicted = spike_times(
-        first, weights_of(first), devices.isel(np.flatnonzero(known)).mismatch, constants, bounded=False
-    )
-    late[known] = np.where(
-        _inside(first["spike_time"].values), first["spike_time"].values - predicted, np.nan
-    )[:, 0]
+    some = dataset.isel(sample=np.flatnonzero(known))
+    mismatch = devices.isel(np.flatnonzero(known)).mismatch
+    predicted = spike_times(some, weights_of(some), mismatch, constants, bounded=False)
+    time = some["spike_time"].values
+    settled = _inside(time) & (predicted > 3.0 * constants.delay)
+    count = np.maximum(settled.sum(axis=1), 1)
+    left = np.where(settled, time, 0.0) - np.where(settled, predicted, 0.0)
+    late[known] = np.where(settled.any(axis=1), left.sum(axis=1) / count, np.nan)
     return replace(devices, deviations=deviations.assign(delay=("sample", late)))
 
 
@@ -81,8 +89,12 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
             f"{fired.sum()} of {len(time)} runs without mismatch fired; {least} are needed for the "
             "systematic constants (the points of a sweep have none: characterize at that condition with --at)"
         )
+    delay = _delay(dataset)
     columns = np.stack([_nominal_times(dataset, replace(NOTHING, **{n: 1.0})) for n in FITTED], axis=1)
-    a, y = columns[fired], time[fired]
+    settled = fired & (time > 3.0 * delay.value)
+    if settled.sum() < least:
+        settled = fired
+    a, y = columns[settled], time[settled]
     value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
     if rank < len(FITTED):
         raise InputError(
@@ -92,15 +104,53 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
     variance = residual @ residual / (len(y) - len(value))
     error = np.sqrt(np.diag(np.linalg.inv(a.T @ a)) * variance)
     fitted = dict(zip(FITTED, value.tolist(), strict=True))
-    errors = dict(zip(FITTED, error.tolist(), strict=True))
+    errors = dict(zip(FITTED, error.tolist(), strict=True)) | {"delay": delay.error}
+    fitted |= {"delay": delay.value, "kick": fitted["kick"] - delay.value}
+    errors["kick"] = float(np.hypot(errors["kick"], delay.error))
+    constants = Constants(**fitted)
+    early, doubt = _early(columns @ value - delay.value, time - delay.value, fired, constants)
+    return replace(constants, **early), errors | doubt
+
+
+class _Delay(NamedTuple):
+    value: float  #: [tau_c]
+    error: float
+
+
+def _delay(dataset: xr.Dataset) -> _Delay:
+    """Of the nominal comparator, as far as it is told from the kick."""
+    if rows := plan_of(dataset).get("rows"):
+        return _Delay(float(rows["delay"]), 0.0)
     delay = np.nanmean(
         np.where(np.isfinite(dataset["delay"].values), dataset["delay"].values, np.nan), axis=1
     )
     delay = delay[np.isfinite(delay)]
-    errors["delay"] = float(delay.std(ddof=1) / np.sqrt(len(delay)))
-    fitted |= {"delay": float(delay.mean()), "kick": fitted["kick"] - float(delay.mean())}
-    errors["kick"] = float(np.hypot(errors["kick"], errors["delay"]))
-    return Constants(**fitted), errors
+    return _Delay(float(delay.mean()), float(delay.std(ddof=1) / np.sqrt(len(delay))))
+
+
+def _early(
+    ramp: Array, after: Array, fired: np.ndarray, constants: Constants
+) -> tuple[dict[str, float], dict[str, float]]:
+    """What spikes come earlier of comparators that are overdriven at t_min, and its standard errors.
+
+    Parameters
+    ----------
+    ramp, after : array, shape (run,)
+        When the ramps cross, and the spikes less the delay [tau_c].
+    fired : array of bool, shape (run,)
+    constants : Constants
+        Without early_1 to early_3.
+    """
+    near = fired & (ramp > EARLIEST * constants.delay) & (ramp < 2.0 * constants.delay)
+    if near.sum() < LEAST_EARLY or not constants.delay > 0:
+        return {}, {}
+    a, y = np.stack(constants.hats(ramp[near]), axis=1), (ramp - after)[near]
+    value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
+    if rank < a.shape[1]:
+        return {}, {}
+    residual = y - a @ value
+    error = np.sqrt(np.diag(np.linalg.inv(a.T @ a)) * (residual @ residual) / (len(y) - len(value)))
+    return dict(zip(EARLY, value.tolist(), strict=True)), dict(zip(EARLY, error.tolist(), strict=True))
 
 
 def nominal_residual(dataset: xr.Dataset, constants: Constants) -> Array:
@@ -113,7 +163,9 @@ def nominal_residual(dataset: xr.Dataset, constants: Constants) -> Array:
     constants : Constants
     """
     time = dataset["nominal_spike_time"].values
-    return (time - _nominal_times(dataset, constants) - constants.delay)[_inside(time)]
+    delay = float(constants.delay)
+    predicted = np.maximum(_nominal_times(dataset, constants), 0.0)
+    return (np.maximum(time - delay, 0.0) - predicted)[_inside(time)]
 
 
 def _nominal_times(dataset: xr.Dataset, constants: Constants) -> Array:

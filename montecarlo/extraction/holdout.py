@@ -21,7 +21,7 @@ import xarray as xr
 
 from circuits.errors import InputError
 from circuits.model.layer import Array, LayerMismatch
-from montecarlo.extraction import energy_fit
+from montecarlo.extraction import delay_law, energy_fit
 from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.prediction import REQUIRED, Extraction, patterns_of, spike_times, weights_of
 from montecarlo.extraction.terms import law_of, spreads, unit_devices
@@ -38,6 +38,7 @@ class Judged(NamedTuple):
 
     measured: Array
     predicted: Array  #: from each neuron's own deviations, but its delay
+    by_law: Array  #: the same with its delay as the law of delays has it
     without: dict[str, Array]  #: the same without one term; "all": without any
     virtual: Array  #: (virtual neuron, stimulus): neurons of the fitted law
     energy: Array  #: (neuron, 2): supply energy, measured and predicted [J]
@@ -56,8 +57,9 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     Returns
     -------
     dict
-        `rms_tau_c` with all terms but the delay, `rms_known_delay_tau_c` with one number more a neuron,
-        taken from the first stimulus and used for the others, `rms_without_model_tau_c`, and
+        `rms_tau_c` with all terms but the delay, `rms_delay_law_tau_c` with that of the law of delays,
+        `rms_known_delay_tau_c` with one number more a neuron, taken from the first stimulus and used for the
+        others, `rms_without_model_tau_c`, and
         `rms_without_term_tau_c` by term; `coverage_50`, `_90`, `_95` of the prediction intervals, each with a
         bootstrap interval over neurons (`_ci`); silent and early spikes; `energy_relative_rms` over neurons
         and `energy_relative_bias`.
@@ -77,6 +79,7 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     residual, fired = _residual(measured, predicted), np.isfinite(measured)
     figures: dict[str, Any] = {
         "rms_tau_c": _rms(residual),
+        "rms_delay_law_tau_c": _rms(_residual(measured, np.concatenate([f.by_law for f in folds]))),
         "rms_known_delay_tau_c": _rms(residual[:, 1:] - residual[:, :1]),
         "rms_without_model_tau_c": _rms(_residual(measured, without.pop("all"))),
         "rms_without_term_tau_c": {name: _rms(_residual(measured, times)) for name, times in without.items()},
@@ -115,7 +118,8 @@ def _judge(dataset: xr.Dataset, devices: Extraction, pattern: int, rng: np.rando
         train = train.isel(run=others, nominal=others)
     fitted = extract(train)
     law = law_of(spreads(train, fitted), unit_devices(train))
-    random = [str(s).startswith("random_") for s in dataset["stimulus"].values]
+    random = [str(s).startswith(("random_", "input_")) for s in dataset["stimulus"].values]
+    delay = float(fitted.constants.delay)
     judged = dataset.isel(sample=test, stimulus=random)
     weights, neurons = weights_of(judged), devices.isel(np.flatnonzero(test))
     neurons = dataclasses.replace(neurons, constants=fitted.constants)
@@ -128,10 +132,15 @@ def _judge(dataset: xr.Dataset, devices: Extraction, pattern: int, rng: np.rando
     known = dataclasses.replace(mismatch, delay=none["delay"])
     without = {name: dataclasses.replace(known, **{name: none[name]}) for name in REQUIRED}
     population = _population(law, weights[0], rng)
+    law_of_delays = delay_law.fit(train, fitted.deviations["delay"].values, delay) if delay else {}
+    columns = delay_law.of_samples(judged) if law_of_delays else None
+    late = mismatch.delay if columns is None else delay_law.late_by(law_of_delays, columns, delay)[None]
     energies = energy_fit.predict(judged, neurons, energy_fit.estimates(train, fitted))
+    early = judged["spike_time"].values  # what arrives before the windows open counts from there
     return Judged(
-        judged["spike_time"].values,
+        np.maximum(early, delay) if "pattern_theta" in judged else early,
         times(known),
+        times(dataclasses.replace(mismatch, delay=none["delay"] if columns is None else late)),
         {name: times(m) for name, m in {**without, "all": LayerMismatch(**none)}.items()},
         times(population, np.repeat(weights[:1], VIRTUAL, axis=0)),
         np.stack([energy_fit.measured(judged).sum(1), energies.sum(1)], axis=1),

@@ -6,7 +6,10 @@ The equation is `circuits.model.closed_form`'s: the samples of a campaign are th
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -91,6 +94,11 @@ def weights_of(dataset: xr.Dataset) -> Array:
     return dataset["weight"].values[patterns_of(dataset)]
 
 
+def plan_of(dataset: xr.Dataset) -> dict[str, Any]:
+    """The fields of the plan that a campaign carried out."""
+    return json.loads(dataset.attrs["plan"])
+
+
 def patterns_of(dataset: xr.Dataset) -> np.ndarray:
     """The weight pattern that every sample carries, shape (sample,)."""
     return dataset["sample"].values % dataset.sizes["pattern"]
@@ -119,11 +127,59 @@ def activations(dataset: xr.Dataset, name: str = "input_time") -> Array:
     ----------
     dataset : xarray.Dataset
         A characterization.
-    name : {"input_time", "nominal_input_time"}
-        Of samples, or of the runs without mismatch: shape (run, synapse).
+    name : {"input_time", "pattern_input_time", "nominal_input_time"}
+        Of samples, (pattern, stimulus, synapse) of each pattern; or of the runs without mismatch: shape
+        (run, synapse).
     """
     times = dataset[name].values
     return np.where(np.isfinite(times), dataset.attrs["t_min"] - times, 0.0)
+
+
+def groups(dataset: xr.Dataset, neurons: int) -> Iterator[tuple[np.ndarray, Array, Array]]:
+    """Neurons that have their inputs in common.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization.
+    neurons : int
+        Its samples, in their order; or any number of neurons, if all samples carry one pattern.
+
+    Yields
+    ------
+    neurons, x, theta
+        Their places; activations (stimulus, synapse) [tau_c]; thresholds (stimulus,) [1].
+    """
+    if "pattern_input_time" not in dataset:
+        yield np.arange(neurons), activations(dataset), dataset["theta"].values
+        return
+    carried = patterns_of(dataset)
+    if neurons != len(carried):
+        carried = np.full(neurons, carried[0])
+    x = activations(dataset, "pattern_input_time")
+    for k in np.unique(carried):
+        yield np.flatnonzero(carried == k), x[k], np.full(x.shape[1], dataset["pattern_theta"].values[k])
+
+
+def part_of(mismatch: LayerMismatch, neurons: np.ndarray) -> LayerMismatch:
+    """The same of some neurons of a layer, by place."""
+    names = [f.name for f in dataclasses.fields(mismatch)]
+    return LayerMismatch(**{name: getattr(mismatch, name)[:, neurons] for name in names})
+
+
+def charges_of(dataset: xr.Dataset, weights: Array, mismatch: LayerMismatch, constants: Constants) -> Array:
+    """Charge at t_min of every neuron under every stimulus, shape (neuron, stimulus).
+
+    Parameters
+    ----------
+    dataset, weights, mismatch, constants
+        As of `spike_times`.
+    """
+    found = np.empty((len(weights), dataset.sizes["stimulus"]))
+    for neurons, x, _ in groups(dataset, len(weights)):
+        layer = stimulus_layer(dataset, weights[neurons], 0.0)
+        found[neurons] = charges(layer, x, part_of(mismatch, neurons), constants)[0].T
+    return found
 
 
 def spike_times(
@@ -152,11 +208,13 @@ def spike_times(
     -------
     array, shape (neuron, stimulus) [tau_c]
     """
-    times = []
-    for x, theta in zip(activations(dataset), dataset["theta"].values, strict=True):
-        layer = stimulus_layer(dataset, weights, theta)
-        ramp = ramp_times(layer, charges(layer, x, mismatch, constants), mismatch, constants)
-        ramp = ramp if mismatch is None else ramp[0]
-        delay = constants.delays(layer.slope)
-        times.append((fire(ramp, layer.window - delay) if bounded else ramp) + delay)
-    return np.stack(times, axis=1)
+    times = np.empty((len(weights), dataset.sizes["stimulus"]))
+    for neurons, inputs, thetas in groups(dataset, len(weights)):
+        devices = None if mismatch is None else part_of(mismatch, neurons)
+        for s, (x, theta) in enumerate(zip(inputs, thetas, strict=True)):
+            layer = stimulus_layer(dataset, weights[neurons], theta)
+            ramp = ramp_times(layer, charges(layer, x, devices, constants), devices, constants)
+            ramp = ramp if devices is None else ramp[0]
+            delay = constants.delays(layer.slope)
+            times[neurons, s] = (fire(ramp, layer.window - delay) if bounded else ramp) + delay
+    return times

@@ -15,17 +15,16 @@ not in the law: of a reference's sigma, 4 to 10 %, a spike moves by less than 2e
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from circuits.model.layer import Array
 from circuits.pdk.technology import Technology
-from montecarlo.extraction.prediction import Extraction, weights_of
+from montecarlo.extraction.prediction import Extraction, plan_of, weights_of
 from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
 from montecarlo.statistics.intervals import mean_interval
 
@@ -53,8 +52,10 @@ class Spread(NamedTuple):
 
 def unit_devices(dataset: xr.Dataset) -> int | None:
     """Unit devices of a synapse with W = 1; None: a synapse's sigma does not depend on W."""
-    process = Technology.load(dataset.attrs["technology"]).process
-    return plan_of(dataset)["law"].get("units") if process is None else process.units
+    plan, process = plan_of(dataset), Technology.load(dataset.attrs["technology"]).process
+    if plan.get("rows"):
+        return int(plan["rows"]["units"])
+    return plan["law"].get("units") if process is None else process.units
 
 
 def columns(dataset: xr.Dataset, devices: Extraction) -> dict[str, Array]:
@@ -172,8 +173,3 @@ def _delayed(current: Spread, delay: float) -> Spread:
     factor = TAIL_EXPONENT * delay
     ends = sorted((factor * current.mean_low, factor * current.mean_high))
     return Spread(abs(factor) * current.std, factor * current.mean, *ends)
-
-
-def plan_of(dataset: xr.Dataset) -> dict[str, Any]:
-    """The fields of the plan that a campaign carried out."""
-    return json.loads(dataset.attrs["plan"])

@@ -39,7 +39,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     -------
     xarray.Dataset
         `accuracy` (chip), `predicted` (chip, image), `label` (image), `nominal` (image): the class
-        without deviations, `spikes_per_neuron`, `early` and `silent` (chip): shares of spiking
+        without deviations, `spikes_per_neuron`, `early` and `silent` (chip): shares of hidden
         neurons that fired at t_min or not at all. A class of -1 is that of an image that no output
         fired for; `rejected` (chip): their share.
 
@@ -64,10 +64,9 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         devices = chips[part].model(x)
         for first in range(0, len(x), some):
             images = slice(first, first + some)
-            trace = net.trace(x[images], devices)
-            predicted[part, images] = classes(trace[-1], net.read_out).cpu().numpy()
-            spikes = [h for h, layer in zip(trace, net.layers, strict=True) if layer.spiking]
-            for h, window in zip(spikes, net.windows, strict=True):
+            *hidden, logits = net.trace(x[images], devices)
+            predicted[part, images] = classes(logits, net.read_out).cpu().numpy()
+            for h, window in zip(hidden, net.windows[: len(hidden)], strict=True):
                 early[part] += (h >= window).sum((1, 2)).cpu().numpy()
                 silent[part] += (h <= 0).sum((1, 2)).cpu().numpy()
         if progress:
@@ -85,11 +84,11 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         "nominal": ("image", nominal, "class without deviations"),
         "spikes_per_neuron": (
             "chip",
-            (1.0 - silent / count) * bool(net.windows),
-            "spikes per spiking neuron and image",
+            (1.0 - silent / count) * (len(net.layers) > 1),
+            "spikes per hidden neuron and image",
         ),
-        "early": ("chip", early / count, "share of spiking neurons that fired at t_min"),
-        "silent": ("chip", silent / count, "share of spiking neurons that did not fire"),
+        "early": ("chip", early / count, "share of hidden neurons that fired at t_min"),
+        "silent": ("chip", silent / count, "share of hidden neurons that did not fire"),
     }
     attrs = {"schema": SCHEMA, "entropy": chips.entropy, "law": chips.law, **net.provenance()}
     return with_units(

@@ -38,16 +38,8 @@ from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/energy/2"
-OUTSIDE = {
-    "comparator": "comparator",
-    "latch": "latch",
-    "reset": "reset",
-    "references": "reference",
-    "drivers": "drivers",
-    "wires": "wires",
-    "clock": "clock",
-}
-"""What a circuit needs -> its supply; what a noise model has no coefficient of is not in the account."""
+OUTSIDE = ("comparator", "latch", "reset", "reference", "drivers", "wires", "clock")
+"""Supplies that a circuit needs; those that a noise model has no coefficient of are not in the account."""
 Part = tuple[str, str]
 
 
@@ -160,9 +152,9 @@ def energy(
         per_image += joules.sum((-1, -2)) / len(drawn)
         if progress:
             progress(len(per_chip), chips)
-    spikes = [h for h, layer in zip(net.trace(x), net.layers, strict=True) if layer.spiking]
-    fired = sum(((h > 0).double().sum(-1) for h in spikes), x.new_zeros(len(x)))
-    count = sum(h.shape[-1] for h in spikes) or 1
+    hidden = net.trace(x)[:-1]
+    fired = sum(((h > 0).double().sum(-1) for h in hidden), x.new_zeros(len(x)))
+    count = sum(h.shape[-1] for h in hidden) or 1
     supplies = {supply for supply, _ in parts_of(noise)}
     mean, low, high = _interval(torch.stack(per_chip).cpu().numpy(), noise)
     dataset = xr.Dataset(
@@ -187,13 +179,13 @@ def energy(
             "spikes_per_neuron": (
                 "image",
                 fired.cpu().numpy() / count,
-                {"units": "1", "long_name": "spikes per spiking neuron"},
+                {"units": "1", "long_name": "spikes per hidden neuron"},
             ),
         },
         {"chip": list(drawn.numbers), "layer": range(len(net.layers)), "part": labels(noise)},
         {
             "schema": SCHEMA,
-            "not_included": ", ".join(what for what, supply in OUTSIDE.items() if supply not in supplies),
+            "not_included": ", ".join(s for s in OUTSIDE if s not in supplies),
             "entropy": seed,
             "law": drawn.law,
             **net.provenance(),

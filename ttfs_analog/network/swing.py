@@ -12,6 +12,7 @@ clips, thresholds that are set, and weights that are rounded.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,14 @@ from torch import Tensor
 
 from circuits.errors import InputError
 from circuits.model.closed_form import trajectory_range
+from circuits.model.layer import Array, Layer
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import TTFSLayer, TTFSLinear
 
 SLACK = 1e-6
-"""Of the range, at either end: rounding of potentials."""
+"""Of the range, at either end: what leaves it is brought in so far that rounding does not count."""
 STEP = 0.98
-"""Least that a neuron is scaled by again, where rounded weights did not follow the first time."""
+"""Most that a neuron is scaled by again, where rounded weights did not follow the first time."""
 
 
 def rooms(net: TTFSNetwork) -> list[tuple[float, float]]:
@@ -79,18 +81,20 @@ def project(net: TTFSNetwork, x: Tensor) -> bool:
     """
     changed, active = False, x.to(net.like).flatten(1)
     for n, (layer, (low, high)) in enumerate(zip(net.layers, rooms(net), strict=True)):
-        slack = SLACK * (high - low)
-        end = low + slack, high - slack
         changed |= _hold_weights(net, n, layer)
-        first = True
-        while True:
-            changed |= _hold_thresholds(layer, *end)
-            scale = _excess(layer.neurons(net.weights()[n]), active, *end)
-            if not bool((scale < 1).any()):
-                break
-            changed = True
-            _rescale(net, n, torch.as_tensor(scale if first else _again(scale)).to(net.like))
-            first = False
+        rows, most = np.arange(layer.n_out), 1.0
+        while len(rows):
+            changed |= _hold_thresholds(layer, low, high)
+            scale = np.ones(layer.n_out)
+            scale[rows] = _excess(_part(layer.neurons(net.weights()[n]), rows), active, low, high)
+            if n + 1 == len(net.layers):  # as one
+                scale[:] = scale.min()
+            rows = np.flatnonzero(scale < 1)  # no other neuron changes
+            scale[rows] = np.minimum(scale[rows], most)
+            if len(rows):
+                changed = True
+                _rescale(net, n, torch.as_tensor(scale).to(net.like))
+            most = STEP
         active = layer(active, None, net.weights()[n])
     return changed
 
@@ -110,29 +114,30 @@ def _hold_thresholds(layer: TTFSLayer, low: float, high: float) -> bool:
     """Thresholds inside the range; no potential is below it, so that a neuron there fires at t_min anyway."""
     if not layer.spiking:
         return False
-    least, largest = layer.window_length - high, layer.window_length - low
+    slack = SLACK * (high - low)
+    least, largest = layer.window_length - high + slack, layer.window_length - low - slack
     beyond = bool(((layer.bias < least) | (layer.bias > largest)).any())
     layer.bias.clamp_(least, largest)
     return beyond
 
 
-def _excess(circuit: Any, active: Tensor, low: float, high: float) -> np.ndarray:
+def _part(circuit: Layer, rows: np.ndarray) -> Layer:
+    return replace(circuit, weights=circuit.weights[rows], bias=circuit.bias[rows], slope=circuit.slope[rows])
+
+
+def _excess(circuit: Layer, active: Tensor, low: float, high: float) -> Array:
     """Factor that brings every neuron into the range, shape (neuron,); 1 where it is inside."""
-    lowest, highest = trajectory_range(circuit, active.double().cpu().numpy())
-    lowest, highest = np.minimum(lowest.min(0), low), np.maximum(highest.max(0), high)
-    return np.minimum(low / lowest, high / highest)
-
-
-def _again(scale: np.ndarray) -> np.ndarray:
-    return np.where(scale < 1, np.minimum(scale, STEP), 1.0)
+    lows, highs = trajectory_range(circuit, active.double().cpu().numpy())
+    lowest, highest, slack = lows.min(0), highs.max(0), SLACK * (high - low)
+    down = np.divide(low + slack, lowest, out=np.ones_like(lowest), where=lowest < low)
+    up = np.divide(high - slack, highest, out=np.ones_like(highest), where=highest > high)
+    return np.minimum(down, up)
 
 
 def _rescale(net: TTFSNetwork, n: int, scale: Tensor) -> None:
-    """Scale the neurons of layer n, and take it back in the next layer; the last layer scales as one."""
+    """Scale the neurons of layer n, and take it back in the next layer."""
     layer = net.layers[n]
-    last = n + 1 == len(net.layers)
-    scale = scale.min().expand_as(scale) if last else scale
     layer.weight.mul_(scale[:, None])
     layer.bias.mul_(scale)
-    if not last:
+    if n + 1 < len(net.layers):
         net.layers[n + 1].weight.div_(scale)

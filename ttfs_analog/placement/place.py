@@ -230,6 +230,7 @@ def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
         "most": _most(bias, f),
         "low": float(point.unit_free(point.v_low)),
         "high": float(point.unit_free(point.v_high)) - bias.delay,
+        "lowest": float(point.unit_free(f.lowest_threshold)),
         "delay_tau_c": bias.delay,
         "tau_c_s": point.tau_c,
         "c_mem_f": point.c_mem,

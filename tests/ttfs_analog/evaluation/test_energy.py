@@ -96,9 +96,8 @@ def test_the_ledger_of_transistors_has_comparators_and_latches(net, images, tran
     assert part["comparator.switching"][:, 0].tolist() == pytest.approx([neuron] * len(x), rel=1e-12, abs=0)
     waiting = (net.windows[0] - after + transistor_noise.constants.delay).sum(-1)[0]
     bias = coefficient["comparator"]["bias"]["value"] * point.vdd * point.tau_c
-    assert part["comparator.bias"][:, 0].tolist() == pytest.approx(
-        (bias * waiting).tolist(), rel=1e-12, abs=0
-    )
+    current = part["comparator.bias"][:, 0].tolist()
+    assert current == pytest.approx((bias * waiting).tolist(), rel=1e-12, abs=0)
     # once a layer, over both windows and the delay; a read-out layer has the first window
     amps, (hidden, out) = coefficient["reference"]["bias"]["value"], net.layers
     late = transistor_noise.constants.delay
@@ -194,10 +193,10 @@ def test_a_network_without_operating_points_is_refused(net, images, noise):
 
 
 def test_what_is_not_in_the_account_is_listed_by_technology(result, net, images, transistor_noise):
-    assert {"comparator", "latch", "references"} <= set(summarize(result)["not_included"])
+    assert {"comparator", "latch", "reference"} <= set(summarize(result)["not_included"])
     other = summarize(energy(net, images, transistor_noise.extrapolated(), chips=2))["not_included"]
     assert "drivers" in other
-    assert not {"comparator", "latch", "references"} & set(other)
+    assert not {"comparator", "latch", "reference"} & set(other)
 
 
 def test_each_layer_has_its_own_coefficients_and_a_part_that_another_lacks_is_zero(net, images, both):
@@ -234,4 +233,4 @@ def test_bias_lines_take_their_current_once_a_layer(net, images, transistor_nois
     for n, (span, point) in enumerate(zip(spans, net.points, strict=True)):
         expected = 3e-7 * point.vdd * point.tau_c * span
         assert found[:, n].tolist() == pytest.approx([expected] * len(x), rel=1e-12, abs=0)  # rounding
-    assert "references" not in summarize(energy(net, images, model, chips=2))["not_included"]
+    assert "reference" not in summarize(energy(net, images, model, chips=2))["not_included"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from comparing_chips import same_chip
+from placing import first_spike
 
 from circuits.errors import InputError, SimulatorMissing
 from circuits.model.closed_form import Constants
@@ -168,3 +169,16 @@ def test_a_model_of_other_chips_does_not_agree(net, digits, noise):
     # 5 % deviations move spikes by some 0.05 tau_c and more
     assert summarize(mixed)["spike_time_rms_tau_c"] > 0.02
     assert summarize(mixed)["passed"] is False
+
+
+@pytest.mark.ngspice
+def test_outputs_that_spike_decide_in_ngspice_as_in_the_model(net, digits, noise):
+    spiking = first_spike(net, digits.x_train, shift=-3.0)
+    rejected = int((spiking(digits.x_test) <= 0).all(-1).nonzero()[0])
+    pick = [0, rejected]
+    images = (digits.x_test[pick], digits.y_test[pick])
+    result = verify(spiking, images, fresh_chips(spiking, IDEAL, noise, 1, 0))
+    assert np.array_equal(result["predicted_spice"], result["predicted_model"])
+    assert int(result["predicted_spice"][0, 1]) == -1
+    assert result.sizes["neuron"] == net.layers[0].n_out  # hidden ones
+    assert float(abs(result["logits_spice"] - result["logits_model"]).max()) < 0.01

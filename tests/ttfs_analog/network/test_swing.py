@@ -51,6 +51,25 @@ def test_thresholds_above_the_range_are_set_to_its_end(net, x):
     assert float(found) == pytest.approx(made.metadata["placement"]["layers"][0]["high"], rel=2e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0.31, 0.5, 0.77, 0.9])
+def test_windows_longer_than_the_range_cost_thresholds_and_no_weights(net, x, dtype, share):
+    """Ramps then end at thresholds that rounding may put a little higher or lower."""
+    high = share * net.windows[0]
+    made = placed(net.clone().to(dtype), -1e3, high)
+    made.metadata["placement"]["layers"][1]["high"] = 1e3
+    with torch.no_grad():  # so little that no partial sum leaves
+        made.layers[0].weight.mul_(
+            0.2 * high / float(made.layers[0].product(x.to(dtype), made.weights()[0]).max())
+        )
+    before = made.layers[0].weight.detach().clone()
+    top = ranges(made, x.to(dtype))[0][1]
+    assert project(made, x)
+    assert top > high >= ranges(made, x.to(dtype))[0][1]
+    assert torch.equal(made.layers[0].weight, before)
+    assert not project(made, x)
+
+
 @pytest.mark.parametrize("units", [3, 8, 40])
 def test_rounded_weights_stay_inside_too(net, digits, x, units):
     made = placed(net, -1.0, 8.0, units=units, most=5 * units)

@@ -30,12 +30,7 @@ NO = MismatchLaw()
 @pytest.fixture(scope="module")
 def first(transistor_noise):
     """Transistors, with jitter and delays of which layers share a part."""
-    shared = dataclasses.replace(
-        transistor_noise.reference["slope"], distribution="normal", unit="tau_c", std=0.03,
-        std_ci=(0.02, 0.04), mean=0.0, mean_ci=(-0.01, 0.01),
-    )  # fmt: skip
-    model = dataclasses.replace(transistor_noise, reference={**transistor_noise.reference, "delay": shared})
-    return model.extrapolated()
+    return transistor_noise.extrapolated()
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +105,7 @@ def test_the_file_brings_everything_back(both, tmp_path):
     ("change", "message"),
     [
         (lambda c: c["layers"][1].pop("terms"), "layer 1, is not a complete noise model: no 'terms'"),
-        (lambda c: c["layers"][0]["reference"]["delay"].update(unit="1"), "layer 0, .* delay has unit '1'"),
+        (lambda c: c["layers"][0]["terms"]["delay"].update(unit="1"), "layer 0, .* delay has unit '1'"),
         (lambda c: c.update(layers=[]), "list of one set a layer"),
         (lambda c: c.update(layers=3), "list of one set a layer"),
         (lambda c: c.update(terms={}), "there is nothing else"),
@@ -175,7 +170,7 @@ def test_the_silent_model_has_no_spread_in_any_layer(both, toy):
 def test_figures_are_by_layer_and_those_held_out_are_pooled(both):
     found = figures(both)
     assert found["terms"]["layer0.slope"]["std"] == both.of(0).terms["slope"].std
-    assert found["reference"]["layer0.delay"]["std"] == 0.03
+    assert found["reference"]["layer0.tail"]["std"] == both.of(0).reference["tail"].std
     assert "layer1.jitter" not in found["terms"]
     assert found["constants"]["layer0.delay"]["value"] == both.of(0).constants.delay
     assert found["energy"]["layer1.source"] == both.of(1).energy["source"]
@@ -201,15 +196,7 @@ def test_layers_of_one_campaign_pool_to_its_own_figures(noise):
 def test_the_summary_has_a_block_a_layer(both):
     text = both.summary()
     assert text.count("term  ") == 2
-    assert text.index("layer 0\n") < text.index("reference delay") < text.index("layer 1\n")
-    assert next(row for row in text.splitlines() if row.startswith("reference delay")).endswith(
-        "tau_c  frozen, normal, a layer"
-    )
-
-
-def test_a_shared_delay_joins_the_law(first):
-    assert dict(first.law.reference)["delay"] == 0.03
-    assert first.law.delay == first.terms["delay"].std
+    assert text.index("layer 0\n") < text.index("reference tail") < text.index("layer 1\n")
 
 
 def test_one_model_is_that_of_every_layer(noise):

@@ -12,6 +12,7 @@ from synthetic_transistors import CONSTANTS
 
 from circuits.model.closed_form import IDEAL, Constants
 from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.training.compensation import compensated
 from ttfs_analog.training.finetuning import finetune
@@ -109,3 +110,13 @@ def test_models_of_single_layers_are_asked_where_there_are_any(net, digits, tran
     # what the first layer leaves over, and no constants
     left, whole = (float((n.layers[1].bias - net.layers[1].bias).detach().abs().max()) for n in (each, same))
     assert left < 0.1 * whole
+
+
+def test_the_command_takes_no_epochs(net, digits, transistor_noise, tmp_path, monkeypatch, succeed):
+    monkeypatch.chdir(tmp_path)
+    net.save("net.pt")
+    noise = transistor_noise.extrapolated()
+    noise.save("noise.json")
+    succeed("finetune", "net.pt", "--noise", "noise.json", "--epochs", 0, "--percentile", 0)
+    made, expected = TTFSNetwork.load("net_tuned.pt"), finetune(net, digits, noise, epochs=0, percentile=None)
+    assert all(torch.equal(v, expected.state_dict()[k]) for k, v in made.state_dict().items())

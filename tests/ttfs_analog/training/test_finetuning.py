@@ -141,3 +141,20 @@ def test_a_first_spike_network_gains_by_fine_tuning(net, digits, loud):
     before, after = (evaluate(n, digits, loud.sample(n, 20, seed=77)) for n in (start, tuned))
     assert float(after["accuracy"].mean()) > float(before["accuracy"].mean())
     assert not tuned.training
+
+
+def test_a_resumed_training_is_projected_at_the_same_steps(net, digits, make_noise, tmp_path):
+    low, high = widest(net, digits.x_train)
+    start = placed(net, 0.95 * low, 1.05 * high)
+    small = (digits.x_train[:480], digits.y_train[:480])  # 15 steps an epoch: projected in the second one
+    options = {"epochs": 3, "batch": 32, "lr": 0.05, "checkpoint": tmp_path / "run.checkpoint"}
+    whole = finetune(start, small, make_noise(0.05), **options)
+    (tmp_path / "run.checkpoint").unlink()
+
+    def stop(done, _):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(start, small, make_noise(0.05), progress=stop, **options)
+    again = finetune(start, small, make_noise(0.05), resume=True, **options)
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in whole.state_dict().items())

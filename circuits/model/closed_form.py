@@ -9,8 +9,9 @@ r"""The one equation of the neuron: when a B1 neuron fires, ideal or of transist
 with x_j = t_min - t_j and s_i the time of the spike after t_min. e, beta, o, c, d_i are the deviations of a
 copy (`LayerMismatch`); k, g, delta, kappa, a, b, v, l, d are `Constants` of the circuit (+ sources, - sinks),
 whose default is the ideal neuron, bit for bit. a and b come from output conductances, and capacitances that
-bend with the voltage. Pulses too short to open a switch count as silent. A comparator is switched on at t_min: a ramp that crosses within two
-delays of it finds it overdriven, and its spike comes earlier by h, linear between
+bend with the voltage. Pulses too short to open a switch count as silent. A comparator is switched on at
+t_min: a ramp that crosses within two delays of it finds it overdriven, and its spike comes earlier by h,
+linear between
 
 .. math:: h(d/2) = h_1, \quad h(d) = h_2, \quad h(3d/2) = h_3, \quad h(2d) = 0
 

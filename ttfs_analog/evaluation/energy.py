@@ -38,16 +38,8 @@ from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/energy/2"
-OUTSIDE = {
-    "comparator": "comparator",
-    "latch": "latch",
-    "reset": "reset",
-    "references": "reference",
-    "drivers": "drivers",
-    "wires": "wires",
-    "clock": "clock",
-}
-"""What a circuit needs -> its supply; what a noise model has no coefficient of is not in the account."""
+OUTSIDE = ("comparator", "latch", "reset", "reference", "drivers", "wires", "clock")
+"""Supplies that a circuit needs; those that a noise model has no coefficient of are not in the account."""
 Part = tuple[str, str]
 
 

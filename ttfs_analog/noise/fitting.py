@@ -91,7 +91,7 @@ def fit(dataset: xr.Dataset, seed: int) -> dict[str, Any]:
         "n_incomplete": incomplete,
         "advice": {"samples_for_sigma_to_10_percent": samples_for_std(0.1)},
         "provenance": {
-            "plan": plan,
+            "plan": _without_inputs(plan),
             "plan_hash": dataset.attrs["plan_hash"],
             "level": dataset.attrs["level"],
             "ngspice_version": dataset.attrs["ngspice_version"],
@@ -99,6 +99,13 @@ def fit(dataset: xr.Dataset, seed: int) -> dict[str, Any]:
             "fit_seed": seed,
         },
     }
+
+
+def _without_inputs(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan without the numbers of a layer's neurons, which its dataset has."""
+    rows = plan.get("rows")
+    names = ("layer", "neurons", "units", "network")
+    return plan | ({"rows": {k: rows[k] for k in names}} if rows else {})
 
 
 def check_complete(dataset: xr.Dataset) -> None:

@@ -96,10 +96,13 @@ def test_the_ledger_of_transistors_has_comparators_and_latches(net, images, tran
     assert part["comparator.switching"][:, 0].tolist() == pytest.approx([neuron] * len(x), rel=1e-12)
     waiting = (net.windows[0] - after + transistor_noise.constants.delay).sum(-1)[0]
     bias = coefficient["comparator"]["bias"]["value"] * point.vdd * point.tau_c
-    assert part["comparator.bias"][:, 0].tolist() == pytest.approx((bias * waiting).tolist(), rel=1e-12)
-    # once a layer, over both windows; a read-out layer has the first
-    amps = coefficient["reference"]["bias"]["value"] * point.vdd * point.tau_c
-    windows = [float(layer.input_window) + layer.window_length for layer in net.layers]
+    current = part["comparator.bias"][:, 0].tolist()
+    assert current == pytest.approx((bias * waiting).tolist(), rel=1e-12, abs=0)
+    # once a layer, over both windows and the delay; a read-out layer has the first window
+    amps, (hidden, out) = coefficient["reference"]["bias"]["value"], net.layers
+    late = transistor_noise.constants.delay
+    spans = (float(hidden.input_window) + hidden.window_length + late, float(out.input_window))
+    wanted = [amps * p.vdd * p.tau_c * span for p, span in zip(net.points, spans, strict=True)]
     for image in part["reference.bias"]:
         assert image.tolist() == pytest.approx([amps * w for w in windows], rel=1e-12)
     # read-out neurons have none of the others
@@ -229,5 +232,5 @@ def test_bias_lines_take_their_current_once_a_layer(net, images, transistor_nois
     spans = (1.0 + hidden.window_length + model.constants.delay, float(out.input_window))
     for n, (span, point) in enumerate(zip(spans, net.points, strict=True)):
         expected = 3e-7 * point.vdd * point.tau_c * span
-        assert found[:, n].tolist() == pytest.approx([expected] * len(x), rel=1e-12)  # rounding
+        assert found[:, n].tolist() == pytest.approx([expected] * len(x), rel=1e-12, abs=0)  # rounding
     assert "reference" not in summarize(energy(net, images, model, chips=2))["not_included"]

@@ -104,7 +104,7 @@ def test_the_ledger_of_transistors_has_comparators_and_latches(net, images, tran
     spans = (float(hidden.input_window) + hidden.window_length + late, float(out.input_window))
     wanted = [amps * p.vdd * p.tau_c * span for p, span in zip(net.points, spans, strict=True)]
     for image in part["reference.bias"]:
-        assert image.tolist() == pytest.approx([amps * w for w in windows], rel=1e-12)
+        assert image.tolist() == pytest.approx(wanted, rel=1e-12, abs=0)
     # read-out neurons have none of the others
     shared = ("source.synapse", "reference.bias")
     assert all(float(v[:, -1].abs().max()) == 0.0 for k, v in part.items() if k not in shared)

@@ -7,7 +7,8 @@ A device in weak or moderate inversion has shot noise; as samples every NT of a 
 Three parts, each scaled by what flows and when:
 
 * currents of the membrane: every synapse from its spike to t_min, the slope source from t_min;
-* reset: kT/C, sampled when the reset ends, as a shift of the reset level;
+* reset: kT/C, sampled when the reset ends, as a shift of the reset level; of a read-out kT/C_hold: what its
+  sample adds, kT (C - C_hold) / (C C_hold), shifts the same value;
 * comparator: four equal currents of half the tail (pair and load), referred to its input,
   :math:`S_V = 4 \cdot 2 q (I_{tail}/2) / g_m^2`, as a voltage in series with the threshold.
 
@@ -38,10 +39,10 @@ SPACING = 1 / 100
 
 @dataclass(frozen=True)
 class Noise:
-    """The noise of one trial, ready for `neuron_bench`."""
+    """The noise of one trial, ready for `neuron_bench` or `readout_bench`."""
 
     current: str  #: PWL text, into the membrane [A]
-    threshold: str  #: PWL text, added to the threshold [V]
+    threshold: str  #: PWL text, added to the threshold [V]; of a read-out none
     reset: float  #: shift of the reset level [V]
 
 
@@ -51,10 +52,11 @@ def draw(
     phases: Phases,
     point: OperatingPoint,
     technology: Technology,
-    gm: float,
+    gm: float | None,
     rng: np.random.Generator,
     *,
     temperature: float = 27.0,
+    share: float = 1.0,
 ) -> Noise:
     """One trial.
 
@@ -63,8 +65,11 @@ def draw(
     weights, spike_times : array, shape (synapse,)
         As for `neuron_bench`.
     gm : float
-        Transconductance of the comparator's pair, see `pair_transconductance` [S].
+        Transconductance of the comparator's pair, see `pair_transconductance` [S]; None: a read-out, which has
+        neither comparator nor slope source.
     rng : Generator
+    share : float
+        Of the membrane's capacitance, what holds a read-out's sample.
     """
     process, tau = technology.transistors(), phases.tau_c
     step = SPACING * tau
@@ -73,12 +78,15 @@ def draw(
     time = first + step * np.arange(count)
     on = np.asarray(spike_times, float)[:, None] * tau + first
     flowing = (time >= on) & (time < phases.t_min)
-    amps = point.i_unit * (np.abs(weights) @ flowing + (time >= phases.t_min))
+    ramp = (time >= phases.t_min) if gm else 0.0
+    amps = point.i_unit * (np.abs(weights) @ flowing + ramp)
     z = rng.standard_normal((2, count))
     current = np.sqrt(CHARGE * amps / step) * z[0]
+    reset = np.sqrt(BOLTZMANN * (temperature + 273.15) / (share * point.c_mem)) * rng.standard_normal()
+    if not gm:
+        return Noise(_pwl(time, current), "", float(reset))
     tail = process.currents["tail"]
     volts = np.sqrt(4 * CHARGE * (tail / 2) / gm**2 / step) * z[1]
-    reset = np.sqrt(BOLTZMANN * (temperature + 273.15) / point.c_mem) * rng.standard_normal()
     return Noise(_pwl(time, current), _pwl(time, volts), float(reset))
 
 

@@ -82,6 +82,47 @@ def explicit_capacitance(point: OperatingPoint, synapses: int, process: Process)
     return left
 
 
+def left_out(
+    units: Array, times: Array, process: Process, deviations: Mapping[str, tuple[float, float]] | None
+) -> tuple[Array, float, dict[str, tuple[float, float]]]:
+    """Silent synapses as capacitance only.
+
+    Parameters
+    ----------
+    units, times : array, shape (synapse,)
+        Unit devices; [tau_c], inf = silent.
+    deviations : of all transistors, by path
+
+    Returns
+    -------
+    units, farads, deviations
+        What is left: unit devices, 0 where silent; what is drawn instead [F]; deviations of what is there.
+    """
+    silent = ~np.isfinite(times) & (units > 0)
+    absent = {f"w{j}" for j in np.flatnonzero(silent)}
+    there = {k: v for k, v in (deviations or {}).items() if k.partition("_")[0] not in absent}
+    return np.where(silent, 0.0, units), int(silent.sum()) * process.synapse_capacitance, there
+
+
+def check_inputs(weights: Array, times: Array, input_window: float) -> None:
+    """Refuse input times that do not fit the weights or the window.
+
+    Parameters
+    ----------
+    weights, times : array, shape (synapse,)
+    input_window : [tau_c]
+
+    Raises
+    ------
+    InputError
+    """
+    if weights.ndim != 1 or times.shape != weights.shape:
+        raise InputError(f"need one spike time a synapse, got {weights.shape} weights, {times.shape} times")
+    late = np.isfinite(times) & ((times < 0) | (times > input_window))
+    if np.any(late) or np.any(np.isnan(times)):
+        raise InputError(f"spike times must lie in 0..{input_window:g} tau_c or be inf, got {times}")
+
+
 def neuron_bench(
     technology: Technology,
     weights: Array,
@@ -144,11 +185,7 @@ def neuron_bench(
         raise InputError(f"comparator is one of {', '.join(COMPARATORS)}, got {comparator!r}")
     if weight_storage not in WEIGHT_STORAGE:
         raise InputError(f"weights are stored as {' or '.join(WEIGHT_STORAGE)}, got {weight_storage!r}")
-    if weights.ndim != 1 or times.shape != weights.shape:
-        raise InputError(f"need one spike time a synapse, got {weights.shape} weights, {times.shape} times")
-    late = np.isfinite(times) & ((times < 0) | (times > input_window))
-    if np.any(late) or np.any(np.isnan(times)):
-        raise InputError(f"spike times must lie in 0..{input_window:g} tau_c or be inf, got {times}")
+    check_inputs(weights, times, input_window)
     v_th = point.volts(theta)
     if not point.v_low < v_th < point.v_high:
         raise InputError(
@@ -159,11 +196,8 @@ def neuron_bench(
     units = np.abs(np.sign(weights)) if stored else unit_devices(weights, process)
     drawn = explicit_capacitance(point, int(np.count_nonzero(units)), process) * (1.0 + capacitor)
     if leave_out:
-        silent = ~np.isfinite(times) & (units > 0)
-        drawn += int(silent.sum()) * process.synapse_capacitance
-        units = np.where(silent, 0.0, units)
-        absent = {f"w{j}" for j in np.flatnonzero(silent)}
-        deviations = {k: v for k, v in (deviations or {}).items() if k.partition("_")[0] not in absent}
+        units, more, deviations = left_out(units, times, process, deviations)
+        drawn += more
     phases = Phases.of(input_window, window, point.tau_c)
     bench = Bench(
         technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
@@ -237,12 +271,20 @@ def line_parameters(process: Process, unit: float, units: int | None = None) -> 
     return reference_parameters(unit, units or process.units, currents["tail"], currents["starve"])
 
 
-def reference_current(process: Process, point: OperatingPoint) -> float:
+def reference_current(process: Process, point: OperatingPoint, spiking: bool = True) -> float:
     """What the references of a layer take from the supply, at all times [A].
 
     Of neurons with the OTA: the line of the other comparator's load, which benches have too, is left out.
+    Read-outs need the lines of sources and sinks only.
+
+    Parameters
+    ----------
+    spiking : bool
+        False: of a layer of read-outs.
     """
     numbers = line_parameters(process, point.i_unit / process.units)
+    if not spiking:
+        return 2 * numbers["iunit"]
     return 3 * numbers["iunit"] + numbers["itail"] + numbers["istarve"]
 
 

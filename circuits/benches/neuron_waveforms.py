@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuits.benches.neuron import NeuronBench
+from circuits.benches.readout import ReadoutBench, measure_readout
 from circuits.model.layer import Array
 from circuits.spice.rawfile import Plot
 from circuits.spice.waveforms import supply_energy
@@ -28,7 +29,7 @@ class Measured:
     """One neuron, one transient. Times in tau_c from t_min, potentials in units of potential."""
 
     spike_time: float  #: when the spike passes half the supply; inf = silent; < 0: before t_min, a fault
-    v_t_min: float  #: membrane at t_min
+    v_t_min: float  #: membrane at t_min; of a read-out what is sampled
     slope: float  #: dV/dt of the ramp; nan if it does not cover the range in which it is measured
     crossing: float  #: when the membrane passes the threshold, or the trip voltage if given; inf = never
     v_spike: float  #: membrane when the spike comes; nan = silent
@@ -48,25 +49,24 @@ class Measured:
         return sum(a + b for a, b in self.energy.values())
 
 
-def measure(bench: NeuronBench, plot: Plot, trip: float | None = None) -> Measured:
-    """Read one transient of `circuits.benches.neuron`.
+def measure(bench: NeuronBench | ReadoutBench, plot: Plot, trip: float | None = None) -> Measured:
+    """Read one transient of `circuits.benches.neuron`, or of `circuits.benches.readout`.
+
+    A read-out is silent, and its comparator and latch, which it has not, take nothing.
 
     Parameters
     ----------
+    bench, plot : of one neuron
     trip : float, optional
         Trip voltage of this neuron's comparator (`circuits.benches.operating_points`) [V].
     """
-    phases, point = bench.phases, bench.point
-    time, vm, s = plot["time"], plot["v(vm)"], plot["v(s)"]
+    phases, point, fires = bench.phases, bench.point, isinstance(bench, NeuronBench)
+    time, vm = plot["time"], plot["v(vm)"]
     tau = phases.tau_c
-    spike = rising(time, s, 0.5 * point.vdd, phases.start)
     inside = (time >= phases.start) & (time <= phases.t_min)
     path = np.append(vm[inside], np.interp([phases.start, phases.t_min], time, vm))
-    low, high = (bench.v_th - b * point.v_unit for b in BELOW)
-    first, last = (rising(time, vm, level, phases.t_min) for level in (low, high))
-    fits = np.isfinite(last) and first > phases.t_min
-    energy = {}
-    for domain in DOMAINS:
+    energy = dict.fromkeys(DOMAINS, (0.0, 0.0))
+    for domain in DOMAINS if fires else DOMAINS[:1]:
         current = plot[f"i(v{domain})"]
 
         def until(end: float, current: Array = current) -> float:
@@ -76,16 +76,26 @@ def measure(bench: NeuronBench, plot: Plot, trip: float | None = None) -> Measur
             until(phases.t_min) - until(phases.start),
             until(phases.t_max) - until(phases.t_min),
         )
+    common = {
+        "lowest": float(point.unit_free(path.min())),
+        "highest": float(point.unit_free(path.max())),
+        "energy": energy,
+    }
+    if not isinstance(bench, NeuronBench):
+        sample = measure_readout(bench, plot).sampled
+        return Measured(np.inf, sample, np.nan, np.inf, np.nan, v_last=sample, **common)  # type: ignore[arg-type]
+    low, high = (bench.v_th - b * point.v_unit for b in BELOW)
+    first, last = (rising(time, vm, level, phases.t_min) for level in (low, high))
+    fits = np.isfinite(last) and first > phases.t_min
+    spike = rising(time, plot["v(s)"], 0.5 * point.vdd, phases.start)
     return Measured(
         spike_time=(spike - phases.t_min) / tau,
         v_t_min=float(point.unit_free(np.interp(phases.t_min, time, vm))),
         slope=(high - low) / point.v_unit / ((last - first) / tau) if fits else np.nan,
         crossing=(rising(time, vm, bench.v_th if trip is None else trip, phases.t_min) - phases.t_min) / tau,
         v_spike=float(point.unit_free(np.interp(spike, time, vm))) if np.isfinite(spike) else np.nan,
-        lowest=float(point.unit_free(path.min())),
-        highest=float(point.unit_free(path.max())),
-        energy=energy,
         v_last=float(point.unit_free(np.interp(phases.t_max, time, vm))),
+        **common,  # type: ignore[arg-type]
     )
 
 

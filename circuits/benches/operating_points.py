@@ -42,7 +42,7 @@ class Static:
     """What an operating point shows of each copy."""
 
     synapse: Array  #: (copy, synapse) current [A], > 0 into the membrane; nan where W = 0
-    slope: Array  #: (copy,) current of the slope source [A]
+    slope: Array  #: (copy,) current of the slope source [A]; nan: a read-out has none, as below
     trip: Array  #: (copy,) trip voltage of the comparator [V]
     tail: Array  #: (copy,) current of the comparator's tail [A]; nan: the zero-idle stage has none
 
@@ -71,7 +71,7 @@ def static(
     point: OperatingPoint | None = None,
     corner: str = "tt",
     temperature: float = 27.0,
-    comparator: str = "ota",
+    comparator: str | None = "ota",
     reference: Deviations | None = None,
     theta: float | Array = 1.0,
     slope_units: int | None = None,
@@ -85,6 +85,8 @@ def static(
         Whole multiples of 1 / process.units.
     copies : sequence of mappings
         Deviations by path, as `neuron_bench` names the transistors.
+    comparator : str, optional
+        As `neuron_bench`; None: read-outs, of which only the synapses are looked at.
     reference : mapping, optional
         Deviations of the bias references ("ref_..."), common to all copies.
     theta : float or array, shape (copy,)
@@ -112,7 +114,7 @@ def _solve(
     point: OperatingPoint,
     corner: str,
     temperature: float,
-    comparator: str,
+    comparator: str | None,
     reference: Deviations,
     thetas: Array,
     slope_units: int,
@@ -123,7 +125,7 @@ def _solve(
         for path, deviation in copy.items():
             if path.startswith("w"):
                 deviations[f"c{k}{path}"] = deviation
-            elif path.startswith(("n_slope_", "n_cmp_")):
+            elif comparator and path.startswith(("n_slope_", "n_cmp_")):
                 deviations[f"c{k}{path[2:]}"] = deviation
                 if path == "n_cmp_m5" and comparator == "ota":
                     deviations[f"c{k}tail_m5"] = deviation
@@ -149,6 +151,8 @@ def _solve(
             else:
                 bench.place(node, SINK, f"o{node}", "onn", "nb", count=units[k, j])
             bench.save_current(f"o{node}")
+        if comparator is None:
+            continue
         bench.level(f"oc{k}b", middle)
         bench.place(f"c{k}slope", SLOPE_SOURCE, f"oc{k}b", "0", "onp", "pbb", "vds", count=slope_units)
         bench.save_current(f"oc{k}b")
@@ -167,6 +171,8 @@ def _solve(
     for k in range(len(copies)):
         for j in np.flatnonzero(units[k]):
             currents[k, j] = plot[f"i(voc{k}w{j})"][0]
+    if comparator is None:
+        return Static(currents, *np.full((3, len(copies)), np.nan))
     n = range(len(copies))
     return Static(
         currents,

@@ -1,4 +1,10 @@
-"""A readout neuron on a bench: synapses, one sample, then a reset of the membrane while the value is held."""
+r"""A readout neuron on a bench: synapses, one sample, then a reset of the membrane while the value is held.
+
+.. math:: V_{hold} = (Q - b\,Q^2 - v) / (1 + c)
+
+as the equation has it (`circuits.model.closed_form.read_out`): no threshold, no comparator, no ramp. A bias of
+the network is added to the converted value.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +13,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.benches.neuron import attach, explicit_capacitance, references, supplies, unit_devices
+from circuits.benches.device_noise import Noise
+from circuits.benches.neuron import (
+    attach,
+    check_inputs,
+    explicit_capacitance,
+    left_out,
+    references,
+    supplies,
+    unit_devices,
+)
 from circuits.benches.phases import Phases
 from circuits.benches.testbench import STEADY, Accuracy, Bench
 from circuits.blocks.readout import READOUT
 from circuits.errors import InputError
 from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
-from circuits.pdk.technology import Technology
+from circuits.pdk.technology import Process, Technology
 from circuits.spice.deck import Deck
 from circuits.spice.rawfile import Plot
 
 SAMPLE, AFTER, CLEAR = 0.05, 0.10, 0.15
 """After t_min, when synapses have gone off [tau_c]: the sample, when it is read, the membrane's reset."""
-
+HOLD = 0.25
+"""How long a sample is watched where only its value counts: until the membrane's reset has ended [tau_c]."""
+SHARE = 0.5
+"""Of the total capacitance, what holds the sample; where many synapses are on a membrane, less."""
+MOST = 0.8
+"""Share of the drawn capacitor that may hold the sample."""
 GMIN = 1e-16
 """ngspice's own 1e-12 S over every junction would be the droop that is measured [S]."""
 
@@ -36,6 +56,17 @@ class ReadoutBench:
     potential: float  #: sum of W x, what should be held, in units of potential
 
 
+def hold_capacitor(point: OperatingPoint, synapses: int, process: Process, share: float = SHARE) -> float:
+    """The capacitor that holds a sample [F].
+
+    Parameters
+    ----------
+    synapses : on the membrane
+    share : of the total capacitance
+    """
+    return min(share * point.c_mem, MOST * explicit_capacitance(point, synapses, process))
+
+
 def readout_bench(
     technology: Technology,
     weights: Array,
@@ -44,11 +75,14 @@ def readout_bench(
     point: OperatingPoint | None = None,
     input_window: float = 1.0,
     hold: float = 10.0,
-    share: float = 0.5,
+    share: float = SHARE,
     corner: str = "tt",
     temperature: float = 27.0,
     deviations: Mapping[str, tuple[float, float]] | None = None,
+    capacitor: float = 0.0,
     accuracy: Accuracy = STEADY,
+    noise: Noise | None = None,
+    leave_out: bool = False,
     heading: str = "readout with sample and hold",
 ) -> ReadoutBench:
     """One readout neuron, one input pattern.
@@ -61,19 +95,28 @@ def readout_bench(
         How long the sample is watched [tau_c].
     share : float
         Of the total capacitance, what holds the sample.
+    capacitor : float
+        Relative deviation of the drawn capacitors: membrane and hold capacitor are units of one array.
+    noise, leave_out
+        As `neuron_bench`.
     """
     process, point = technology.transistors(), point or technology.operating_point
     weights, times = np.asarray(weights, float), np.asarray(spike_times, float)
-    if weights.ndim != 1 or times.shape != weights.shape:
-        raise InputError(f"need one spike time a synapse, got {weights.shape} weights, {times.shape} times")
+    check_inputs(weights, times, input_window)
     if not 0.1 <= share <= 0.8:
         raise InputError(f"the hold capacitor takes 0.1..0.8 of the membrane's capacitance, got {share!r}")
-    units, synapses = unit_devices(weights, process), int(np.count_nonzero(weights))
+    units = unit_devices(weights, process)
+    synapses = int(np.count_nonzero(units))
+    holding = hold_capacitor(point, synapses, process, share) * (1.0 + capacitor)
+    drawn = explicit_capacitance(point, synapses, process) * (1.0 + capacitor)
+    if leave_out:
+        units, more, deviations = left_out(units, times, process, deviations)
+        drawn += more
     phases = Phases.of(input_window, hold, point.tau_c)
     bench = Bench(
         technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c, deviations=deviations
     )
-    supplies(bench, point)
+    supplies(bench, point, noise.reset if noise else 0.0)
     references(bench, point.i_unit / process.units)
     vdd, tau = point.vdd, point.tau_c
     sample, clear = phases.t_min + SAMPLE * tau, phases.t_min + CLEAR * tau
@@ -81,13 +124,14 @@ def readout_bench(
     bench.signal("rstb", 0.0, (phases.reset, vdd), (clear, 0.0))
     bench.signal("track", vdd, (sample, 0.0))
     bench.signal("trackb", 0.0, (sample, vdd))
+    if noise:
+        bench.circuit.I("noise", "0", "vm", noise.current)
     for j in np.flatnonzero(units):
         attach(bench, f"w{j}", "vm", weights[j], units[j], times[j], phases, vdd)
-    holding = share * point.c_mem
-    rest = explicit_capacitance(point, synapses, process) - holding
     bench.place(
-        "n", READOUT, "vm", "hold", "v0", "rst", "rstb", "track", "trackb", "vds", cm=rest, ch=holding
-    )
+        "n", READOUT, "vm", "hold", "v0", "rst", "rstb", "track", "trackb", "vds",
+        cm=drawn - holding, ch=holding,
+    )  # fmt: skip
     bench.save("vm", "hold")
     bench.save_current("vds")
     x = np.where(np.isfinite(times), input_window - times, 0.0)
@@ -103,7 +147,7 @@ class Sampled:
     membrane: float  #: just before the sample
     sampled: float  #: just after it
     injection: float  #: sampled - membrane
-    droop: float  #: change of the held value per tau_c
+    droop: float  #: change of the held value per tau_c; nan if it is not watched
 
 
 def measure_readout(bench: ReadoutBench, plot: Plot) -> Sampled:
@@ -122,5 +166,6 @@ def measure_readout(bench: ReadoutBench, plot: Plot) -> Sampled:
 
     before, sampled = potential("vm", SAMPLE), potential("hold", AFTER)
     start, end = 2 * CLEAR, (phases.t_max - phases.t_min) / tau
-    droop = (potential("hold", end) - potential("hold", start)) / (end - start)
+    lost = potential("hold", end) - potential("hold", start)
+    droop = lost / (end - start) if end > start else np.nan
     return Sampled(before, sampled, sampled - before, droop)

@@ -149,6 +149,8 @@ def bias(
     current = np.abs(rounded.weights) * point.i_unit
     gain = np.where(rounded.weights > 0, f.gain("source", current), f.gain("sink", current))
     extra = f.extra(rounded.weights, units) / charge
+    # read-outs have neither comparator nor slope source
+    kick = f.kick / charge - f.extra(rounded.slope, units) / charge if layer.spiking else 0.0
     return LayerBias(
         layer=rounded,
         technology=with_units,
@@ -160,7 +162,7 @@ def bias(
             gain_slope=f.gain("slope", rounded.slope * point.i_unit),
             feed_through_source=extra,
             feed_through_sink=extra,
-            kick=f.kick / charge - f.extra(rounded.slope, units) / charge,
+            kick=kick,
             leakage=evaluated.leakage,
             delay=delays,
         ),

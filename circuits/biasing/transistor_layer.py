@@ -3,7 +3,8 @@
 The operating point is chosen as a designer would: at the typical corner, 27 C and the nominal supply
 (`circuits.biasing.choose`). The circuit then runs at the corner, temperature and supply that are asked for,
 with the same bias currents, capacitors and windows. A response counts from t_min plus each neuron's expected
-delay, which the windows of the layers are shifted by.
+delay, which the windows of the layers are shifted by. Read-outs do not spike: their potentials are sampled at
+t_min, and a bias is added to the converted values, by no current of the circuit.
 
 Several neurons in one deck would be slower: every neuron would step at the events of all. The threshold of
 each neuron is a node of its own.
@@ -20,6 +21,7 @@ import numpy as np
 
 from circuits.benches.neuron import NeuronBench, neuron_bench
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure, ramp_slope
+from circuits.benches.readout import HOLD, ReadoutBench, readout_bench
 from circuits.benches.testbench import CAMPAIGN, Accuracy, Device
 from circuits.biasing.choose import LayerBias
 from circuits.errors import InputError
@@ -35,6 +37,8 @@ TYPICAL = 27.0
 """Temperature that circuits are designed for [degrees C]."""
 POINTS = 600
 """Of a waveform that is shown."""
+AnyBench = NeuronBench | ReadoutBench
+"""Of a neuron that spikes, or of a read-out."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class TransistorNeuron:
         *,
         neurons: Sequence[int] | None = None,
         whole: bool = False,
-    ) -> list[NeuronBench]:
+    ) -> list[AnyBench]:
         """One bench a neuron, for one input [tau_c] and the devices of one chip.
 
         Parameters
@@ -114,26 +118,35 @@ class TransistorNeuron:
         Raises
         ------
         InputError
-            For a read-out layer.
+            For inputs outside the window.
         """
         bias, layer = self.bias, self.layer
-        if not layer.spiking:
-            raise InputError("the deck of a neuron is that of a spiking one; a read-out layer has none")
-        times = layer.inputs(spike_times)
-        window, process = layer.window + bias.delay, bias.technology.transistors()
+        times, process = layer.inputs(spike_times), bias.technology.transistors()
         leave_out = self.leave_out and not whole and process.silent_alike and self.celsius <= TYPICAL
-        return [
-            neuron_bench(
-                bias.technology, layer.weights[i], times,
-                point=self.point, input_window=layer.t_min, window=window, theta=float(layer.theta[i]),
-                corner=self.corner or bias.technology.corners[0], temperature=self.celsius,
-                deviations=mismatch.transistors[i] if mismatch else None,
-                capacitor=float(mismatch.capacitors[i]) if mismatch else 0.0,
-                slope_units=int(bias.slope_units[i]), accuracy=self.accuracy, leave_out=leave_out,
-                heading=f"neuron {i}",
-            )
-            for i in (range(layer.n_out) if neurons is None else neurons)
-        ]  # fmt: skip
+        common: dict[str, Any] = {
+            "point": self.point,
+            "input_window": layer.t_min,
+            "corner": self.corner or bias.technology.corners[0],
+            "temperature": self.celsius,
+            "accuracy": self.accuracy,
+            "leave_out": leave_out,
+        }
+
+        def bench(i: int) -> AnyBench:
+            options = {"heading": f"neuron {i}", **common}
+            if mismatch:
+                options |= {
+                    "deviations": mismatch.transistors[i],
+                    "capacitor": float(mismatch.capacitors[i]),
+                }
+            if not layer.spiking:
+                return readout_bench(bias.technology, layer.weights[i], times, hold=HOLD, **options)
+            return neuron_bench(
+                bias.technology, layer.weights[i], times, window=layer.window + bias.delay,
+                theta=float(layer.theta[i]), slope_units=int(bias.slope_units[i]), **options,
+            )  # fmt: skip
+
+        return [bench(i) for i in (range(layer.n_out) if neurons is None else neurons)]
 
     def built(self, layer: Layer) -> Layer:
         """The layer as it is built, in whole unit devices.
@@ -162,9 +175,8 @@ class TransistorNeuron:
         *,
         prefix: str = "",
     ) -> dict[str, Deck]:
-        """One deck a neuron; none for read-out neurons. Parameters: see `circuits.simulation.Neuron`."""
-        if not self.built(layer).spiking:
-            return {}
+        """One deck a neuron. Parameters: see `circuits.simulation.Neuron`."""
+        self.built(layer)
         return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
 
     def simulate(
@@ -225,11 +237,15 @@ class TransistorNeuron:
             "supply": self.point.vdd,
         }
 
-    def _response(self, benches: Sequence[NeuronBench], plots: Sequence[Plot], chips: int) -> LayerResponse:
+    def _response(self, benches: Sequence[AnyBench], plots: Sequence[Plot], chips: int) -> LayerResponse:
+        """Of a read-out v_t_min are the sampled potentials: its bias, if any, is added to them elsewhere."""
         shape, layer = (chips, self.layer.n_out), self.layer
         measured = [measure(b, p) for b, p in zip(benches, plots, strict=True)]
         times = np.array([m.spike_time for m in measured]).reshape(shape)
-        slopes = [ramp_slope(*item) for item in zip(benches, plots, measured, strict=True)]
+        slopes = [
+            ramp_slope(b, p, m) if isinstance(b, NeuronBench) else np.nan
+            for b, p, m in zip(benches, plots, measured, strict=True)
+        ]
         joules = np.array([[m.energy[d] for d in DOMAINS] for m in measured])
         return LayerResponse(
             delay=fire(times - self.bias.delays, layer.window),
@@ -240,13 +256,13 @@ class TransistorNeuron:
         )
 
 
-def _record(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
+def _record(benches: Sequence[AnyBench], simulator: Ngspice, workers: int = 1) -> list[Plot]:
     """Simulate benches, several at a time, in their order."""
     plots = dict(parallel((partial(simulator.run, b.deck) for b in benches), workers, simulator))
     return [plots[k] for k in range(len(benches))]
 
 
-def read(benches: Sequence[NeuronBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
+def read(benches: Sequence[AnyBench], simulator: Ngspice, workers: int = 1) -> list[Measured]:
     """Simulate benches and measure them.
 
     Parameters

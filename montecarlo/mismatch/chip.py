@@ -14,7 +14,7 @@ from montecarlo.mismatch.transistors import draw_chip
 
 def draw(
     layers: Sequence[Layer], kinds: Sequence[Neuron], technology: Technology, chip: int, entropy: int
-) -> list[LayerMismatch] | list[TransistorMismatch | None]:
+) -> list[LayerMismatch] | list[TransistorMismatch]:
     """Devices of chip number `chip`, one entry per layer.
 
     Parameters
@@ -30,15 +30,13 @@ def draw(
     Returns
     -------
     list
-        LayerMismatch (one sample) of ideal sources; TransistorMismatch of transistors, None for read-out.
+        LayerMismatch (one sample) of ideal sources; TransistorMismatch of transistors, read-outs included.
     """
     if technology.process is None:
         return draw_chips(MismatchLaw.of(technology.mismatch), layers, [chip], entropy)
-    devices: list[TransistorMismatch | None] = []
+    devices = []
     for n, kind in enumerate(kinds):
-        if not isinstance(kind, TransistorNeuron) or not kind.layer.spiking:
-            devices.append(None)
-            continue
+        assert isinstance(kind, TransistorNeuron), "a technology with a process has neurons of transistors"
         process, capacitors = technology.transistors(), kind.bias.capacitors
         devices.append(draw_chip(kind.devices(), capacitors, process, entropy, chip, n))
     return devices

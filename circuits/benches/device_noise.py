@@ -65,8 +65,8 @@ def draw(
     weights, spike_times : array, shape (synapse,)
         As for `neuron_bench`.
     gm : float
-        Transconductance of the comparator's pair, see `pair_transconductance` [S]; None: a read-out, which has
-        neither comparator nor slope source.
+        Transconductance of the comparator's pair, see `pair_transconductance` [S]; None: a read-out, which
+        has neither comparator nor slope source.
     rng : Generator
     share : float
         Of the membrane's capacitance, what holds a read-out's sample.

@@ -2,8 +2,8 @@ r"""A readout neuron on a bench: synapses, one sample, then a reset of the membr
 
 .. math:: V_{hold} = (Q - b\,Q^2 - v) / (1 + c)
 
-as the equation has it (`circuits.model.closed_form.read_out`): no threshold, no comparator, no ramp. A bias of
-the network is added to the converted value.
+as the equation has it (`circuits.model.closed_form.read_out`): no threshold, no comparator, no ramp. A
+bias of the network is added to the converted value.
 """
 
 from __future__ import annotations

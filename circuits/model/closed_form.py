@@ -18,6 +18,13 @@ linear between
 of the time at which the ramp crosses. The offset o is referred to the nominal capacitor: a comparator
 that trips o / (1 + c) above theta.
 
+A read-out does not fire; its potential is sampled at t_min,
+
+.. math:: u_i = \frac{Q_i - b\,Q_i^2 - v + l_i}{1+c_i} + D_i
+
+with D_i its bias, which is added to the converted value. Ideal sources drive the bias as a current of the
+membrane instead (`circuits.model.layer.Layer.drive`), and divide it by 1 + c, too.
+
 A neuron at or above threshold at t_min fires there (s = d); one that has not reached it before t_max is
 silent. Crossings of partial sums before t_min are blocked. Where layers follow each other their windows are
 shifted by the constant delay d, so a response counts from t_min + d.
@@ -192,6 +199,32 @@ def ramp_times(
     return constants.hastened((threshold + constants.kick - constants.leakage - charge) / ramp) + late
 
 
+def read_out(
+    layer: Layer, charge: Array, mismatch: LayerMismatch | None = None, constants: Constants = IDEAL
+) -> Array:
+    """What the samples of a read-out layer say, its biases included.
+
+    Parameters
+    ----------
+    layer : Layer
+        Of neurons that do not spike.
+    charge : array, shape ([sample,] [image,] n_out)
+        From `charges`.
+
+    Returns
+    -------
+    array, the shape of `charge` [1]
+    """
+    capacitance: Array | float = 1.0
+    if mismatch is not None:
+        capacitance = 1.0 + mismatch.capacitance[(slice(None), None) if charge.ndim > 2 else ()]
+    if constants.ideal:
+        return charge / capacitance
+    own = charge - layer.drive * layer.t_min
+    own = own - constants.bend_charge * own**2 - constants.kick + constants.leakage
+    return own / capacitance + layer.bias
+
+
 def response(
     layer: Layer,
     spike_times: Array,
@@ -224,14 +257,13 @@ def response(
     source = np.maximum(current, 0.0) @ x + np.maximum(layer.drive, 0.0) * layer.t_min
     if layer.spiking:
         delay = fire(ramp_times(layer, charge, mismatch, constants), layer.window)
-        slope, on = ramp / capacitance, np.minimum(delay, layer.window)
+        slope, on, potential = ramp / capacitance, np.minimum(delay, layer.window), charge / capacitance
     else:
+        potential = read_out(layer, charge, mismatch, constants)
         delay = np.full(charge.shape, np.inf)
         slope, on = np.full(charge.shape, np.nan), np.zeros(charge.shape)
     joules = point.unit_energy * np.stack([source, ramp * on], axis=-1)
-    return LayerResponse(
-        delay=delay, v_t_min=charge / capacitance, slope=slope, energy_by_supply=joules[..., None, :]
-    )
+    return LayerResponse(delay=delay, v_t_min=potential, slope=slope, energy_by_supply=joules[..., None, :])
 
 
 def trajectory_range(layer: Layer, x: Array) -> tuple[Array, Array]:

@@ -69,12 +69,14 @@ class Work:
 class NeuronUnderTest(Protocol):
     """A kind of neuron under the plan of a campaign."""
 
-    extraction: ClassVar[str]
-    """Where a model takes its deviations from: "spike_times" or "operating_points"."""
     supplies: ClassVar[tuple[str, ...]]
     """What hangs on each supply, whose energies are measured apart."""
     lines: ClassVar[tuple[str, ...]]
     """Bias lines that the neurons of a layer share; ideal sources have none."""
+
+    @property
+    def extraction(self) -> str:
+        """Where a model takes its devices from: spike_times, operating_points or, of read-outs, samples."""
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -100,7 +100,12 @@ class Plan:
                 f"campaign: the area (size) must lie in 1/4..4, got {self.area!r}: beyond that the matched "
                 "transistors load the membrane and the comparator too much, and the cells want another design"
             )
-        if self.comparator not in COMPARATORS:
+        if self.rows and not self.rows.spiking:
+            if self.comparator is not None:
+                raise InputError(
+                    f"campaign: read-outs have no comparator, got {self.comparator!r}; leave it out"
+                )
+        elif self.comparator not in COMPARATORS:
             raise InputError(f"campaign: comparator is one of {COMPARATORS}, got {self.comparator!r}")
 
     def to_json(self) -> str:

@@ -7,7 +7,7 @@ the same weights and inputs, and a threshold for which the ramp takes a stated t
 .. math:: \theta = Q + s, \qquad s \in \{\text{below two delays}\} \cup \{\text{the window}\}
 
 so that they show both the constants of the equation and what comes earlier of a comparator that is overdriven
-when it is switched on.
+when it is switched on. Read-outs have no threshold: theirs are the inputs of the patterns, each once.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Rows:
     input_time: tuple[tuple[tuple[float, ...], ...], ...]  #: (pattern, stimulus, synapse) [tau_c]
     lowest: float  #: lowest threshold that the comparator works at [1]
     network: str = ""  #: fingerprint of the network
+    spiking: bool = True  #: False: read-outs, whose potentials are sampled; window, delay and theta are 0
 
     def stimuli(self, nominal: int, entropy: int, point: OperatingPoint) -> TransistorStimuli:
         """Weights and inputs of all parts of a campaign.
@@ -59,11 +60,14 @@ class Rows:
         patterns, count = inputs.shape[:2]
         rng = generator(entropy, PLAN, 12)
         run = np.arange(nominal)
-        pattern, stimulus = run % patterns, rng.integers(0, count, nominal)
-        times = inputs[pattern, stimulus]
-        ramp = self._ramps(nominal, rng)
-        theta = charge(weights[pattern], times, self.t_min) + ramp
-        top = float(point.unit_free(point.v_high)) - self.delay
+        pattern, stimulus = run % patterns, run // patterns % count
+        if self.spiking:
+            stimulus = rng.integers(0, count, nominal)
+        times, theta = inputs[pattern, stimulus], np.zeros(nominal)
+        if self.spiking:
+            ramp = charge(weights[pattern], times, self.t_min) + self._ramps(nominal, rng)
+            top = float(point.unit_free(point.v_high)) - self.delay
+            theta = np.clip(ramp, self.lowest, top)
         return TransistorStimuli(
             label=tuple(f"input_{r}" for r in range(count)),
             input_time=inputs,
@@ -73,7 +77,7 @@ class Rows:
             window=self.window + self.delay,
             nominal_weight=weights[pattern],
             nominal_input_time=times,
-            nominal_theta=np.clip(theta, self.lowest, top),
+            nominal_theta=theta,
         )
 
     def _ramps(self, nominal: int, rng: np.random.Generator) -> Array:

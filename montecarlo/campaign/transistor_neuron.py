@@ -2,6 +2,7 @@
 
 Deviations are those of the matching of the process. They are measured at operating points: of synapses and
 slope source as currents, of the comparator as its trip voltage (`circuits.benches.operating_points`).
+Read-outs, whose potentials are sampled, have synapses and a capacitor only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from circuits.benches.bias_line_errors import LINES, reference_currents
 from circuits.benches.neuron import NeuronBench, explicit_capacitance, neuron_bench
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure
 from circuits.benches.operating_points import TOGETHER, Static, static
+from circuits.benches.readout import HOLD, ReadoutBench, hold_capacitor, readout_bench
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
 from circuits.biasing.choose import of_units
 from circuits.biasing.transistor_layer import TYPICAL
@@ -58,7 +60,6 @@ class TransistorsUnderTest:
     """Neurons of a process, at the corner, temperature and supply of the plan."""
 
     plan: Plan
-    extraction: ClassVar[str] = "operating_points"
     supplies: ClassVar[tuple[str, ...]] = SUPPLIES
     lines: ClassVar[tuple[str, ...]] = LINES
 
@@ -92,6 +93,16 @@ class TransistorsUnderTest:
             "temperature": float(settings.get("temperature", 27.0)),
             "area": float(settings.get("size", 1.0)),
         }
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the neurons spike; False: read-outs."""
+        return self.plan.rows is None or self.plan.rows.spiking
+
+    @property
+    def extraction(self) -> str:
+        """Where a model takes its devices from."""
+        return "operating_points" if self.spiking else "samples"
 
     @cached_property
     def technology(self) -> Technology:
@@ -156,19 +167,26 @@ class TransistorsUnderTest:
         farads = float(self._capacitors[sample % self.plan.patterns])
         return transistors, draw_capacitor(farads, self.technology.transistors(), rng)
 
-    def bench(self, weights: np.ndarray, times: np.ndarray, **options: Any) -> NeuronBench:
+    def bench(
+        self, weights: np.ndarray, times: np.ndarray, theta: float = 0.0, **options: Any
+    ) -> NeuronBench | ReadoutBench:
         """The bench of one transient of the plan.
 
         Parameters
         ----------
         weights, times : array, shape (synapse,)
             Weights [1] and input times [tau_c].
+        theta : float
+            Threshold, of neurons that spike [1].
         **options
-            Of `circuits.benches.neuron.neuron_bench`.
+            Of `circuits.benches.neuron.neuron_bench`, or `circuits.benches.readout.readout_bench`.
         """
+        common = {"input_window": self.stimuli.t_min, "leave_out": self._leaves_out, **self._conditions}
+        if not self.spiking:
+            return readout_bench(self.technology, weights, times, hold=HOLD, **common, **options)
         return neuron_bench(
-            self.technology, weights, times, input_window=self.stimuli.t_min, window=self.stimuli.window,
-            comparator=str(self.plan.comparator), leave_out=self._leaves_out, **self._conditions, **options,
+            self.technology, weights, times, window=self.stimuli.window, theta=theta,
+            comparator=str(self.plan.comparator), **common, **options,
         )  # fmt: skip
 
     @property
@@ -222,9 +240,9 @@ class TransistorsUnderTest:
         self, patterns: np.ndarray, neurons: Copies, references: Copies, simulator: Ngspice
     ) -> tuple[Static, np.ndarray]:
         """Operating points of copies of a neuron, and currents behind copies of the references."""
-        at, comparator = self._conditions, str(self.plan.comparator)
+        at = self._conditions
         currents = static(
-            self.technology, self.stimuli.weights[patterns], neurons, comparator=comparator,
+            self.technology, self.stimuli.weights[patterns], neurons, comparator=self.plan.comparator,
             theta=self._thetas[patterns], simulator=simulator, **at,
         )  # fmt: skip
         return currents, reference_currents(self.technology, references, simulator=simulator, **at)
@@ -247,7 +265,7 @@ class TransistorsUnderTest:
         deviations = self._deviations(points, lines, pattern, np.array([c for _, c in drawn]))
         for name, deviation in deviations.items():
             values[name][:] = deviation[:n]
-        for name, part in (("shift", 0), ("factor", 1)):
+        for name, part in (("shift", 0), ("factor", 1)) if self.devices else ():
             values[name][:] = [[c[path][part] for path in self.devices] for c in copies[:n]]
         for k in range(n):
             times, thetas = stim.of(int(pattern[k]))
@@ -299,15 +317,20 @@ class TransistorsUnderTest:
         plan, values = self.plan, unmeasured(self, TRIAL, len(trials))
         weights, (inputs, thetas) = self.stimuli.weights[0], self.stimuli.of(0)
         times, theta = inputs[0], float(thetas[0])
-        phases, at = self.bench(weights, times, theta=theta).phases, self._conditions
-        gm = noise.pair_transconductance(
-            self.technology, corner=at["corner"], temperature=at["temperature"], simulator=simulator
-        )
+        phases, at, share, gm = self.bench(weights, times, theta=theta).phases, self._conditions, 1.0, None
+        if self.spiking:
+            gm = noise.pair_transconductance(
+                self.technology, corner=at["corner"], temperature=at["temperature"], simulator=simulator
+            )
+        else:
+            fan_in, process = int(np.count_nonzero(weights)), self.technology.transistors()
+            share = hold_capacitor(plan.point, fan_in, process) / plan.point.c_mem
         for i, k in enumerate(trials):
             rng = generator(plan.entropy, PLAN, 11, k)
             trial = noise.draw(
-                weights, times, phases, plan.point, self.technology, gm, rng, temperature=at["temperature"]
-            )
+                weights, times, phases, plan.point, self.technology, gm, rng,
+                temperature=at["temperature"], share=share,
+            )  # fmt: skip
             transient = partial(
                 self._transients, weights, times[None], simulator, None, theta=theta, noise=trial
             )

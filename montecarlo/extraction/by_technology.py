@@ -5,12 +5,13 @@ from __future__ import annotations
 import xarray as xr
 
 from circuits.errors import InputError
-from montecarlo.extraction import from_operating_points, from_spike_times
+from montecarlo.extraction import from_operating_points, from_samples, from_spike_times
 from montecarlo.extraction.prediction import Extraction
 
 EXTRACTIONS = {
     "spike_times": from_spike_times.extract,
     "operating_points": from_operating_points.extract,
+    "samples": from_samples.extract,
 }
 
 

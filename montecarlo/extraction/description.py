@@ -11,7 +11,7 @@ import xarray as xr
 
 from montecarlo.campaign.schema import MEASURED, package_version, with_units
 from montecarlo.extraction.by_technology import extract
-from montecarlo.extraction.prediction import patterns_of, weights_of
+from montecarlo.extraction.prediction import patterns_of, spiking, weights_of
 from montecarlo.extraction.terms import (
     columns,
     jitter_column,
@@ -40,12 +40,12 @@ def term_values(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
         values[name] = scaled.ravel()
     values |= {f"reference_{line}": column for line, column in reference_columns(dataset).items()}
     if len(jitter := jitter_column(dataset)):
-        values["jitter"] = jitter - jitter.mean()
+        values["jitter" if spiking(dataset) else "sampling"] = jitter - jitter.mean()
     return {name: _labeled(name, column) for name, column in values.items()}
 
 
 def _labeled(name: str, values: np.ndarray) -> xr.DataArray:
-    text = f"{name} deviation" if name in (*OFFSETS, "jitter") else f"ln(1 + {name})"
+    text = f"{name} deviation" if name in (*OFFSETS, "jitter", "sampling") else f"ln(1 + {name})"
     attrs = {"units": UNIT.get(name, "1"), "long_name": text}
     return xr.DataArray(values, dims="sample", name=name, attrs=attrs)
 

@@ -19,7 +19,8 @@ those of the mean neuron. Least squares over all neurons and stimuli; intervals 
 neurons.
 
 Nothing is fitted to the last row: the references' current is what the circuit is given
-(`circuits.benches.neuron.reference_current`), and no neuron's supply shows it.
+(`circuits.benches.neuron.reference_current`), and no neuron's supply shows it. Read-outs have the rows of
+READ_OUT and the references of their synapses.
 
 Not modeled: that factor in predictions; it averages out over a layer.
 
@@ -38,11 +39,13 @@ from scipy import stats
 
 from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
-from montecarlo.extraction.prediction import Extraction, charges_of, weights_of
+from montecarlo.extraction.prediction import Extraction, charges_of, spiking, weights_of
 
 CHARGE, CURRENT, CAPACITANCE = "vdd * i_unit * tau_c per unit charge", "A", "F"
 UNITS = {"synapse": CHARGE, "slope": CHARGE, "switching": CAPACITANCE, "bias": CURRENT}
 IDEAL_PARTS = (("source", "synapse"), ("source", "slope"))
+READ_OUT = (("source", "synapse"), ("source", "switching"))
+"""Of a read-out, which has no slope source, comparator or latch."""
 FITTED = (
     *IDEAL_PARTS,
     ("source", "switching"),
@@ -177,6 +180,7 @@ def _regressors(dataset: xr.Dataset, devices: Extraction) -> dict[Part, Array]:
         "switching": np.ones_like(on),
     }
     parts = IDEAL_PARTS if dataset.sizes["supply"] == 1 else FITTED
+    parts = parts if spiking(dataset) else READ_OUT
     regressors = {(supply, part): scale(part, point) * values[part] for supply, part in parts}
     if ("latch", "switching") in regressors:
         regressors["latch", "switching"] = regressors["latch", "switching"] * np.isfinite(time)

@@ -1,4 +1,4 @@
-"""The devices of every neuron of a campaign, and the spike times that they predict.
+"""The devices of every neuron of a campaign, and the spike times that they predict, or what a read-out samples.
 
 The equation is `circuits.model.closed_form`'s: the samples of a campaign are the neurons of one layer.
 """
@@ -15,11 +15,12 @@ import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
-from circuits.model.closed_form import IDEAL, Constants, charges, fire, ramp_times
+from circuits.model.closed_form import IDEAL, Constants, charges, fire, ramp_times, read_out
 from circuits.model.layer import Array, Layer, LayerMismatch
 
 REQUIRED = ("synapse", "slope", "threshold", "capacitance")
-"""Deviations without which a neuron cannot be predicted."""
+"""Deviations without which a neuron cannot be predicted; a read-out has those of READ_OUT."""
+READ_OUT = ("synapse", "capacitance")
 LARGEST_LOSS = 0.01
 """Share of neurons that may be left out of a fit."""
 
@@ -30,7 +31,7 @@ class Extraction:
 
     deviations: xr.Dataset
     """`synapse` (sample, synapse), `slope`, `threshold`, `capacitance`, `delay` (sample); NaN = not known.
-    `delay` is left out where it cannot be told from the threshold."""
+    `delay` is left out where it cannot be told from the threshold, `slope` and `threshold` of read-outs."""
     constants: Constants = IDEAL
     errors: dict[str, float] = field(
         default_factory=dict
@@ -40,14 +41,20 @@ class Extraction:
     def complete(self) -> np.ndarray:
         """Which neurons are known whole, shape (sample,)."""
         whole = np.isfinite(self.deviations["synapse"].values).all(1)
-        for name in REQUIRED[1:]:
+        for name in self.required[1:]:
             whole = whole & np.isfinite(self.deviations[name].values)
         return whole
 
     @property
+    def required(self) -> tuple[str, ...]:
+        """Deviations without which these neurons cannot be predicted."""
+        return REQUIRED if "slope" in self.deviations else READ_OUT
+
+    @property
     def mismatch(self) -> LayerMismatch:
         """The samples as the neurons of one layer, arrays (1, sample[, synapse]); unknown delays are zero."""
-        arrays = {name: self.deviations[name].values[None] for name in REQUIRED}
+        arrays = {name: np.zeros((1, self.deviations.sizes["sample"])) for name in REQUIRED}
+        arrays |= {name: self.deviations[name].values[None] for name in self.required}
         if "delay" in self.deviations:
             arrays["delay"] = np.nan_to_num(self.deviations["delay"].values)[None]
         return LayerMismatch(**arrays)
@@ -104,6 +111,11 @@ def patterns_of(dataset: xr.Dataset) -> np.ndarray:
     return dataset["sample"].values % dataset.sizes["pattern"]
 
 
+def spiking(dataset: xr.Dataset) -> bool:
+    """Whether the neurons of a campaign spike; False: read-outs."""
+    return bool((plan_of(dataset).get("rows") or {}).get("spiking", True))
+
+
 def stimulus_layer(dataset: xr.Dataset, weights: Array, theta: Array | float) -> Layer:
     """Neurons of a campaign as one layer.
 
@@ -113,11 +125,11 @@ def stimulus_layer(dataset: xr.Dataset, weights: Array, theta: Array | float) ->
         A characterization, for its windows.
     weights : array, shape (neuron, synapse)
     theta : float or array, shape (neuron,)
-        Thresholds [1].
+        Thresholds [1]; 0 of read-outs.
     """
     t_min, window = float(dataset.attrs["t_min"]), float(dataset.attrs["window"])
     bias = np.full(len(weights), window) - theta
-    return Layer(weights, bias, t_min=t_min, t_max=t_min + window)
+    return Layer(weights, bias, t_min=t_min, t_max=t_min + window, spiking=spiking(dataset))
 
 
 def activations(dataset: xr.Dataset, name: str = "input_time") -> Array:
@@ -218,3 +230,22 @@ def spike_times(
             delay = constants.delays(layer.slope)
             times[neurons, s] = (fire(ramp, layer.window - delay) if bounded else ramp) + delay
     return times
+
+
+def potentials(
+    dataset: xr.Dataset, weights: Array, mismatch: LayerMismatch | None = None, constants: Constants = IDEAL
+) -> Array:
+    """Predicted potentials that read-outs sample under every stimulus, shape (neuron, stimulus) [1].
+
+    Parameters
+    ----------
+    dataset, weights, mismatch, constants
+        As of `spike_times`.
+    """
+    values = np.empty((len(weights), dataset.sizes["stimulus"]))
+    for neurons, x, _ in groups(dataset, len(weights)):
+        devices = None if mismatch is None else part_of(mismatch, neurons)
+        layer = stimulus_layer(dataset, weights[neurons], 0.0)
+        sampled = read_out(layer, charges(layer, x, devices, constants), devices, constants)
+        values[neurons] = (sampled if devices is None else sampled[0]).T
+    return values

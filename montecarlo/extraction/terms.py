@@ -24,7 +24,7 @@ import xarray as xr
 
 from circuits.model.layer import Array
 from circuits.pdk.technology import Technology
-from montecarlo.extraction.prediction import Extraction, plan_of, weights_of
+from montecarlo.extraction.prediction import Extraction, plan_of, spiking, weights_of
 from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
 from montecarlo.statistics.intervals import mean_interval
 
@@ -99,19 +99,30 @@ def per_unit(values: Array, weights: Array, units: int | None) -> Array:
 
 
 def reference_columns(dataset: xr.Dataset) -> dict[str, Array]:
-    """ln(1 + deviation) of all currents of each bias line, shape (sample,); nothing without bias lines."""
+    """ln(1 + deviation) of all currents of each bias line, shape (sample,); nothing without bias lines.
+
+    A read-out needs those of its synapses only.
+    """
     if "deviation_reference" not in dataset:
         return {}
-    values = np.log1p(dataset["deviation_reference"].values)
-    return {str(line): values[:, k] for k, line in enumerate(dataset["line"].values)}
+    values, all_lines = np.log1p(dataset["deviation_reference"].values), spiking(dataset)
+    return {
+        str(line): values[:, k]
+        for k, line in enumerate(dataset["line"].values)
+        if all_lines or line in ("source", "sink")
+    }
 
 
 def jitter_column(dataset: xr.Dataset) -> Array:
-    """Spike times of one neuron and input with new noise each time, shape (trial,) [tau_c]."""
-    if "trial_spike_time" not in dataset:
+    """Spike times of one neuron and input with new noise each time, shape (trial,) [tau_c].
+
+    Of a read-out what is sampled [1].
+    """
+    name = "trial_spike_time" if spiking(dataset) else "trial_v_t_min"
+    if name not in dataset:
         return np.empty(0)
-    times = dataset["trial_spike_time"].values
-    return times[np.isfinite(times)]
+    values = dataset[name].values
+    return values[np.isfinite(values)]
 
 
 def spreads(dataset: xr.Dataset, devices: Extraction) -> dict[str, Spread]:

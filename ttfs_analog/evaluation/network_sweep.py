@@ -105,7 +105,7 @@ def _measure(
     images = _images(data, net.like.dtype)
     made = network_at(net, images, settings, plan.entropy)
     if noise:
-        about = [(m.law, m.constants, m.jitter) for m in map(noise.of, range(len(made.layers)))]
+        about = [noise.of(n).of_layer(layer.spiking) for n, layer in enumerate(made.layers)]
     else:
         base = MismatchLaw.of(Technology.load(plan.technology).mismatch)
         about = [(base, IDEAL, 0.0)] * len(made.layers)

@@ -39,7 +39,7 @@ class Deviations(NamedTuple):
     slope: Tensor  #: (chip, out)
     threshold: Tensor  #: (chip, out), units of potential, on the nominal capacitor
     capacitance: Tensor  #: (chip, out)
-    delay: Tensor | None = None  #: (chip, out) [tau_c]; None: none
+    delay: Tensor | None = None  #: (chip, out) [tau_c]; None: none. Of a read-out: added to its logits [1]
     constants: Constants = IDEAL  #: systematic terms of the circuit
 
 
@@ -196,6 +196,34 @@ def ramp_activation(
         x = torch.where(total > 0, x, -1.0)
     x = hastened(x, window, constants)
     return x if delay is None else x - delay
+
+
+def read_out(q: Tensor, shift: Tensor, deviations: Deviations) -> Tensor:
+    r"""Logits of read-outs that deviate, sampled at t_min.
+
+    .. math:: u_i = \frac{Q_i - b\,Q_i^2 - v + l}{1+c_i} + D_i + \eta_i
+
+    with \eta what a trial adds to a sample, in `deviations.delay`. Ideal sources drive D as a current, which
+    the capacitor scales, too.
+
+    Parameters
+    ----------
+    q : Tensor, shape (..., batch, out)
+        Charge at t_min.
+    shift : Tensor, shape (out,)
+        D.
+    deviations : Deviations
+        Of shapes that broadcast to `q`.
+
+    Source: `circuits.model.closed_form.read_out`.
+    """
+    scale, constants = 1.0 + deviations.capacitance, deviations.constants
+    if constants.ideal:  # a capacitor error scales the logit
+        x = (q + shift) / scale
+    else:
+        fixed = torch.as_tensor(constants.leakage - constants.kick, dtype=q.dtype, device=q.device)
+        x = (q - float(constants.bend_charge) * q**2 + fixed) / scale + shift
+    return x if deviations.delay is None else x + deviations.delay
 
 
 def hastened(x: Tensor, window: float, constants: Constants) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from circuits.errors import InputError
 from circuits.model.layer import Layer
-from ttfs_analog.neuron.functional import Deviations, charge, fire, ramp_activation
+from ttfs_analog.neuron.functional import Deviations, charge, fire, ramp_activation, read_out
 
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 """b1: no current in phase 1, slope B. alpha: a current alpha throughout and a forced last spike. positive:
@@ -241,7 +241,8 @@ class TTFSLayer(nn.Module):
         weight : Tensor, optional
             Instead of the layer's.
         delay : Tensor, shape (..., batch, neuron), optional
-            What comparators that deviate are late by in a trial [tau_c].
+            What comparators that deviate are late by in a trial [tau_c]; of a read-out what is added to its
+            logits [1].
         """
         weight = self.weight if weight is None else weight
         if deviations is None:
@@ -252,7 +253,7 @@ class TTFSLayer(nn.Module):
             slow = (self.taps(weight) * synapse).sum(-1).unsqueeze(-2)
         slope, threshold, capacitance = (d.unsqueeze(-2) for d in deviations[1:4])
         late = delay
-        if deviations.delay is not None:
+        if self.spiking and deviations.delay is not None:
             late = deviations.delay.unsqueeze(-2) + (0.0 if delay is None else delay)
         terms = Deviations(None, slope, threshold, capacitance, late, deviations.constants)
         return self.response(q, terms, weight, slow)
@@ -276,8 +277,8 @@ class TTFSLayer(nn.Module):
                 alpha=alpha, lead=self._lead, slow=slow, form=self.form,
             )  # fmt: skip
             x = self._scores(x) if self._learning else fire(x, self._window)
-        else:  # a capacitor error scales the logit
-            x = (q + self.shift()) / (1.0 + deviations.capacitance)
+        else:
+            x = read_out(q, self.shift(), deviations)
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
 
     def ideal(self, x: Tensor, weight: Tensor) -> Tensor:

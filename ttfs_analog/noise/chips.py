@@ -40,7 +40,9 @@ class Chips:
     layers: tuple[LayerMismatch, ...]
     law: str = ""  #: JSON of their law, or of one a layer: with entropy and number it gives the chip again
     constants: tuple[Constants, ...] = ()  #: systematic terms of each layer of all chips; (): ideal ones
-    jitter: tuple[float, ...] = ()  #: standard deviation of spike times from trial to trial, by layer [tau_c]
+    jitter: tuple[float, ...] = ()
+    """Standard deviation of spike times from trial to trial [tau_c], of a read-out of its logits [1], by
+    layer; (): none."""
 
     def __post_init__(self) -> None:
         for name, value in (("constants", self.constants or IDEAL), ("jitter", self.jitter or 0.0)):
@@ -117,7 +119,7 @@ class Chips:
         trials = [seeded(self.entropy, TRIALS, number, device=like.device) for number in self.numbers]
 
         def respond(n: int, layer: TTFSLayer, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-            if not layer.spiking:
+            if not (layer.spiking or self.jitter[n]):
                 return layer(x, deviations[n], weight)
             shape = (x.shape[-4 if layer.inside else -2], layer.n_out)
             like: dict[str, Any] = {"dtype": x.dtype, "device": x.device}

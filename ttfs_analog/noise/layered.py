@@ -76,7 +76,7 @@ class LayeredNoise:
         from ttfs_analog.noise.chips import Chips  # torch loads only here
 
         self.check_range(net)
-        about = [(m.law, m.constants, m.jitter) for m in self.layers]
+        about = (m.of_layer(v.spiking) for m, v in zip(self.layers, net.layers, strict=True))
         law, constants, jitter = zip(*about, strict=True)
         return Chips.draw(law, net, range(first, first + chips), seed, constants, jitter)
 

@@ -66,8 +66,8 @@ class NoiseModel(NoiseSet):
         from ttfs_analog.noise.chips import Chips  # torch loads only here
 
         self.check_range(net)
-        numbers = range(first, first + chips)
-        return Chips.draw(self.law, net, numbers, seed, self.constants, self.jitter)
+        law, constants, jitter = zip(*(self.of_layer(v.spiking) for v in net.layers), strict=True)
+        return Chips.draw(law, net, range(first, first + chips), seed, constants, jitter)
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""

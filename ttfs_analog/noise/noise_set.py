@@ -14,7 +14,7 @@ from montecarlo.extraction.terms import FROZEN, Spread, law_of
 from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.noise import summary
 from ttfs_analog.noise.noise_file import RANGES
-from ttfs_analog.noise.terms import JITTER, Contents
+from ttfs_analog.noise.terms import TRIALS, Contents
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,31 @@ class NoiseSet(Contents):
 
     @property
     def jitter(self) -> float:
-        """Standard deviation of a spike time from one inference to the next [tau_c]."""
-        return self.terms[JITTER].std if JITTER in self.terms else 0.0
+        """Standard deviation of a spike time from one inference to the next [tau_c], of a read-out of what is
+        sampled [1]."""
+        return next((self.terms[name].std for name in TRIALS if name in self.terms), 0.0)
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the neurons that were measured spike; False: read-outs."""
+        return "slope" in self.terms
+
+    def of_layer(self, spiking: bool) -> tuple[MismatchLaw, Constants, float]:
+        """Law, constants and jitter of a layer.
+
+        Parameters
+        ----------
+        spiking : bool
+            Of the layer. Neurons that spike stand for read-outs, too, where there is nothing better: those
+            have no comparator that takes charge from the membrane, and no spike that jitters.
+        """
+        if spiking == self.spiking:
+            return self.law, self.constants, self.jitter
+        return self.law, replace(self.constants, kick=0.0), 0.0
 
     def check_layer(self, n: int, layer: Layer) -> None:
         """Refuse layer number n where it lies outside the validity range."""
-        needed = {"slope", "threshold", "capacitance"}
+        needed = {"slope", "threshold", "capacitance"} if layer.spiking else {"capacitance"}
         needed |= {"synapse_source"} if (layer.weights > 0).any() else set()
         needed |= {"synapse_sink"} if (layer.weights < 0).any() else set()
         if missing := sorted(needed - set(self.terms)):

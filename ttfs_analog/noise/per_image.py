@@ -47,7 +47,8 @@ class PerImage:
     constants : Constants or sequence of Constants, optional
         Systematic terms; likewise.
     jitter : float or sequence of float
-        Standard deviation of spike times from trial to trial [tau_c]; likewise.
+        Standard deviation of spike times from trial to trial [tau_c], of a read-out of its logits [1];
+        likewise.
 
     Raises
     ------
@@ -90,7 +91,7 @@ class _Layer:
         self, law: MismatchLaw, constants: Constants, jitter: float, generator: torch.Generator
     ) -> None:
         self.law, self.constants, self.generator = law, constants, generator
-        self.mean, self.late = dict(law.mean), math.hypot(law.delay, jitter)
+        self.mean, self.late, self.jitter = dict(law.mean), math.hypot(law.delay, jitter), jitter
         self.root = cholesky(NEURON, law.correlation)  # of slope, threshold, capacitance
 
     def __call__(self, layer: TTFSLayer, x: Tensor, weight: Tensor, common: Tensor | None) -> Tensor:
@@ -191,7 +192,8 @@ class _Layer:
         law, mean = self.law, {term: self.mean.get(term, 0.0) + shared.get(term, 0.0) for term in NEURON}
         if not layer.spiking:  # a read-out: the capacitor scales the logit
             c = torch.expm1(mean["capacitance"] + law.capacitance * self.normal(q, *q.shape))
-            return Deviations(None, c, c, c, None, self.constants), 0.0
+            noise = self.jitter * self.normal(q, *q.shape) if self.jitter else None
+            return Deviations(None, c, c, c, noise, self.constants), 0.0
         root, z = self.root.tolist(), self.normal(q, *q.shape)
         slope = torch.expm1(mean["slope"] + law.slope * z)
         offset = mean["threshold"] + law.threshold * root[1][0] * z

@@ -10,8 +10,10 @@ from circuits.model.closed_form import Constants
 from montecarlo.extraction.terms import FROZEN
 from montecarlo.mismatch.law import OFFSETS, UNIT
 
-REFERENCE, JITTER = "reference", "jitter"
-NAMES = (*FROZEN, REFERENCE, JITTER)
+REFERENCE, JITTER, SAMPLING = "reference", "jitter", "sampling"
+TRIALS = (JITTER, SAMPLING)
+"""Of spike times; of what is sampled of a read-out."""
+NAMES = (*FROZEN, REFERENCE, *TRIALS)
 CONSTANTS = {f.name: f.default for f in fields(Constants)}
 """By name: those of the ideal neuron."""
 
@@ -67,10 +69,10 @@ class Contents:
 def nature(name: str) -> dict[str, str]:
     """Scope, kind, distribution and unit of a term."""
     scope = "synapse" if name.startswith("synapse") else "layer" if name == REFERENCE else "neuron"
-    normal = name in OFFSETS or name == JITTER
+    normal = name in OFFSETS or name in TRIALS
     return {
         "scope": scope,
-        "kind": "trial" if name == JITTER else "frozen",
+        "kind": "trial" if name in TRIALS else "frozen",
         "distribution": "normal" if normal else "lognormal",
         "unit": UNIT.get(name, "1"),
     }

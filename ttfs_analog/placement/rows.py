@@ -7,6 +7,10 @@ layer sees of calibration images, by the time its ramp takes,
 
 the middle of the window first. Some layers fire too seldom on real inputs to tell their constants apart:
 where no image comes near, one is made of the inputs of many, each synapse with that of another image.
+
+Read-outs do not fire: their inputs are spread over the range of their potentials in the same way,
+
+.. math:: \sum_j W_j x_j \approx V_{low} + \frac{r + 1/2}{R} (V_{high} - V_{low})
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from ttfs_analog.placement.neurons import placement_of, technology_of
 
 PATTERNS, STIMULI, NOMINAL, TRIALS, BATCH = 8, 4, 72, 24, 16
 """Of the campaign on a layer."""
+SAMPLED = 8
+"""Stimuli of a read-out: without thresholds, inputs alone tell its constants apart."""
 CONDITIONS = ("corner", "temperature", "supply")
 IMAGES = 400
 """Calibration images that stimuli are taken from; as many are mixed."""
@@ -74,6 +80,7 @@ def campaigns(
         seen = inputs.double().cpu().numpy()
         neurons = _neurons(layer, seen)
         stimuli = [_stimuli(layer, i, seen, (entry["low"], entry["high"]), rng) for i in neurons]
+        counts = (STIMULI, NOMINAL) if layer.spiking else (SAMPLED, SAMPLED * len(neurons))
         rows = Rows(
             layer=n,
             neurons=tuple(int(i) for i in neurons),
@@ -82,16 +89,18 @@ def campaigns(
             window=layer.window,
             delay=float(entry["delay_tau_c"]),
             weights=_numbers(layer.weights[neurons]),
-            theta=_numbers(layer.theta[neurons]),
+            theta=_numbers(layer.theta[neurons] if layer.spiking else np.zeros(len(neurons))),
             input_time=_numbers(np.stack([encode(s, layer.t_min) for s in stimuli])),
             lowest=float(entry["lowest"]),
             network=fingerprint,
+            spiking=layer.spiking,
         )
         made.append(
             Campaign(
                 technology.name, point, samples, synapses=layer.n_in, entropy=entropy, patterns=len(neurons),
-                random=STIMULI, batch=BATCH, corner=corner, temperature=temperature,
-                area=float(about["area"]), comparator="ota", nominal=NOMINAL, trials=TRIALS, rows=rows,
+                random=counts[0], batch=BATCH, corner=corner, temperature=temperature,
+                area=float(about["area"]), comparator="ota" if layer.spiking else None,
+                nominal=counts[1], trials=TRIALS, rows=rows,
             )
         )  # fmt: skip
     return made
@@ -105,7 +114,7 @@ def _numbers(values: Array) -> Any:
 def _neurons(layer: Layer, seen: Array) -> np.ndarray:
     """Numbers of neurons, evenly over the fan-in; those that nothing moves are left out."""
     fan_in = np.count_nonzero(layer.weights, axis=1)
-    moved = np.ptp(seen @ layer.weights.T, axis=0) > NEAR * layer.window
+    moved = np.ptp(seen @ layer.weights.T, axis=0) > NEAR * (layer.window or layer.t_min)
     order = np.flatnonzero(moved)[np.argsort(fan_in[moved], kind="stable")]
     if not len(order):
         raise InputError("calibration images move no neuron of a layer: calibrate with other data")
@@ -115,22 +124,28 @@ def _neurons(layer: Layer, seen: Array) -> np.ndarray:
 def _stimuli(
     layer: Layer, neuron: int, seen: Array, swing: tuple[float, float], rng: np.random.Generator
 ) -> Array:
-    """Activations (stimulus, synapse) that make a neuron fire over its window, its middle first."""
+    """Activations (stimulus, synapse) that make a neuron fire over its window, its middle first.
+
+    Those of a read-out cover the range of its potentials.
+    """
     mixed = rng.permuted(seen, axis=0)
-    one = Layer(layer.weights[[neuron]], layer.bias[[neuron]], layer.t_min, layer.t_max)
+    one = Layer(layer.weights[[neuron]], np.zeros(1), layer.t_min, layer.t_min, spiking=False)
     candidates, worth = [], []
-    for x, penalty in ((seen, 0.0), (mixed, NEAR * layer.window)):
-        low, _ = trajectory_range(one, x)
-        partial = (low[:, 0] >= swing[0]) & ((x @ layer.weights[neuron]) <= swing[1])
+    for x, penalty in ((seen, 0.0), (mixed, NEAR * (layer.window or layer.t_min))):
+        low, high = trajectory_range(one, x)
+        top = x @ layer.weights[neuron] if layer.spiking else high[:, 0]
+        partial = (low[:, 0] >= swing[0]) & (top <= swing[1])
         candidates.append(x[partial])
         worth.append(np.full(int(partial.sum()), penalty))
     x, penalty = np.concatenate(candidates), np.concatenate(worth)
-    ramp = layer.theta[neuron] - x @ layer.weights[neuron]
-    targets = (np.arange(STIMULI) + 0.5) / STIMULI * layer.window
-    targets = targets[np.argsort(np.abs(targets - 0.5 * layer.window), kind="stable")]
+    charge = x @ layer.weights[neuron]
+    at = layer.theta[neuron] - charge if layer.spiking else charge - charge.min()
+    count, span = (STIMULI, layer.window) if layer.spiking else (SAMPLED, float(at.max()))
+    targets = (np.arange(count) + 0.5) / count * span
+    targets = targets[np.argsort(np.abs(targets - 0.5 * span), kind="stable")]
     chosen: list[int] = []
     for target in targets:
-        distance = np.abs(ramp - target) + penalty
+        distance = np.abs(at - target) + penalty
         distance[chosen] = np.inf
         chosen.append(int(np.argmin(distance)))
     return x[chosen]

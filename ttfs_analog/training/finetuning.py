@@ -52,7 +52,7 @@ def loss_under(
     """
     devices = None
     if noise is not None:
-        about = [(m.law, m.constants, m.jitter) for m in map(noise.of, range(len(net.layers)))]
+        about = [noise.of(n).of_layer(layer.spiking) for n, layer in enumerate(net.layers)]
         laws, constants, jitter = zip(*about, strict=True)
         devices = PerImage(laws, generator, constants, jitter)
     return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)

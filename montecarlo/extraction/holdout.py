@@ -5,8 +5,8 @@ the other patterns, and judged on the random stimuli of those that carry this on
 once, by a fit that knows neither it nor its pattern, and the figures rest on all of them.
 
 Two predictions are judged: the spike time of one neuron from its own measured deviations, and the interval in
-which a neuron that was never measured will fire. Samples of transistors have perfect references and no noise,
-and so have the neurons of those intervals.
+which a neuron that was never measured will fire; of read-outs, the potential that is sampled, likewise.
+Samples of transistors have perfect references and no noise, and so have the neurons of those intervals.
 
 Source: Stone, J. R. Stat. Soc. B 36(2), 111-147 (1974), cross-validation.
 """
@@ -23,7 +23,14 @@ from circuits.errors import InputError
 from circuits.model.layer import Array, LayerMismatch
 from montecarlo.extraction import delay_law, energy_fit
 from montecarlo.extraction.by_technology import extract
-from montecarlo.extraction.prediction import REQUIRED, Extraction, patterns_of, spike_times, weights_of
+from montecarlo.extraction.prediction import (
+    Extraction,
+    patterns_of,
+    potentials,
+    spike_times,
+    spiking,
+    weights_of,
+)
 from montecarlo.extraction.terms import law_of, spreads, unit_devices
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import bootstrap
@@ -34,7 +41,7 @@ VIRTUAL = 4000
 
 
 class Judged(NamedTuple):
-    """Held-out neurons of one weight pattern: arrays (neuron, stimulus) [tau_c] unless stated."""
+    """Held-out neurons of one weight pattern: arrays (neuron, stimulus) [tau_c], of read-outs [1]."""
 
     measured: Array
     predicted: Array  #: from each neuron's own deviations, but its delay
@@ -62,7 +69,8 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
         others, `rms_without_model_tau_c`, and
         `rms_without_term_tau_c` by term; `coverage_50`, `_90`, `_95` of the prediction intervals, each with a
         bootstrap interval over neurons (`_ci`); silent and early spikes; `energy_relative_rms` over neurons
-        and `energy_relative_bias`.
+        and `energy_relative_bias`. Of read-outs `rms_potential`, `rms_without_model_potential` and
+        `rms_without_term_potential` by term, in units of potential, the coverage and the energies.
 
     Raises
     ------
@@ -74,21 +82,9 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
         raise InputError("held-out figures need at least two weight patterns")
     devices = extract(dataset)
     folds = [_judge(dataset, devices, k, rng) for k in sorted(set(patterns.tolist()))]
-    measured, predicted = (np.concatenate([getattr(f, n) for f in folds]) for n in ("measured", "predicted"))
-    without = {name: np.concatenate([f.without[name] for f in folds]) for name in folds[0].without}
-    residual, fired = _residual(measured, predicted), np.isfinite(measured)
-    figures: dict[str, Any] = {
-        "rms_tau_c": _rms(residual),
-        "rms_delay_law_tau_c": _rms(_residual(measured, np.concatenate([f.by_law for f in folds]))),
-        "rms_known_delay_tau_c": _rms(residual[:, 1:] - residual[:, :1]),
-        "rms_without_model_tau_c": _rms(_residual(measured, without.pop("all"))),
-        "rms_without_term_tau_c": {name: _rms(_residual(measured, times)) for name, times in without.items()},
-        "wrongly_silent_or_firing": int(np.sum(np.isfinite(predicted) != fired)),
-        "silent": int(np.sum(~fired)),
-        "early": int(np.sum(measured <= 0)),
-        "n_neurons": len(measured),
-        "n_stimuli": measured.shape[1],
-    }
+    measured = np.concatenate([f.measured for f in folds])
+    figures = _spikes(measured, folds) if spiking(dataset) else _samples(measured, folds)
+    figures |= {"n_neurons": len(measured), "n_stimuli": measured.shape[1]}
     for level in LEVELS:
         share = np.concatenate([_inside(f.measured, f.virtual, level / 100).mean(1) for f in folds])
         figures[f"coverage_{level}"] = float(share.mean())
@@ -99,6 +95,37 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     energy = np.concatenate([f.energy for f in folds])
     error = (energy[:, 1] - energy[:, 0]) / energy[:, 0].mean()
     return figures | {"energy_relative_rms": _rms(error), "energy_relative_bias": float(error.mean())}
+
+
+def _spikes(measured: Array, folds: list[Judged]) -> dict[str, Any]:
+    """Figures of spike times."""
+    predicted = np.concatenate([f.predicted for f in folds])
+    residual, fired = _residual(measured, predicted), np.isfinite(measured)
+    return {
+        "rms_tau_c": _rms(residual),
+        "rms_delay_law_tau_c": _rms(_residual(measured, np.concatenate([f.by_law for f in folds]))),
+        "rms_known_delay_tau_c": _rms(residual[:, 1:] - residual[:, :1]),
+        **_without(measured, folds, "tau_c"),
+        "wrongly_silent_or_firing": int(np.sum(np.isfinite(predicted) != fired)),
+        "silent": int(np.sum(~fired)),
+        "early": int(np.sum(measured <= 0)),
+    }
+
+
+def _samples(measured: Array, folds: list[Judged]) -> dict[str, Any]:
+    """Figures of what read-outs sample."""
+    predicted = np.concatenate([f.predicted for f in folds])
+    return {
+        "rms_potential": _rms(_residual(measured, predicted)),
+        **_without(measured, folds, "potential"),
+    }
+
+
+def _without(measured: Array, folds: list[Judged], unit: str) -> dict[str, Any]:
+    """What is left without all terms, and without each of them."""
+    parts = {name: np.concatenate([f.without[name] for f in folds]) for name in folds[0].without}
+    left = {name: _rms(_residual(measured, values)) for name, values in parts.items()}
+    return {f"rms_without_model_{unit}": left.pop("all"), f"rms_without_term_{unit}": left}
 
 
 def _judge(dataset: xr.Dataset, devices: Extraction, pattern: int, rng: np.random.Generator) -> Judged:
@@ -124,21 +151,27 @@ def _judge(dataset: xr.Dataset, devices: Extraction, pattern: int, rng: np.rando
     weights, neurons = weights_of(judged), devices.isel(np.flatnonzero(test))
     neurons = dataclasses.replace(neurons, constants=fitted.constants)
 
+    predict = spike_times if spiking(dataset) else potentials
+
     def times(mismatch: LayerMismatch, weights: Array = weights) -> Array:
-        return spike_times(judged, weights, mismatch, fitted.constants)
+        return predict(judged, weights, mismatch, fitted.constants)
 
     mismatch = neurons.mismatch
     none = {f.name: np.zeros_like(getattr(mismatch, f.name)) for f in dataclasses.fields(mismatch)}
     known = dataclasses.replace(mismatch, delay=none["delay"])
-    without = {name: dataclasses.replace(known, **{name: none[name]}) for name in REQUIRED}
+    without = {name: dataclasses.replace(known, **{name: none[name]}) for name in devices.required}
     population = _population(law, weights[0], rng)
     law_of_delays = delay_law.fit(train, fitted.deviations["delay"].values, delay) if delay else {}
     columns = delay_law.of_samples(judged) if law_of_delays else None
     late = mismatch.delay if columns is None else delay_law.late_by(law_of_delays, columns, delay)[None]
     energies = energy_fit.predict(judged, neurons, energy_fit.estimates(train, fitted))
-    early = judged["spike_time"].values  # what arrives before the windows open counts from there
+    measured = judged["spike_time" if spiking(dataset) else "v_t_min"].values
+    if "pattern_theta" in judged and spiking(
+        dataset
+    ):  # what arrives before the windows open counts from there
+        measured = np.maximum(measured, delay)
     return Judged(
-        np.maximum(early, delay) if "pattern_theta" in judged else early,
+        measured,
         times(known),
         times(dataclasses.replace(mismatch, delay=none["delay"] if columns is None else late)),
         {name: times(m) for name, m in {**without, "all": LayerMismatch(**none)}.items()},

@@ -1,4 +1,4 @@
-"""The devices of every neuron of a campaign, and the spike times that they predict, or what a read-out samples.
+"""The devices of every neuron of a campaign, and the spike times, or samples of read-outs, that they predict.
 
 The equation is `circuits.model.closed_form`'s: the samples of a campaign are the neurons of one layer.
 """

@@ -102,7 +102,10 @@ def layer_energies(
             on_time += layer.window_length + float(late.max())
             spikes = (after > 0).to(charge).sum(-1)
         else:
-            amounts["synapse"] = charge + layer.shift().clamp(min=0).sum()
+            if constants.ideal:  # others add the bias to the converted value
+                amounts["synapse"] = charge + layer.shift().clamp(min=0).sum()
+            if ("source", "slope") not in table:  # of a read-out's own
+                amounts["switching"] = nothing + after.shape[-1]
         # bias lines are one set a layer; what a latch takes goes with its spikes
         by_supply = {"latch": spikes, "reference": nothing + on_time}
         columns = []

@@ -23,7 +23,7 @@ from montecarlo.extraction import energy_fit
 from montecarlo.extraction import terms as extracted
 from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.holdout import validate
-from montecarlo.extraction.prediction import Extraction, only_complete, weights_of
+from montecarlo.extraction.prediction import Extraction, only_complete, spiking, weights_of
 from montecarlo.mismatch.law import OFFSETS, UNIT, MismatchLaw
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import (
@@ -33,7 +33,7 @@ from montecarlo.statistics.intervals import (
     samples_for_std,
     std_interval,
 )
-from ttfs_analog.noise.terms import JITTER, REFERENCE, Constant, Term, nature
+from ttfs_analog.noise.terms import JITTER, REFERENCE, SAMPLING, Constant, Term, nature
 
 LEAST_SAMPLES = 20
 LINEAR = "ideal sources and capacitors are linear; relative errors hold at any weight, window and current"
@@ -134,7 +134,8 @@ def _terms(
         terms[REFERENCE] = _term(nature(REFERENCE), together, together, rng)
     jitter = extracted.jitter_column(dataset)
     if len(jitter) >= 3:
-        terms[JITTER] = _term(nature(JITTER), jitter - jitter.mean(), jitter - jitter.mean(), rng)
+        name = JITTER if spiking(dataset) else SAMPLING
+        terms[name] = _term(nature(name), jitter - jitter.mean(), jitter - jitter.mean(), rng)
     return terms, {line: _term(nature(REFERENCE), values, values, rng) for line, values in lines.items()}
 
 
@@ -171,7 +172,8 @@ def _energy(dataset: xr.Dataset, devices: Extraction) -> dict[str, dict[str, dic
         energy.setdefault(supply, {})[part] = entry
     process = Technology.load(dataset.attrs["technology"]).process
     if process is not None:
-        amps = reference_current(process, OperatingPoint.from_json(dataset.attrs["operating_point"]))
+        point = OperatingPoint.from_json(dataset.attrs["operating_point"])
+        amps = reference_current(process, point, spiking(dataset))
         supply, part = energy_fit.REFERENCE
         energy[supply] = {part: {"value": amps, "ci95": [amps, amps], "unit": energy_fit.UNITS[part]}}
     return energy
@@ -179,7 +181,8 @@ def _energy(dataset: xr.Dataset, devices: Extraction) -> dict[str, dict[str, dic
 
 def _validity(dataset: xr.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
     """Ideal sources are linear at any weight and window; transistors hold where they were measured."""
-    weight, window = float(np.abs(dataset["weight"].values).max()), float(dataset.attrs["window"])
+    weight = float(np.abs(dataset["weight"].values).max())
+    window = float(dataset.attrs["window" if spiking(dataset) else "t_min"])
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
     ideal = Technology.load(dataset.attrs["technology"]).process is None
     return {

@@ -141,7 +141,7 @@ class LayeredNoise:
 
     @property
     def holdout(self) -> dict[str, Any]:
-        """Held-out figures, pooled over layers; those that a layer lacks are left out."""
+        """Held-out figures, pooled over the layers that have them: read-outs have no spike times."""
         weights = [m.n_samples for m in self.layers]
         return _pooled([m.holdout for m in self.layers], weights)
 
@@ -166,11 +166,14 @@ def _named(tables: list[dict[str, Value]]) -> dict[str, Value]:
 
 
 def _pooled(tables: list[Mapping[str, Any]], weights: list[int]) -> dict[str, Any]:
-    """Figures that all layers have, each pooled by what it is."""
+    """Figures of all layers, each pooled by what it is over those that have it."""
     pooled: dict[str, Any] = {}
-    share = [w / (sum(weights) or 1) for w in weights]
-    for name in (k for k in tables[0] if all(k in t for t in tables)):
-        values = [t[name] for t in tables]
+    shares: dict[str, list[float]] = {}
+    names = list(dict.fromkeys(name for t in tables for name in t))
+    for name in names:
+        own = [w for w, t in zip(weights, tables, strict=True) if name in t]
+        shares[name] = share = [w / (sum(own) or 1) for w in own]
+        values = [t[name] for t in tables if name in t]
         if isinstance(values[0], dict):
             pooled[name] = {k: _rms([v[k] for v in values], share) for k in values[0] if _in_all(k, values)}
         elif name in COUNTS:
@@ -181,9 +184,10 @@ def _pooled(tables: list[Mapping[str, Any]], weights: list[int]) -> dict[str, An
             pooled[name] = _rms(values, share)
         elif not name.endswith("_ci"):
             pooled[name] = sum(s * v for s, v in zip(share, values, strict=True))
-    for name in [k for k in tables[0] if k.endswith("_ci") and k.removesuffix("_ci") in pooled]:
-        centers, ends = [t[name.removesuffix("_ci")] for t in tables], [t[name] for t in tables]
-        rows = list(zip(share, ends, centers, strict=True))
+    for name in [k for k in names if k.endswith("_ci") and k.removesuffix("_ci") in pooled]:
+        have = [t for t in tables if name in t]
+        centers, ends = [t[name.removesuffix("_ci")] for t in have], [t[name] for t in have]
+        rows = list(zip(shares[name], ends, centers, strict=True))
         low, high = (math.hypot(*(s * (e[k] - c) for s, e, c in rows)) for k in (0, 1))
         middle = pooled[name.removesuffix("_ci")]
         pooled[name] = [middle - low, middle + high]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from circuits.errors import InputError
-from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, UNITS
+from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, READ_OUT, UNITS
 from montecarlo.extraction.terms import LINES
 from ttfs_analog.noise.terms import REFERENCE, Constant, Contents, Term, check_constant, check_term
 
@@ -122,7 +122,8 @@ def check(model: Contents) -> None:
                 raise ValueError(f"energy of {supply} {part} in {entry['unit']!r} is not known")
             if not math.isfinite(entry["value"]) or not all(map(math.isfinite, entry["ci95"])):
                 raise ValueError(f"energy coefficient of {supply} {part} is not a number")
-    if not all(model.energy[supply][part]["value"] > 0 for supply, part in IDEAL_PARTS):
+    sources = IDEAL_PARTS if "slope" in model.terms else READ_OUT  # read-outs have no slope source
+    if not all(model.energy[supply][part]["value"] > 0 for supply, part in sources):
         raise ValueError("an energy coefficient of the sources is not a number > 0")
     if not all(0 < v < math.inf for what in RANGES if (v := model.validity[what]["max"]) is not None):
         raise ValueError("a limit is not a number > 0")

@@ -88,15 +88,24 @@ def _holdout(model: Contents) -> Iterator[str]:
     coverage = " ".join(f"{h[f'coverage_{level}']:.3f}" for level in (50, 90, 95))
     low, high = h["coverage_95_ci"]
     yield f"held-out chips, stimuli, weight patterns ({h['n_neurons']} neurons x {h['n_stimuli']} stimuli):"
+    if "rms_potential" in h:
+        yield (
+            f"  samples from each neuron's own deviations: {h['rms_potential']:.3g} units of potential rms "
+            f"(without model {h['rms_without_model_potential']:.3g})"
+        )
+        yield f"  coverage of the law's 50/90/95 % intervals: {coverage} (the last: {low:.3f} to {high:.3f})"
+        yield f"  energy of a neuron to {_energy_error(h)}"
+        return
     yield (
         f"  spike times from each neuron's own deviations: {h['rms_tau_c']:.3g} tau_c rms, with its delay "
         f"{h['rms_known_delay_tau_c']:.3g} (without model {h['rms_without_model_tau_c']:.3g})"
     )
     yield f"  coverage of the law's 50/90/95 % intervals: {coverage} (the last: {low:.3f} to {high:.3f})"
-    yield (
-        f"  silent {h['silent']}, early {h['early']}; energy of a neuron to "
-        f"{100 * h['energy_relative_rms']:.2g} % rms, of all {100 * h['energy_relative_bias']:+.2g} %"
-    )
+    yield (f"  silent {h['silent']}, early {h['early']}; energy of a neuron to {_energy_error(h)}")
+
+
+def _energy_error(h: dict[str, Any]) -> str:
+    return f"{100 * h['energy_relative_rms']:.2g} % rms, of all {100 * h['energy_relative_bias']:+.2g} %"
 
 
 def _energy(model: Contents) -> Iterator[str]:

@@ -189,8 +189,9 @@ def _validity(dataset: xr.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
     weight, window = float(np.abs(dataset["weight"].values).max()), float(dataset.attrs["window"])
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
     ideal = Technology.load(dataset.attrs["technology"]).process is None
+    room = float((plan.get("rows") or {}).get("most", weight))  # unit devices up to what a switch carries
     return {
-        "weight": {"max": None if ideal else weight, "characterized_max": weight},
+        "weight": {"max": None if ideal else room, "characterized_max": weight},
         "window": {"max": None if ideal else window, "characterized_max": window},
         "operating_point": asdict(point),
         "supply": point.vdd,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from circuits.model.closed_form import trajectory_range
@@ -35,9 +38,11 @@ def placed(
 
 
 def ranges(net: TTFSNetwork, x: torch.Tensor) -> list[tuple[float, float]]:
-    """Lowest and highest potential of every layer, thresholds included."""
+    """Lowest and highest potential of every layer, thresholds included; read-outs add D to their samples."""
     result, active = [], x
     for layer, circuit, weight in zip(net.layers, net.to_circuit(), net.weights(), strict=True):
+        if not circuit.spiking:
+            circuit = replace(circuit, bias=np.zeros(circuit.n_out))
         low, high = trajectory_range(circuit, active.detach().numpy())
         thresholds = circuit.theta if circuit.spiking else circuit.theta[:0]
         result.append((min([low.min(), *thresholds]), max([high.max(), *thresholds])))

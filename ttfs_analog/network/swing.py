@@ -86,7 +86,10 @@ def project(net: TTFSNetwork, x: Tensor) -> bool:
         while len(rows):
             changed |= _hold_thresholds(layer, low, high)
             scale = np.ones(layer.n_out)
-            scale[rows] = _excess(_part(layer.neurons(net.weights()[n]), rows), active, low, high)
+            circuit = layer.neurons(net.weights()[n])
+            if not layer.spiking:  # D of a read-out is added to its samples: no current of the circuit
+                circuit = replace(circuit, bias=np.zeros(layer.n_out))
+            scale[rows] = _excess(_part(circuit, rows), active, low, high)
             if n + 1 == len(net.layers):  # as one
                 scale[:] = scale.min()
             rows = np.flatnonzero(scale < 1)  # no other neuron changes

@@ -132,12 +132,12 @@ def _stimuli(
     mixed = rng.permuted(seen, axis=0)
     one = Layer(layer.weights[[neuron]], np.zeros(1), layer.t_min, layer.t_min, spiking=False)
     candidates, worth = [], []
-    for x, penalty in ((seen, 0.0), (mixed, NEAR * (layer.window or layer.t_min))):
+    for x, more in ((seen, 0.0), (mixed, NEAR * (layer.window or layer.t_min))):
         low, high = trajectory_range(one, x)
         top = x @ layer.weights[neuron] if layer.spiking else high[:, 0]
         partial = (low[:, 0] >= swing[0]) & (top <= swing[1])
         candidates.append(x[partial])
-        worth.append(np.full(int(partial.sum()), penalty))
+        worth.append(np.full(int(partial.sum()), more))
     x, penalty = np.concatenate(candidates), np.concatenate(worth)
     charge = x @ layer.weights[neuron]
     at = layer.theta[neuron] - charge if layer.spiking else charge - charge.min()

@@ -106,7 +106,7 @@ def finetune(
     fixed = placed or (net.constraints is not None and net.constraints.percentile is not None)
     tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
     if noise is not None and not tuned.metadata.get("compensated"):
-        constants = [noise.of(n).constants for n in range(len(tuned.layers))]
+        constants = [noise.of(n).of_layer(v.spiking)[1] for n, v in enumerate(tuned.layers)]
         tuned = compensated(tuned, x_train, constants)
         # from here on thresholds are the circuit's: a second time would take the constants out twice
         tuned.metadata["compensated"] = not all(c.ideal for c in constants)

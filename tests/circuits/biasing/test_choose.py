@@ -200,8 +200,9 @@ def test_layers_of_a_network_share_tau_c_and_a_read_out_layer_has_no_comparator(
         a, b = choose([first, second], x, TECHNOLOGY, FIGURES, objective=objective)
         assert a.point.tau_c == b.point.tau_c
         assert (b.delay, b.worth.offset.max()) == (0.0, 0.0)
-        with pytest.raises(InputError, match="read-out"):
-            TransistorNeuron(b).benches(np.zeros(4))
+        assert np.all(b.constants.kick == 0)
+        devices = {path.split("_")[0] for d in TransistorNeuron(b).devices()[0] for path in [d.path]}
+        assert devices == {"ref", "w0", "n"}
 
 
 def test_thresholds_that_calibration_never_reaches_lie_at_the_end_of_the_swing():

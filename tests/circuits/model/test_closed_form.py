@@ -49,6 +49,20 @@ def same(a: Layer, b: Layer, one, other) -> None:
     np.testing.assert_allclose(one.activation(a.window), other.activation(b.window), rtol=0, atol=1e-12)
 
 
+def test_a_read_out_by_hand():
+    """Q = 1.1 * 0.75 - 0.1 * 0.9 = 0.735; (Q - 0.1 Q^2 - 0.02 + 0.005) / 1.2 + 0.5, the bias as a number."""
+    layer = Layer([[1.0, -0.2]], [0.5], t_min=1.0, t_max=1.0, spiking=False)
+    constants = Constants(gain_source=1.1, gain_sink=0.9, bend_charge=0.1, kick=0.02, leakage=0.005)
+    zero = np.zeros((1, 1))
+    mismatch = LayerMismatch(np.zeros((1, 1, 2)), zero, zero, zero + 0.2)
+    result = response(layer, np.array([0.25, 0.5]), POINT, mismatch, constants)
+    assert result.v_t_min[0, 0] == pytest.approx((0.735 - 0.1 * 0.735**2 - 0.015) / 1.2 + 0.5, rel=1e-14)
+    assert np.isinf(result.delay[0, 0])
+    # ideal sources drive the bias as a current, which the capacitor scales
+    ideal = response(layer, np.array([0.25, 0.5]), POINT, mismatch)
+    assert ideal.v_t_min[0, 0] == pytest.approx((0.65 + 0.5) / 1.2, rel=1e-14)
+
+
 def test_one_neuron_by_hand():
     """theta = 2 - 0.5 = 1.5; V(t_min) = 0.75 - 0.1 = 0.65; delay = 0.85; 1e-15 of rounding."""
     layer = Layer([[1.0, -0.2]], [0.5], t_min=1.0, t_max=3.0)
@@ -100,6 +114,8 @@ def test_the_equation_of_transistors_with_default_constants_is_the_ideal_one_bit
         ideal = property(lambda self: False)
 
     layer, times, mismatch = case(seed, spiking)
+    if not spiking:  # transistors add the bias of a read-out as a number
+        layer = dataclasses.replace(layer, bias=np.zeros(layer.n_out))
     one, other = (response(layer, times, POINT, mismatch, c) for c in (IDEAL, Worked()))
     for name in ("delay", "v_t_min", "slope", "energy_by_supply"):
         assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from synthetic_transistors import read_out_plan
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
@@ -43,3 +44,17 @@ def test_the_closed_form_has_no_constants_for_them_yet(tmp_path):
     with pytest.raises(InputError, match=r"level 'closed-form'.*use level 'ngspice'"):
         PLAN.run(tmp_path / "run", level="closed-form")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_read_outs_have_no_comparator_and_each_of_their_inputs_once():
+    plan = read_out_plan(8)
+    under = TransistorsUnderTest(plan)
+    assert (under.spiking, under.extraction, under.devices) == (False, "samples", ())
+    stim = under.stimuli
+    runs = {
+        (w.tobytes(), t.tobytes()) for w, t in zip(stim.nominal_weight, stim.nominal_input_time, strict=True)
+    }
+    assert len(runs) == plan.nominal == 32
+    assert not stim.nominal_theta.any()
+    with pytest.raises(InputError, match="read-outs have no comparator, got 'ota'"):
+        dataclasses.replace(plan, comparator="ota")

@@ -20,7 +20,7 @@ T = 2.5
 CONSTANTS = Constants(
     theta_scale=1.03, gain_source=1.02, gain_sink=0.98, gain_slope=0.97, turn_on_source=0.04,
     turn_on_sink=0.05, feed_through_source=0.003, feed_through_sink=-0.004, kick=0.01,
-    leakage=0.002, delay=0.15,
+    leakage=0.002, delay=0.15, bend_charge=0.03,
 )  # fmt: skip
 
 

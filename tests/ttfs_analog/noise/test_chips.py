@@ -81,6 +81,16 @@ def test_constants_and_jitter_go_with_the_chips(toy, tmp_path):
     assert not torch.equal(first, second)
 
 
+@torch.no_grad()
+def test_jitter_of_a_read_out_is_added_to_its_logits(toy):
+    chips = Chips.draw(LAW, toy, [3], 5, jitter=(0.0, 0.0, 0.02))
+    x = torch.rand(1, 6, generator=torch.Generator().manual_seed(1)).double().expand(2000, 6)
+    more = toy(x, chips.model(x)) - toy(x, chips.deviations(x))
+    # 6000 normal numbers: five standard errors
+    assert float(more.std()) == pytest.approx(0.02, rel=5 / (2 * more.numel()) ** 0.5)
+    assert abs(float(more.mean())) < 5 * 0.02 / more.numel() ** 0.5
+
+
 def test_another_file_is_not_taken_for_chips(tmp_path):
     xr.Dataset(attrs={"schema": "other"}).to_netcdf(tmp_path / "other.nc")
     (tmp_path / "text.nc").write_text("chips")

@@ -100,7 +100,7 @@ def test_each_layer_has_the_moments_of_its_own_law():
         MismatchLaw(0.02, delay=0.1, reference=(("delay", 0.2), ("slope", 0.02))),
         MismatchLaw(0.05, 0.02, common=shared),
     ]
-    constants, jitter = [CONSTANTS, IDEAL, Constants(gain_source=1.1)], [0.01, 0.05, 0.0]
+    constants, jitter = [CONSTANTS, IDEAL, Constants(gain_source=1.1)], [0.01, 0.05, 0.4]
     relu = nn.Sequential(nn.Linear(12, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)).double()
     x = torch.rand(1, 12, dtype=torch.float64)
     net = convert(relu, x.expand(4, -1) * torch.rand(4, 1))

@@ -12,7 +12,7 @@ each neuron is a node of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,19 +20,21 @@ import numpy as np
 
 from circuits.benches.neuron import NeuronBench, neuron_bench
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure, ramp_slope
-from circuits.benches.testbench import CAMPAIGN, Accuracy, Device
+from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
 from circuits.biasing.choose import LayerBias
-from circuits.errors import InputError
+from circuits.errors import InputError, SimulatorError
 from circuits.model.closed_form import Constants, fire
 from circuits.model.layer import Array, Layer, LayerResponse, join
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import TEMPERATURES
 from circuits.spice.deck import Deck
-from circuits.spice.ngspice import Ngspice, parallel
+from circuits.spice.ngspice import Canceled, HostError, Ngspice, parallel
 from circuits.spice.rawfile import Plot
 
 TYPICAL = 27.0
 """Temperature that circuits are designed for [degrees C]."""
+BATCH = 16
+"""Transients in one process."""
 POINTS = 600
 """Of a waveform that is shown."""
 
@@ -166,6 +168,44 @@ class TransistorNeuron:
         if not self.built(layer).spiking:
             return {}
         return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
+
+    def measured(
+        self,
+        spike_times: Array,
+        mismatch: TransistorMismatch | None = None,
+        *,
+        neurons: Sequence[int] | None = None,
+        simulator: Ngspice,
+    ) -> list[Measured]:
+        """Transients of one chip in one process, those that fail once more and more exactly.
+
+        Parameters
+        ----------
+        spike_times, mismatch, neurons
+            As of `benches`.
+        """
+        benches = self.benches(spike_times, mismatch, neurons=neurons)
+        try:
+            plots = [
+                p
+                for k in range(0, len(benches), BATCH)
+                for p in simulator.run_many([b.deck for b in benches[k : k + BATCH]])
+            ]
+            return [measure(b, p) for b, p in zip(benches, plots, strict=True)]
+        except (Canceled, HostError):
+            raise
+        except SimulatorError:
+            exact = replace(self, accuracy=CONVERGED).benches(spike_times, mismatch, neurons=neurons)
+            return [self._again(*pair, simulator) for pair in zip(benches, exact, strict=True)]
+
+    @staticmethod
+    def _again(bench: NeuronBench, exact: NeuronBench, simulator: Ngspice) -> Measured:
+        try:
+            return measure(bench, simulator.run(bench.deck, keep=False))
+        except (Canceled, HostError):
+            raise
+        except SimulatorError:
+            return measure(exact, simulator.run(exact.deck))
 
     def simulate(
         self,

@@ -34,6 +34,7 @@ class Rows:
     layer: int  #: its number in the network
     neurons: tuple[int, ...]  #: (pattern,) their numbers in the layer
     units: int  #: unit devices of W = 1
+    most: float  #: largest weight that a switch has room for
     t_min: float  #: length of the input window [tau_c]
     window: float  #: of the firing window, without the delay [tau_c]
     delay: float  #: by which the firing window is longer [tau_c]

@@ -19,7 +19,7 @@ from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import package_version
-from montecarlo.extraction import energy_fit
+from montecarlo.extraction import delay_law, energy_fit
 from montecarlo.extraction import terms as extracted
 from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.holdout import validate
@@ -90,6 +90,7 @@ def fit(dataset: xr.Dataset, seed: int) -> dict[str, Any]:
         "n_failed": int(np.sum(dataset["status"].values != 0)),
         "n_incomplete": incomplete,
         "advice": {"samples_for_sigma_to_10_percent": samples_for_std(0.1)},
+        "delay_law": _delay_law(good, devices),
         "provenance": {
             "plan": _without_inputs(plan),
             "plan_hash": dataset.attrs["plan_hash"],
@@ -99,6 +100,12 @@ def fit(dataset: xr.Dataset, seed: int) -> dict[str, Any]:
             "fit_seed": seed,
         },
     }
+
+
+def _delay_law(dataset: xr.Dataset, devices: Extraction) -> dict[str, float]:
+    if "delay" not in devices.deviations:
+        return {}
+    return delay_law.fit(dataset, devices.deviations["delay"].values, float(devices.constants.delay))
 
 
 def _without_inputs(plan: dict[str, Any]) -> dict[str, Any]:
@@ -182,8 +189,9 @@ def _validity(dataset: xr.Dataset, plan: dict[str, Any]) -> dict[str, Any]:
     weight, window = float(np.abs(dataset["weight"].values).max()), float(dataset.attrs["window"])
     point = OperatingPoint.from_json(dataset.attrs["operating_point"])
     ideal = Technology.load(dataset.attrs["technology"]).process is None
+    room = float((plan.get("rows") or {}).get("most", weight))  # unit devices up to what a switch carries
     return {
-        "weight": {"max": None if ideal else weight, "characterized_max": weight},
+        "weight": {"max": None if ideal else room, "characterized_max": weight},
         "window": {"max": None if ideal else window, "characterized_max": window},
         "operating_point": asdict(point),
         "supply": point.vdd,

@@ -62,6 +62,8 @@ class Contents:
     n_incomplete: int  #: neurons left out because a stimulus they needed was early or silent
     advice: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    delay_law: dict[str, float] = field(default_factory=dict)
+    """Of a comparator's delay, over its own devices: `montecarlo.extraction.delay_law`."""
 
 
 def nature(name: str) -> dict[str, str]:

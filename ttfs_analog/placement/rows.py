@@ -78,6 +78,7 @@ def campaigns(
             layer=n,
             neurons=tuple(int(i) for i in neurons),
             units=int(entry["units"]),
+            most=int(entry["most"]) / int(entry["units"]),
             t_min=layer.t_min,
             window=layer.window,
             delay=float(entry["delay_tau_c"]),

@@ -1,0 +1,165 @@
+r"""Whole chips of a placed network in ngspice, layer by layer, beside the equation with each chip's devices.
+
+A layer takes the spikes that the circuit of the layer before has given. The equation is asked three times:
+
+* for a layer, with the circuit's own input spikes: its residual is that of this layer alone;
+* the same without the chip's deviations, for comparison;
+* for the network, with its own spikes all the way: what class it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from circuits.benches.neuron import reference_current
+from circuits.benches.neuron_waveforms import DOMAINS
+from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
+from circuits.model.closed_form import charges, fire, ramp_times
+from circuits.model.coding import encode
+from circuits.model.layer import Array, Layer, LayerMismatch
+from circuits.spice.ngspice import Ngspice, parallel
+from montecarlo.extraction.delay_law import Law
+from montecarlo.extraction.known_chip import known, perfect
+from montecarlo.mismatch.transistors import draw_chip
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One chip: its transistors, and what they are in the terms of the equation."""
+
+    number: int
+    transistors: tuple[TransistorMismatch, ...]  #: by layer
+    known: tuple[LayerMismatch, ...]  #: by layer, one sample
+
+
+class LayerRun(NamedTuple):
+    """One layer of one chip under one image. Times in tau_c from when its windows count, inf = silent."""
+
+    spice: Array  #: (neuron,)
+    equation: Array  #: (neuron,) with the chip's devices, on the circuit's own inputs
+    nominal: Array  #: (neuron,) without
+    inputs: Array  #: (synapse,) activations that arrived in the circuit
+    energy: Array  #: (neuron, domain) [J]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One image through one chip."""
+
+    chip: int  #: place in the list of chips
+    image: int
+    layers: list[LayerRun]
+    outputs: Array  #: (class,) of the equation with its own spikes, activations
+    spikes: list[Array] = field(default_factory=list)  #: by layer, of the equation with its own spikes
+
+
+def draw_chips(
+    kinds: Sequence[TransistorNeuron],
+    laws: Sequence[Law],
+    numbers: Sequence[int],
+    entropy: int,
+    simulator: Ngspice,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Chip]:
+    """Chips of a placed network, drawn from the matching of its process.
+
+    Parameters
+    ----------
+    kinds : sequence of TransistorNeuron
+        One a layer, with the constants of the equation.
+    laws : sequence of mapping
+        Of delays, one a layer.
+    numbers : sequence of int
+        Of the chips.
+    entropy : int
+        Seed.
+    progress : callable, optional
+        (done, total) of the chips.
+    """
+    devices = [kind.devices() for kind in kinds]
+    nominal = [perfect(kind, simulator=simulator) for kind in kinds]
+    chips = []
+    for number in numbers:
+        drawn, terms = [], []
+        for n, kind in enumerate(kinds):
+            process = kind.bias.technology.transistors()
+            chip = draw_chip(devices[n], kind.bias.capacitors, process, entropy, number, n)
+            drawn.append(chip)
+            terms.append(known(kind, chip, laws[n], nominal[n], simulator=simulator))
+        chips.append(Chip(number, tuple(drawn), tuple(terms)))
+        if progress:
+            progress(len(chips), len(numbers))
+    return chips
+
+
+def run_chips(
+    kinds: Sequence[TransistorNeuron], chips: Sequence[Chip], x: Array, workers: int, simulator: Ngspice
+) -> Iterator[Run]:
+    """Every image through every chip, in order of completion.
+
+    Parameters
+    ----------
+    kinds : sequence of TransistorNeuron
+        One a layer.
+    chips : sequence of Chip
+    x : array, shape (image, n_in)
+        Activations [tau_c].
+    workers : int
+        ngspice processes at a time.
+    """
+    jobs = [(c, i) for c in range(len(chips)) for i in range(len(x))]
+    tasks = (partial(_through, kinds, chips[c], x[i], c, i, simulator) for c, i in jobs)
+    for _, run in parallel(tasks, workers, simulator):
+        yield run
+
+
+def _through(
+    kinds: Sequence[TransistorNeuron], chip: Chip, x: Array, place: int, image: int, simulator: Ngspice
+) -> Run:
+    active, own, layers, spikes = x, x, [], []
+    for kind, devices, terms in zip(kinds, chip.transistors, chip.known, strict=True):
+        layer = kind.layer
+        measured = kind.measured(encode(active[None], layer.t_min)[0], devices, simulator=simulator)
+        time = np.array([m.spike_time for m in measured])
+        spice = fire(time - kind.bias.delays, layer.window)
+        energy = np.array([[sum(m.energy[d]) for d in DOMAINS] for m in measured])
+        expected = equation(kind, active, terms)
+        layers.append(LayerRun(spice, expected, equation(kind, active), active, energy))
+        active = activation(spice, layer)
+        own = activation(equation(kind, own, terms), layer)
+        spikes.append(own)
+    return Run(place, image, layers, own, spikes)
+
+
+def equation(kind: TransistorNeuron, x: Array, terms: LayerMismatch | None = None) -> Array:
+    """Spike times of a layer by the equation, shape (neuron,), or (sample, neuron) of several samples.
+
+    Parameters
+    ----------
+    kind : TransistorNeuron
+    x : array, shape (synapse,)
+        Activations [tau_c].
+    terms : LayerMismatch, optional
+        None: no device deviates.
+    """
+    layer, constants = kind.layer, kind.constants
+    ramp = ramp_times(layer, charges(layer, x, terms, constants), terms, constants)
+    times = fire(ramp, layer.window)
+    return times[0] if terms is not None and terms.samples == 1 else times
+
+
+def activation(times: Array, layer: Layer) -> Array:
+    """x = T - s of spikes, 0 where there is none, the shape of `times` [tau_c]."""
+    return np.where(np.isfinite(times), layer.window - np.where(np.isfinite(times), times, 0.0), 0.0)
+
+
+def reference_energy(kind: TransistorNeuron) -> float:
+    """What a layer's references take in one inference, a known current over both its windows [J]."""
+    layer, point = kind.layer, kind.point
+    current = reference_current(kind.bias.technology.transistors(), point)
+    return point.vdd * current * (layer.t_min + layer.window + kind.bias.delay) * point.tau_c

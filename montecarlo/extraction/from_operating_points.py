@@ -99,8 +99,10 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
         )
     delay = _delay(dataset)
     unbent = replace(NOTHING, gain_source=1.0, gain_sink=1.0)
-    columns = [_column(dataset, n) if n != "bend_charge" else _bend(dataset, unbent) for n in FITTED]
-    columns = np.stack(columns, axis=1)
+    columns = np.stack(
+        [_bend(dataset, unbent) if name == "bend_charge" else _column(dataset, name) for name in FITTED],
+        axis=1,
+    )
     settled = fired & (time > 3.0 * delay.value)
     if settled.sum() < least:
         settled = fired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,11 +13,16 @@ from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import (
     Result,
     common,
+    data_option,
+    load_network,
     progress,
     scheduler_option,
     technology_option,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from montecarlo.campaign.campaign import Campaign
 
 LEAST_SYNAPSES = 4
 """Of a characterization at transistor level."""
@@ -127,9 +132,18 @@ def describe(**options: Any) -> Result:
 
 
 @click.command()
-@technology_option
-@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--synapses", type=click.IntRange(1), default=8, show_default=True)
+@click.argument("net", type=click.Path(), required=False)
+@click.option(
+    "--technology", default=None, show_default="ideal, or where NET is placed", help="See 'technologies'."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=None,
+    show_default="1000, or 200 of each layer of NET",
+)
+@click.option("--synapses", type=click.IntRange(1), default=None, show_default="8, or those of NET")
+@data_option
 @law_options
 @click.option(
     "--design",
@@ -149,9 +163,11 @@ def describe(**options: Any) -> Result:
 @scheduler_option
 @common(out="characterization.zarr", folder=True)
 def characterize(
-    technology: str,
-    samples: int,
-    synapses: int,
+    net: str | None,
+    technology: str | None,
+    samples: int | None,
+    synapses: int | None,
+    data: str | None,
     design: str,
     conditions: tuple[str, ...],
     workers: int,
@@ -160,11 +176,24 @@ def characterize(
     seed: int,
     **law: tuple[str, ...],
 ) -> Result:
-    """Monte Carlo campaign in ngspice; the same command again resumes it (CPU time: this machine's)."""
+    """Monte Carlo campaign in ngspice; the same command again resumes it (CPU time: this machine's).
+
+    Of a test neuron; with NET, placed on transistors, of that network's own neurons, a campaign a layer.
+    """
     from montecarlo.campaign.campaign import Campaign
     from ttfs_analog.cli.law_items import parse_conditions, parse_law
 
-    tech = Technology.load(technology)
+    if net is not None:
+        options = {"--technology": technology, "--synapses": synapses} | {f"--{k}": v for k, v in law.items()}
+        if unused := [name for name, value in options.items() if value]:
+            raise InputError(f"{', '.join(unused)}: NET has its own technology, synapses and matching")
+        settings = parse_conditions(conditions)
+        plans = _plans_of(net, data, samples or 200, seed, settings)
+        return _carry_out(
+            [(plan, f"{out}/layer{n}") for n, plan in enumerate(plans)], out, workers, scheduler
+        )
+    samples, synapses = samples or 1000, synapses or 8
+    tech = Technology.load(technology or "ideal")
     if tech.process and synapses < LEAST_SYNAPSES:
         raise InputError(
             f"--synapses {synapses}: fewer than {LEAST_SYNAPSES} do not tell the systematic constants apart"
@@ -178,14 +207,36 @@ def characterize(
         settings=parse_conditions(conditions),
         design=design,
     )
-    with progress("characterize: samples") as tick:
-        dataset = plan.run(out, workers=workers, scheduler=scheduler, progress=tick)
-    failed = int((dataset["status"] != 0).sum())
+    return _carry_out([(plan, out)], out, workers, scheduler)
+
+
+def _plans_of(
+    net: str, data: str | None, samples: int, seed: int, settings: dict[str, Any]
+) -> list[Campaign]:
+    """Campaigns on the layers of a placed network."""
+    from ttfs_analog.placement.rows import CONDITIONS, campaigns
+
+    if unknown := sorted(set(settings) - set(CONDITIONS)):
+        raise InputError(f"--at {unknown[0]}: a placed network is operated at a {', '.join(CONDITIONS)}")
+    model, sets = load_network(net, data)
+    return campaigns(model, sets.x_train, samples, seed, **settings)
+
+
+def _carry_out(plans: list[tuple[Campaign, str]], out: str, workers: int, scheduler: str | None) -> Result:
+    """Run campaigns one after the other."""
+    failed, reasons, samples = 0, set(), 0
+    for n, (plan, path) in enumerate(plans):
+        label = "characterize: samples" if len(plans) == 1 else f"characterize: layer {n}"
+        with progress(label) as tick:
+            dataset = plan.run(path, workers=workers, scheduler=scheduler, progress=tick)
+        samples += plan.samples
+        failed += int((dataset["status"] != 0).sum())
+        reasons |= set(dataset["reason"].values.tolist()) - {""}
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(u.ru_utime + u.ru_stime for u in used)
-    result = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
+    result: dict[str, Any] = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
     if failed:
-        result["reasons"] = sorted(set(dataset["reason"].values.tolist()) - {""})
+        result["reasons"] = sorted(reasons)
     text = f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"
     return result, text
 

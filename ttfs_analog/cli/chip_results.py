@@ -13,16 +13,23 @@ import torch
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from montecarlo.mismatch.law import OFFSETS
-from ttfs_analog.cli.console import Result
+from ttfs_analog.cli.console import Result, plain
 from ttfs_analog.conversion.mapping import to_relu
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import verification
+from ttfs_analog.evaluation.audit import audit as audit_neurons
+from ttfs_analog.evaluation.transistor_verification import summarize as summarize_transistors
+from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.network.decision import FIRST_SPIKE, classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
+from ttfs_analog.placement.neurons import placement_of
 from ttfs_analog.training.training import Progress, accuracy
+
+TOLERANCE, KIT_TOLERANCE = 0.01, 0.02
+"""Largest spike-time RMS that passes, of a built-in technology and of a kit [tau_c]."""
 
 
 def draw_chip(net: str, noise: str | None, number: int, extrapolate: bool, out: str, seed: int) -> Result:
@@ -192,14 +199,15 @@ def verify_chips(
     chips: int,
     chips_from: str | None = None,
     images: int,
-    technology: str,
-    tolerance: float,
+    technology: str | None,
+    audit: int | None,
+    tolerance: float | None,
     workers: int,
     out: str,
     seed: int,
     progress: Progress,
 ) -> Result:
-    """The model against ngspice on fresh chips.
+    """The model against ngspice on fresh chips of ideal sources.
 
     Parameters
     ----------
@@ -213,8 +221,10 @@ def verify_chips(
         File of chips.
     images : int
         The first so many test images.
-    technology : str
-    tolerance : float
+    technology : str, optional
+    audit : int, optional
+        Of transistors only.
+    tolerance : float, optional
         Largest spike-time RMS that passes [tau_c].
     workers : int
         ngspice processes at a time.
@@ -225,6 +235,9 @@ def verify_chips(
     progress : callable
         (done, total) of the images.
     """
+    technology = technology or "ideal"
+    if audit is not None:
+        raise InputError("--audit asks neurons of a network that is placed on transistors ('place')")
     if chips_from is None:
         drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
     else:
@@ -241,6 +254,64 @@ def verify_chips(
         progress=progress,
     )
     dataset.to_netcdf(out)
-    figures = verification.summarize(dataset, tolerance=tolerance)
+    figures = verification.summarize(dataset, tolerance=TOLERANCE if tolerance is None else tolerance)
     text = "\n".join(f"{k:<24} {v}" for k, v in figures.items())
     return {"path": out, **figures}, f"{text}\n{out}"
+
+
+def verify_placed(
+    net: TTFSNetwork,
+    data: Data,
+    noise: Noise,
+    *,
+    chips: int,
+    chips_from: str | None,
+    images: int,
+    technology: str | None,
+    audit: int | None,
+    tolerance: float | None,
+    workers: int,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
+    """The model against ngspice on fresh transistor chips.
+
+    Parameters
+    ----------
+    net, data, noise, chips, chips_from, images, technology, tolerance, workers, out, seed, progress
+        As of `verify_chips`; chips are drawn from the matching of the process.
+    audit : int, optional
+        Neurons to ask instead of whole chips.
+    """
+    about = placement_of(net)
+    if technology not in (None, about["technology"]):
+        raise InputError(f"--technology {technology}: the network is placed on {about['technology']}")
+    if chips_from is not None:
+        raise InputError("--chips-from: chips of transistors are drawn device by device, from --seed")
+    if tolerance is None:
+        kit = Technology.load(about["technology"]).environment
+        tolerance = KIT_TOLERANCE if kit else TOLERANCE
+    options: dict[str, Any] = {"workers": workers, "seed": seed, "progress": progress}
+    figures: dict[str, Any]
+    if audit:
+        figures = audit_neurons(net, data, noise, audit, **options)
+        Path(out).with_suffix(".json").write_text(json.dumps(plain(figures), indent=1) + "\n")
+        out = str(Path(out).with_suffix(".json"))
+    else:
+        dataset = verify_transistors(net, data, noise, chips=chips, images=images, **options)
+        dataset.to_netcdf(out)
+        figures = summarize_transistors(dataset)
+    failed = [] if figures["spike_time_rms_tau_c"] <= tolerance else [f"spike-time RMS above {tolerance:g}"]
+    figures |= {"failed_checks": failed, "passed": not failed}
+    text = "\n".join(f"{k:<34} {_short(v)}" for k, v in figures.items())
+    return {"path": out, **figures}, f"{text}\n{out}"
+
+
+def _short(value: Any) -> str:
+    """A figure for people: four digits."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return " ".join(map(_short, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,6 @@ from ttfs_analog.cli.console import (
     load_network,
     load_noise,
     progress,
-    technology_option,
     workers_option,
 )
 
@@ -99,16 +98,33 @@ def energy(
 @click.option("--chips", type=click.IntRange(1), default=4, show_default=True)
 @chips_from_option
 @click.option("--images", type=click.IntRange(1), default=20, show_default=True)
-@technology_option
-@click.option("--tolerance", type=float, default=0.01, show_default=True, help="Spike-time RMS [tau_c].")
+@click.option(
+    "--technology", default=None, show_default="ideal, or where NET is placed", help="See 'technologies'."
+)
+@click.option(
+    "--audit",
+    type=click.IntRange(1),
+    default=None,
+    metavar="N",
+    help="Of a placed network: N random neurons of random chips instead of whole chips.",
+)
+@click.option(
+    "--tolerance", type=float, default=None, show_default="0.01; kits 0.02", help="Spike-time RMS [tau_c]."
+)
 @data_option
 @extrapolate_option
 @workers_option
 @common(out="verification.nc")
 def verify(net: str, noise: str, data: str | None, extrapolate: bool, **options: Any) -> Result:
-    """Whole chips in ngspice against the noise model's prediction; exit code 1 if it does not hold."""
-    from ttfs_analog.cli.chip_results import verify_chips
+    """Whole chips in ngspice against the noise model's prediction; exit code 1 if it does not hold.
+
+    A network that is placed on transistors is simulated there, at the corner, temperature and supply of the
+    noise model.
+    """
+    from ttfs_analog.cli.chip_results import verify_chips, verify_placed
 
     model, sets = load_network(net, data)
+    law = load_noise(noise, extrapolate)
+    placed = "placement" in model.metadata and options["technology"] != "ideal"
     with progress("verify: images") as tick:
-        return verify_chips(model, sets, load_noise(noise, extrapolate), progress=tick, **options)
+        return (verify_placed if placed else verify_chips)(model, sets, law, progress=tick, **options)

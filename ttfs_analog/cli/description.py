@@ -15,24 +15,32 @@ from montecarlo.extraction.description import statistics, term_values
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
 from ttfs_analog.cli.console import Result
-from ttfs_analog.noise.noise_model import NoiseModel
+from ttfs_analog.noise.layered import LayeredNoise
+from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.noise.summary import figures
 
 
 def fit_campaign(dataset: str, out: str, seed: int) -> Result:
-    """The noise model of a campaign.
+    """The noise model of a campaign, or of those on all layers of a network.
 
     Parameters
     ----------
     dataset : str
-        Path of the campaign.
+        Path of the campaign, or of the folder with one a layer.
     out : str
         File of the noise model.
     seed : int
         Of the bootstrap.
     """
-    model = NoiseModel.fit(open_dataset(dataset), seed)
+    stores = sorted(Path(dataset).glob("layer*"), key=lambda p: int(p.name.removeprefix("layer") or 0))
+    model: Noise
+    if stores:
+        fitted = tuple(NoiseModel.fit(open_dataset(store), seed) for store in stores)
+        rows = fitted[0].provenance["plan"].get("rows") or {}
+        model = LayeredNoise(fitted, str(rows.get("network", "")))
+    else:
+        model = NoiseModel.fit(open_dataset(dataset), seed)
     model.save(out)
     return {"path": out, **figures(model)}, f"{model.summary()}\n{out}"
 

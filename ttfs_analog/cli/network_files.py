@@ -21,9 +21,13 @@ from ttfs_analog.data.datasets import Data, load
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import check_margin, latency, tighten
+from ttfs_analog.placement.place import place
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Progress, accuracy, least_epochs, train
+
+LOSS = 0.005
+"""Accuracy that a placement may cost without a word."""
 
 
 def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
@@ -308,3 +312,49 @@ def _build_from(function: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise InputError(f"{function} returned {type(model).__name__}, an nn.Module was expected")
     return model
+
+
+def place_network(
+    net: TTFSNetwork, data: Data, technology: Technology, *, out: str, progress: Progress, **options: Any
+) -> Result:
+    """Put a network on transistors, save it, and say what that costs.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    data : Data
+    technology : Technology
+    out : str
+        File of the placed network.
+    progress : callable
+        (done, total) of the placements that are tried.
+    **options
+        Of `ttfs_analog.placement.place.place`.
+    """
+    before = accuracy(net, data.x_test, data.y_test)
+    placed = place(net, technology, (data.x_train, data.y_train), progress=progress, **options)
+    after = accuracy(placed, data.x_test, data.y_test)
+    placed.metadata |= {"data": data.name, "accuracy": after}
+    placed.save(out)
+    about = placed.metadata["placement"]
+    seconds = latency(placed) * about["layers"][0]["tau_c_s"]
+    result = {
+        "path": out, "technology": technology.name, "read_out": about["read_out"], "layers": about["layers"],
+        "accuracy_before": before, "accuracy_placed": after, "latency_s": seconds,
+    }  # fmt: skip
+    lines = [
+        f"accuracy {100 * before:.2f} % before, {100 * after:.2f} % placed; latency {1e6 * seconds:.3g} us",
+        "layer  tau_c [ns]  C [fF]  I_u [nA]  s_V [mV]  units  window  spread  delay  jitter  energy [pJ]  "
+        "tightest bound",
+    ]
+    for n, v in enumerate(about["layers"]):
+        tightest = max(v["bounds"], key=v["bounds"].get)
+        lines.append(
+            f"{n:>5}  {1e9 * v['tau_c_s']:>10.4g}  {1e15 * v['c_mem_f']:>6.4g}  {1e9 * v['i_unit_a']:>8.4g}  "
+            f"{1e3 * v['v_unit_v']:>8.4g}  {v['units']:>5}  {v['window_tau_c']:>6.3g}  "
+            f"{v['expected_spread_tau_c']:>6.3f}  {v['delay_tau_c']:>5.3f}  {v['jitter_tau_c']:>6.4f}  "
+            f"{1e12 * v['energy_j']:>11.4g}  {tightest} {100 * v['bounds'][tightest]:.0f} %"
+        )
+    if before - after > LOSS and not options.get("retrain"):
+        lines.append(f"placing costs {100 * (before - after):.1f} points: --retrain 20 takes them back")
+    return result, "\n".join([*lines, out])

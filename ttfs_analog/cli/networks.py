@@ -1,4 +1,4 @@
-"""Commands that make networks: train, convert, constrain, finetune."""
+"""Commands that make networks: train, convert, constrain, place, finetune."""
 
 from __future__ import annotations
 
@@ -138,6 +138,47 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
         raise InputError("give at least one of --jitter, --time-steps, --weight-bits, --latency")
     with progress("constrain: batches of images") as tick:
         return constrain_network(model, sets, parts, out=out, seed=seed, progress=tick)
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@click.option("--technology", required=True, help="One with transistors, see 'technologies'.")
+@click.option(
+    "--objective",
+    type=click.Choice(["spread", "energy", "speed"]),
+    default="spread",
+    show_default=True,
+    help="What the operating points are chosen for.",
+)
+@click.option(
+    "--read-out",
+    type=click.Choice(["first-spike", "sampled"]),
+    default="first-spike",
+    show_default=True,
+    help="The last layer spikes, and the first to fire wins; or its potentials are sampled.",
+)
+@click.option(
+    "--area",
+    type=click.FloatRange(1 / 64, 16),
+    default=1.0,
+    show_default=True,
+    help="Gate area of the matched transistors, as a multiple of the technology's.",
+)
+@click.option("--corner", default=None, help="Where it will be operated; it is placed for the typical one.")
+@click.option("--temperature", type=float, default=None, help="The same [degrees C]; placed for 27.")
+@click.option("--supply", type=float, default=None, help="The same [V]; placed for the nominal one.")
+@click.option(
+    "--retrain", type=click.IntRange(0), default=0, help="Epochs of training in whole unit devices."
+)
+@data_option
+@common(out="net_placed.pt")
+def place(net: str, technology: str, data: str | None, out: str, **options: Any) -> Result:
+    """Put a network on transistors: rescaled, with operating points and unit devices of every layer."""
+    from ttfs_analog.cli.network_files import place_network
+
+    model, sets = load_network(net, data)
+    with progress("place: placements") as tick:
+        return place_network(model, sets, Technology.load(technology), out=out, progress=tick, **options)
 
 
 @click.command()

@@ -9,9 +9,7 @@ layer (`ttfs_analog.evaluation.transistor_runs`). What is asked:
 * decisions: the share of images that both sides decide alike, and the accuracy of each;
 * energy: by supply, image by image.
 
-An audit asks single neurons instead of whole chips, of networks too large to run: random (chip, image,
-neuron), with the inputs that a chip drawn from the noise model gives. Its residuals, as independent errors of
-all spike times, say how many decisions could change.
+Of networks too large to run whole: `ttfs_analog.evaluation.audit`.
 """
 
 from __future__ import annotations
@@ -23,17 +21,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
+from circuits.biasing.transistor_layer import TransistorNeuron
 from circuits.errors import InputError
-from circuits.model.closed_form import fire
-from circuits.model.coding import encode
 from circuits.model.layer import Array, LayerMismatch
-from circuits.spice.ngspice import Ngspice, parallel
+from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.schema import package_version, with_units
-from montecarlo.extraction.known_chip import known, perfect
 from montecarlo.mismatch.law import draw_chips as draw_from_law
-from montecarlo.mismatch.seeds import PLAN, generator
-from montecarlo.mismatch.transistors import draw_chip
 from montecarlo.statistics.intervals import proportion_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.evaluation.energy import labels, layer_energies
@@ -59,8 +52,6 @@ FRESH = 2_000_000
 POPULATION = 400
 """Chips drawn from the noise model for the prediction intervals."""
 SUPPLIES = ("source", "comparator", "latch", "reference")
-DRAWS = 20
-"""Of errors, for the bound on decisions that could change."""
 Progress = Callable[[int, int], None]
 
 
@@ -72,9 +63,6 @@ def verify_transistors(
     *,
     chips: int = 4,
     images: int = 10,
-    corner: str | None = None,
-    temperature: float | None = None,
-    supply: float | None = None,
     workers: int = 1,
     seed: int = 0,
     progress: Progress | None = None,
@@ -87,11 +75,10 @@ def verify_transistors(
         Placed.
     data : Data, loader, or (x, y)
     noise : NoiseModel or LayeredNoise
-        Fitted on the neurons of this network; what is judged.
+        Fitted on the neurons of this network; what is judged. The circuits are operated where it was
+        measured.
     chips, images : int
         How many.
-    corner, temperature, supply : optional
-        Where the circuits are operated; None: as placed for.
     workers : int
         ngspice processes at a time.
     seed : int
@@ -104,7 +91,8 @@ def verify_transistors(
     xarray.Dataset
         Dims chip, image, neuron (spiking neurons of all layers, by `layer`): `spike_time_spice`,
         `spike_time_model`, `spike_time_nominal` [tau_c], inf = silent; `interval_low`, `interval_high`;
-        `predicted_spice`, `predicted_model`, `label`; `energy_spice`, `energy_model` (chip, image, supply) [J].
+        `predicted_spice`, `predicted_model`, `label`; `energy_spice`, `energy_model` [J] (chip, image,
+        supply).
 
     Raises
     ------
@@ -115,12 +103,12 @@ def verify_transistors(
     """
     x, y = pair_of(data)
     x, y = x[:images].to(net.like), y[:images]
-    kinds, simulator = _kinds(net, noise, corner, temperature, supply), Ngspice()
+    kinds, simulator = neurons_at(net, noise), Ngspice()
     laws = [noise.of(n).delay_law for n in range(len(kinds))]
     numbers = range(FRESH, FRESH + chips)
     drawn = draw_chips(kinds, laws, numbers, seed, simulator)
-    population = _population(kinds, noise, seed)
-    places = _Places(kinds)
+    population = drawn_population(kinds, noise, seed)
+    places = Places(kinds)
     shape = (chips, len(x), places.count)
     times = {k: np.full(shape, np.nan) for k in ("spice", "model", "nominal", "low", "high")}
     energy = np.zeros((chips, len(x), len(SUPPLIES)))
@@ -139,7 +127,7 @@ def verify_transistors(
     return _dataset(net, places, times, energy, joules, (spice, model, y.cpu().numpy()), numbers, seed)
 
 
-class _Places:
+class Places:
     """Where a layer's spiking neurons lie among those of all layers."""
 
     def __init__(self, kinds: Sequence[TransistorNeuron]) -> None:
@@ -151,36 +139,20 @@ class _Places:
         self.window = np.repeat([kind.layer.window for kind in kinds], sizes)
 
 
-def _kinds(
-    net: TTFSNetwork,
-    noise: Noise,
-    corner: str | None,
-    temperature: float | None,
-    supply: float | None,
-) -> list[TransistorNeuron]:
+def neurons_at(net: TTFSNetwork, noise: Noise) -> list[TransistorNeuron]:
+    """Neurons of the network where the noise model was measured."""
     about = placement_of(net)
     if noise.technology != about["technology"]:
         raise InputError(
             f"the noise model was measured on {noise.technology!r}, the network is placed on "
             f"{about['technology']!r}; characterize the network itself"
         )
-    constants = [noise.of(n).constants for n in range(len(net.layers))]
-    kinds = neurons_of(net, constants, corner=corner, temperature=temperature, supply=supply)
-    for n, kind in enumerate(kinds):
-        valid = noise.of(n).validity
-        here = {"corner": kind.corner or kind.bias.technology.corners[0], "temperature": kind.celsius}
-        here |= {"supply": kind.point.vdd}
-        for what, value in here.items():
-            measured = valid.get(what)
-            if measured is not None and measured != value:
-                raise InputError(
-                    f"layer {n}: the noise model was measured at {what} {measured}, the circuit is asked at "
-                    f"{value}; characterize the network there"
-                )
-    return kinds
+    valid = noise.of(0).validity
+    at = {name: valid.get(name) for name in ("corner", "temperature", "supply")}
+    return neurons_of(net, [noise.of(n).constants for n in range(len(net.layers))], **at)
 
 
-def _population(kinds: Sequence[TransistorNeuron], noise: Noise, seed: int) -> list[LayerMismatch]:
+def drawn_population(kinds: Sequence[TransistorNeuron], noise: Noise, seed: int) -> list[LayerMismatch]:
     """Chips of the noise model, by layer."""
     laws = [noise.of(n).law for n in range(len(kinds))]
     return draw_from_law(laws, [kind.layer for kind in kinds], range(POPULATION), seed + 1)
@@ -189,7 +161,7 @@ def _population(kinds: Sequence[TransistorNeuron], noise: Noise, seed: int) -> l
 def _note(
     run: Run,
     kinds: Sequence[TransistorNeuron],
-    places: _Places,
+    places: Places,
     population: Sequence[LayerMismatch],
     times: dict[str, Array],
 ) -> None:
@@ -225,7 +197,7 @@ def _model_energy(net: TTFSNetwork, x: torch.Tensor, noise: Noise, chip: Chip) -
 
 def _dataset(
     net: TTFSNetwork,
-    places: _Places,
+    places: Places,
     times: dict[str, Array],
     energy: Array,
     joules: Array,
@@ -292,10 +264,10 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         np.corrcoef(measured.sum(-1).ravel(), expected.sum(-1).ravel())[0, 1] if same.size > 2 else np.nan
     )
     return {
-        "spike_time_rms_tau_c": _rms(residual),
-        "spike_time_rms_by_layer": {f"layer{n}": _rms(residual[..., layer == n]) for n in np.unique(layer)},
-        "spike_time_rms_by_chip": [_rms(chip) for chip in residual],
-        "spike_time_rms_without_deviations": _rms(without),
+        "spike_time_rms_tau_c": rms(residual),
+        "spike_time_rms_by_layer": {f"layer{n}": rms(residual[..., layer == n]) for n in np.unique(layer)},
+        "spike_time_rms_by_chip": [rms(chip) for chip in residual],
+        "spike_time_rms_without_deviations": rms(without),
         "one_sided_spikes": int((one_sided > 0).sum()),
         "one_sided_activation": float(one_sided.sum() / max(carried.sum(), 1e-30)),
         "coverage_95": float(inside.mean()),
@@ -317,146 +289,6 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
     }
 
 
-def _rms(residual: Array) -> float:
+def rms(residual: Array) -> float:
     finite = residual[np.isfinite(residual)]
     return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
-
-
-@torch.no_grad()
-def audit(
-    net: TTFSNetwork,
-    data: Any,
-    noise: Noise,
-    count: int,
-    *,
-    images: int = 200,
-    chips: int = 20,
-    corner: str | None = None,
-    temperature: float | None = None,
-    supply: float | None = None,
-    workers: int = 1,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Random neurons of random chips under random images, instead of whole chips.
-
-    Parameters
-    ----------
-    net, data, noise, corner, temperature, supply, workers, seed
-        As of `verify_transistors`.
-    count : int
-        Triples of chip, image and neuron.
-    images, chips : int
-        What they are taken from.
-    progress : callable, optional
-        (done, total) of the triples.
-
-    Returns
-    -------
-    dict
-        Residual (rms, by layer), coverage of the 95 % intervals, spikes on one side only, and the share of
-        decisions that residuals as large could change, with its 95 % interval.
-    """
-    x, y = pair_of(data)
-    x = x[:images].to(net.like)
-    kinds, simulator = _kinds(net, noise, corner, temperature, supply), Ngspice()
-    population = _population(kinds, noise, seed)
-    rng = generator(seed, PLAN, 14)
-    sizes = np.array([kind.layer.n_out for kind in kinds])
-    devices = [kind.devices() for kind in kinds]
-    model = noise.sample(net, chips, seed, FRESH)
-    inputs = [v.double().cpu().numpy() for v in net.inputs(x, model.deviations(x))]
-
-    def one(place: int, chip: int, image: int) -> tuple[int, float, float, float, float, float]:
-        n = int(np.searchsorted(np.cumsum(sizes), place, side="right"))
-        i, kind = place - int(sizes[:n].sum()), kinds[n]
-        active = inputs[n][chip, image] if inputs[n].ndim == 3 else inputs[n][image]
-        drawn = _one_neuron(kind, devices[n], i, seed, FRESH + chip, n)
-        nominal = perfect(kind, neurons=[i], simulator=simulator)
-        terms = known(kind, drawn, noise.of(n).delay_law, nominal, neurons=[i], simulator=simulator)
-        times = encode(active[None], kind.layer.t_min)[0]
-        (measured,) = kind.measured(times, drawn, neurons=[i], simulator=simulator)
-        single = _alone(kind, i)
-        spice = float(fire(np.array([measured.spike_time - kind.bias.delays[i]]), kind.layer.window)[0])
-        expected = float(equation(single, active, terms)[0])
-        plain = float(equation(single, active)[0])
-        ranked = np.sort(equation(single, active, _of_neuron(population[n], i))[:, 0])
-        low, high = (ranked[int(q * (len(ranked) - 1))] for q in (0.025, 0.975))
-        return n, spice, expected, plain, float(low), float(high)
-
-    triples = [
-        (int(rng.integers(sizes.sum())), int(rng.integers(chips)), int(rng.integers(len(x))))
-        for _ in range(count)
-    ]
-    rows = []
-    for done, (_, row) in enumerate(parallel((lambda t=t: one(*t) for t in triples), workers, simulator), 1):
-        rows.append(row)
-        if progress:
-            progress(done, count)
-    layer, spice, expected, plain, low, high = (np.array(column) for column in zip(*rows, strict=True))
-    both = np.isfinite(spice) & np.isfinite(expected)
-    residual = np.where(both, np.where(both, spice, 0.0) - np.where(both, expected, 0.0), np.nan)
-    apart = np.isfinite(spice) & np.isfinite(plain)
-    without = np.where(apart, np.where(apart, spice, 0.0) - np.where(apart, plain, 0.0), np.nan)
-    inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
-    by_layer = [_rms(residual[layer == n]) for n in range(len(kinds))]
-    changed = _could_change(net, x, model, by_layer, rng)
-    return {
-        "audited": count,
-        "spike_time_rms_tau_c": _rms(residual),
-        "spike_time_rms_by_layer": {f"layer{n}": v for n, v in enumerate(by_layer)},
-        "spike_time_rms_without_deviations": _rms(without),
-        "one_sided_spikes": int((np.isfinite(spice) != np.isfinite(expected)).sum()),
-        "coverage_95": float(inside.mean()),
-        "coverage_95_ci95": list(proportion_interval(int(inside.sum()), count)),
-        "decisions_that_could_change": changed[0] / changed[1],
-        "decisions_that_could_change_ci95": list(proportion_interval(*changed)),
-        "chips": chips,
-        "images": len(x),
-        "labels": len(y),
-    }
-
-
-def _one_neuron(
-    kind: TransistorNeuron, devices: Sequence[Any], neuron: int, entropy: int, chip: int, layer: int
-) -> TransistorMismatch:
-    """Devices of one neuron of a chip at its place in the layer; all others are the same."""
-    process = kind.bias.technology.transistors()
-    only = [devices[neuron] if i == neuron else devices[neuron][:0] for i in range(kind.layer.n_out)]
-    return draw_chip(only, kind.bias.capacitors, process, entropy, chip, layer)
-
-
-def _alone(kind: TransistorNeuron, neuron: int) -> TransistorNeuron:
-    """A layer of one of its neurons, for the equation."""
-    from dataclasses import replace
-
-    layer = kind.layer
-    one = replace(
-        layer, weights=layer.weights[[neuron]], bias=layer.bias[[neuron]], slope=layer.slope[[neuron]]
-    )
-    return replace(kind, bias=replace(kind.bias, layer=one, delays=kind.bias.delays[[neuron]]))
-
-
-def _of_neuron(many: LayerMismatch, neuron: int) -> LayerMismatch:
-    from dataclasses import fields
-
-    return LayerMismatch(**{f.name: getattr(many, f.name)[:, [neuron]] for f in fields(many)})
-
-
-def _could_change(
-    net: TTFSNetwork, x: torch.Tensor, model: Chips, rms: Sequence[float], rng: np.random.Generator
-) -> tuple[int, int]:
-    """Decisions that independent errors of the residuals' size change, and how many were asked."""
-    deviations = model.deviations(x)
-    before = classes(net(x, deviations), net.read_out)
-    generator_ = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    changed = 0
-    for _ in range(DRAWS):
-
-        def respond(n: int, layer: Any, active: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-            shape = (len(model), len(x), layer.n_out)
-            late = rms[n] * torch.randn(shape, generator=generator_, dtype=x.dtype)
-            return layer(active, deviations[n], weight, late)
-
-        changed += int((classes(net(x, respond), net.read_out) != before).sum())
-    return changed, DRAWS * before.numel()

@@ -27,7 +27,7 @@ GENERIC = Technology.load("generic130")
 
 def plan(**options) -> Campaign:
     made = Campaign.characterize(GENERIC, 24, 5, synapses=4)
-    return dataclasses.replace(made, **{"nominal": 24, "trials": 3, "random": 2, "batch": 4, **options})
+    return dataclasses.replace(made, **{"nominal": 30, "trials": 3, "random": 2, "batch": 4, **options})
 
 
 @pytest.fixture(scope="module")

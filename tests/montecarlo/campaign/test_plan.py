@@ -29,7 +29,7 @@ COMMON |= {"batch": 128}
 OTHER_IDEAL = COMMON | {"law": MismatchLaw(slope=0.01), "threshold": 5.0, "design": "sobol"}
 OTHER_GENERIC = COMMON | {"technology": "sky130", "corner": "ss", "temperature": 85.0, "area": 2.0}
 OTHER_GENERIC |= {"comparator": "zero_idle", "nominal": 5, "trials": 6}
-ROWS = Rows(1, (3,), 8, 1.0, 1.5, 0.1, ((0.5,),), (1.0,), (((0.2,),),), 0.4)
+ROWS = Rows(1, (3,), 8, 4.0, 1.0, 1.5, 0.1, ((0.5,),), (1.0,), (((0.2,),),), 0.4)
 OTHER_GENERIC |= {"rows": ROWS}
 
 
@@ -94,7 +94,7 @@ def test_each_number_of_rows_can_be_told_from_the_hash_of_their_plan():
     """A campaign on a layer is another one if anything of the layer changes."""
     plan = dataclasses.replace(GENERIC, rows=ROWS)
     other = {
-        "layer": 2, "neurons": (4,), "units": 4, "t_min": 1.1, "window": 1.6, "delay": 0.11,
+        "layer": 2, "neurons": (4,), "units": 4, "most": 5.0, "t_min": 1.1, "window": 1.6, "delay": 0.11,
         "weights": ((0.25,),), "theta": (1.1,), "input_time": (((0.3,),),), "lowest": 0.5, "network": "f",
     }  # fmt: skip
     assert set(other) == {f.name for f in dataclasses.fields(Rows)}

@@ -9,6 +9,7 @@ is in every current.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,13 @@ from montecarlo.extraction import delay_law
 
 SWITCHING = ("n_cmp_", "n_latch_")
 """Transistors that a comparator's delay depends on."""
+
+
+class Known(NamedTuple):
+    """One layer of a chip."""
+
+    terms: LayerMismatch  #: one sample
+    tail: Array  #: (neuron,) relative deviation of the comparators' tail currents
 
 
 def perfect(
@@ -45,8 +53,8 @@ def known(
     *,
     neurons: Sequence[int] | None = None,
     simulator: Ngspice | None = None,
-) -> LayerMismatch:
-    """Deviations of one layer of a chip, one sample.
+) -> Known:
+    """Deviations of one layer of a chip.
 
     Parameters
     ----------
@@ -72,13 +80,15 @@ def known(
     slope = solved.slope / nominal.slope - 1.0
     offset = (solved.trip - nominal.trip) / point.v_unit * (1.0 + c)
     delay = float(np.mean(kind.constants.delay))
-    return LayerMismatch(
+    tail = solved.tail / nominal.tail - 1.0
+    terms = LayerMismatch(
         synapse=np.where(absent, 0.0, solved.synapse / nominal.synapse - 1.0)[None],
         slope=slope[None],
         threshold=offset[None],
         capacitance=c[None],
-        delay=_late(law, own, solved.tail / nominal.tail - 1.0, slope, delay)[None],
+        delay=_late(law, own, tail, slope, delay)[None],
     )
+    return Known(terms, tail)
 
 
 def _late(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from ttfs_analog.data.datasets import Data, load
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import check_margin, latency, tighten
+from ttfs_analog.noise.chips import perfect
+from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.placement.place import place
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.recipe import Recipe
@@ -30,7 +33,15 @@ LOSS = 0.005
 """Accuracy that a placement may cost without a word."""
 
 
-def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, **metadata: Any) -> Result:
+def save(
+    net: TTFSNetwork,
+    data: Data,
+    out: str,
+    *,
+    same: float | None = None,
+    noise: Noise | None = None,
+    **metadata: Any,
+) -> Result:
     """Save a network and say how good it is.
 
     Parameters
@@ -42,13 +53,15 @@ def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, *
         File of the network.
     same : float, optional
         Agreement with the ReLU network if known; default: that of `to_relu`.
+    noise : NoiseModel or LayeredNoise, optional
+        Whose systematic constants the network was tuned for: it is judged on a circuit with these.
     **metadata
         For the file, JSON-serializable.
     """
     x = data.x_test
     if net.constraints is not None:
         net.constraints.restart(net.constraints.seed)
-    score = accuracy(net, x, data.y_test)
+    score = accuracy(net if noise is None else _circuit(net, noise), x, data.y_test)
     net.metadata |= {"data": data.name, "accuracy": score, **metadata}
     net.save(out)
     if same is None:
@@ -71,6 +84,17 @@ def save(net: TTFSNetwork, data: Data, out: str, *, same: float | None = None, *
             else ""
         )
     )
+
+
+def _circuit(net: TTFSNetwork, noise: Noise) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network on a chip whose devices do not deviate."""
+    devices = perfect(net, [noise.of(n).constants for n in range(len(net.layers))])
+
+    def logits(x: torch.Tensor) -> torch.Tensor:
+        return net(x.to(net.like), devices)
+
+    logits.read_out = net.read_out  # type: ignore[attr-defined]
+    return logits
 
 
 def make_recipe(name: str, data: str, seed: int, **options: Any) -> Recipe:

@@ -238,6 +238,6 @@ def finetune(
             progress=tick,
             **options,
         )
-    result = save(tuned, sets, out, finetuned="control" if control else options["mode"])
+    result = save(tuned, sets, out, noise=law, finetuned="control" if control else options["mode"])
     Path(checkpoint).unlink(missing_ok=True)
     return result

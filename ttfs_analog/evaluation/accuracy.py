@@ -14,7 +14,7 @@ from montecarlo.statistics.intervals import mean_interval, proportion_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.network.decision import REJECTED, classes
 from ttfs_analog.network.network import TTFSNetwork
-from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.chips import Chips, perfect
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/evaluation/1"
@@ -72,7 +72,8 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
         if progress:
             progress(min(k + step, len(chips)), len(chips))
     label = y.cpu().numpy()
-    nominal = torch.cat([classes(net(part), net.read_out) for part in x.split(some)]).cpu().numpy()
+    circuit = None if all(c.ideal for c in chips.constants) else perfect(net, chips.constants)
+    nominal = torch.cat([classes(net(part, circuit), net.read_out) for part in x.split(some)]).cpu().numpy()
     mean, low, high = mean_interval((predicted == label).mean(1))
     data_vars = {
         "accuracy": ("chip", (predicted == label).mean(1), "share of right classes"),

@@ -87,7 +87,8 @@ def audit(
         active = inputs[n][chip, image] if inputs[n].ndim == 3 else inputs[n][image]
         drawn = _one_neuron(kind, devices[n], i, seed, FRESH + chip, n)
         nominal = perfect(kind, neurons=[i], simulator=simulator)
-        terms = known(kind, drawn, noise.of(n).delay_law, nominal, neurons=[i], simulator=simulator)
+        law = noise.of(n).delay_law
+        terms, _ = known(kind, drawn, law, nominal, neurons=[i], simulator=simulator)
         times = encode(active[None], kind.layer.t_min)[0]
         (measured,) = kind.measured(times, drawn, neurons=[i], simulator=simulator)
         single = _alone(kind, i)

@@ -35,6 +35,7 @@ class Chip:
     number: int
     transistors: tuple[TransistorMismatch, ...]  #: by layer
     known: tuple[LayerMismatch, ...]  #: by layer, one sample
+    tails: tuple[Array, ...]  #: by layer, (neuron,) relative deviation of the comparators' currents
 
 
 class LayerRun(NamedTuple):
@@ -85,13 +86,14 @@ def draw_chips(
     nominal = [perfect(kind, simulator=simulator) for kind in kinds]
     chips = []
     for number in numbers:
-        drawn, terms = [], []
+        drawn, solved = [], []
         for n, kind in enumerate(kinds):
             process = kind.bias.technology.transistors()
             chip = draw_chip(devices[n], kind.bias.capacitors, process, entropy, number, n)
             drawn.append(chip)
-            terms.append(known(kind, chip, laws[n], nominal[n], simulator=simulator))
-        chips.append(Chip(number, tuple(drawn), tuple(terms)))
+            solved.append(known(kind, chip, laws[n], nominal[n], simulator=simulator))
+        terms, tails = zip(*solved, strict=True)
+        chips.append(Chip(number, tuple(drawn), terms, tails))
         if progress:
             progress(len(chips), len(numbers))
     return chips

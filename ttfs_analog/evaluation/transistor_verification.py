@@ -124,6 +124,7 @@ def verify_transistors(
         if progress:
             progress(done, chips * len(x))
     joules = np.stack([_model_energy(net, x, noise, chip) for chip in drawn])
+    joules[..., SUPPLIES.index("comparator")] += _own_currents(kinds, drawn, noise, places, times["model"])
     return _dataset(net, places, times, energy, joules, (spice, model, y.cpu().numpy()), numbers, seed)
 
 
@@ -193,6 +194,21 @@ def _model_energy(net: TTFSNetwork, x: torch.Tensor, noise: Noise, chip: Chip) -
     joules = layer_energies(net, x, noise, _deviations(net, noise, chip))[0].sum(1).cpu().numpy()
     supplies = np.array([label.partition(".")[0] for label in labels(noise)])
     return np.stack([joules[:, supplies == s].sum(1) for s in SUPPLIES], axis=1)
+
+
+def _own_currents(
+    kinds: Sequence[TransistorNeuron], chips: Sequence[Chip], noise: Noise, places: Places, model: Array
+) -> Array:
+    """What the comparators of these chips take beyond those of mean current, (chip, image) [J]."""
+    more = np.zeros(model.shape[:2])
+    for n, (kind, place) in enumerate(zip(kinds, places.slices, strict=True)):
+        entry = noise.of(n).energy.get("comparator", {}).get("bias")
+        if entry and kind.layer.spiking:
+            on = np.minimum(model[..., place], kind.layer.window) + kind.bias.delay
+            tails = np.stack([chip.tails[n] for chip in chips])
+            scale = float(entry["value"]) * kind.point.vdd * kind.point.tau_c
+            more += scale * np.einsum("cin,cn->ci", on, tails)
+    return more
 
 
 def _dataset(

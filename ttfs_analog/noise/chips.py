@@ -170,3 +170,21 @@ class Chips:
 def _listed(attribute: Any, layers: int) -> tuple[Any, ...]:
     """JSON of one value a layer; earlier files have one value for all."""
     return per_layer(json.loads(str(attribute)), layers, "entries")
+
+
+def perfect(net: TTFSNetwork, constants: Sequence[Constants]) -> list[Deviations]:
+    """A chip whose devices do not deviate: only what is systematic in its circuit.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+    constants : sequence of Constants
+        Of every layer.
+
+    Returns
+    -------
+    list of Deviations
+        Without a chip dimension.
+    """
+    zeros = [layer.weight.new_zeros(layer.n_out) for layer in net.layers]
+    return [Deviations(None, z, z, z, None, c) for z, c in zip(zeros, constants, strict=True)]

@@ -105,8 +105,11 @@ def finetune(
     placed = "placement" in net.metadata
     fixed = placed or (net.constraints is not None and net.constraints.percentile is not None)
     tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
-    if noise is not None:
-        tuned = compensated(tuned, x_train, [noise.of(n).constants for n in range(len(tuned.layers))])
+    if noise is not None and not tuned.metadata.get("compensated"):
+        constants = [noise.of(n).constants for n in range(len(tuned.layers))]
+        tuned = compensated(tuned, x_train, constants)
+        # from here on thresholds are the circuit's: a second time would take the constants out twice
+        tuned.metadata["compensated"] = not all(c.ideal for c in constants)
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
     generator = seeded(seed, device=tuned.like.device)

@@ -9,10 +9,10 @@ import pytest
 from synthetic_transistors import CONSTANTS, campaign
 
 from circuits.errors import InputError
-from circuits.model.closed_form import Constants
+from circuits.model.closed_form import Constants, charges, ramp_times
 from montecarlo.extraction.by_technology import extract
-from montecarlo.extraction.from_operating_points import EARLY, FITTED, nominal_residual
-from montecarlo.extraction.prediction import spike_times, weights_of
+from montecarlo.extraction.from_operating_points import EARLY, FITTED, LEAST_EARLY, nominal_residual
+from montecarlo.extraction.prediction import activations, spike_times, stimulus_layer, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +128,44 @@ def test_constants_that_are_not_fitted_stay_those_of_the_ideal_neuron(devices):
     assert devices.constants.shortest == CONSTANTS.shortest == 0.004
     assert set(devices.errors) == {*FITTED, "delay", "shortest"}
     assert devices.errors["shortest"] == 0.0
+
+
+EARLIER = {"early_1": 0.03, "early_2": 0.02, "early_3": 0.006}
+
+
+def overdriven(transistors, runs: int):
+    """The same campaign, some of whose runs without mismatch cross within two delays; delays are known."""
+    one = transistors.copy(deep=True)
+    one["delay"].values[:] = CONSTANTS.delay
+    some = np.linspace(0, 47, runs).round().astype(int)
+    theta, wanted = one["nominal_theta"].values, np.linspace(0.45, 1.95, runs) * CONSTANTS.delay
+    for _ in range(20):  # the ramp goes with theta, but for its bend
+        theta[some] += wanted - ramps(one, CONSTANTS)[some]
+    constants = dataclasses.replace(CONSTANTS, **EARLIER)
+    one["nominal_spike_time"].values[:] = ramps(one, constants) + CONSTANTS.delay
+    return one
+
+
+def ramps(dataset, constants) -> np.ndarray:
+    """When the ramps of the runs without mismatch cross, what comes earlier included."""
+    layer = stimulus_layer(dataset, dataset["nominal_weight"].values, dataset["nominal_theta"].values)
+    charge = np.diagonal(charges(layer, activations(dataset, "nominal_input_time"), None, constants))
+    return ramp_times(layer, charge, None, constants)
+
+
+def test_what_comes_earlier_of_overdriven_comparators_is_given_back(transistors):
+    devices = extract(overdriven(transistors, 20))
+    for name, value in EARLIER.items():
+        assert getattr(devices.constants, name) == pytest.approx(value, abs=1e-8), name
+        assert devices.errors[name] < 1e-8
+    # and it does not spoil what the slower ramps say
+    for name in FITTED:
+        assert getattr(devices.constants, name) == pytest.approx(getattr(CONSTANTS, name), abs=1e-8), name
+
+
+def test_too_few_overdriven_runs_show_nothing(transistors):
+    devices = extract(overdriven(transistors, LEAST_EARLY - 1))
+    assert all(getattr(devices.constants, name) == 0.0 for name in EARLY)
+    assert not set(EARLY) & set(devices.errors)
+    enough = extract(overdriven(transistors, LEAST_EARLY))
+    assert set(EARLY) <= set(enough.errors)

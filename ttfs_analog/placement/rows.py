@@ -132,13 +132,13 @@ def _stimuli(
     mixed = rng.permuted(seen, axis=0)
     one = Layer(layer.weights[[neuron]], np.zeros(1), layer.t_min, layer.t_min, spiking=False)
     candidates, worth = [], []
-    for x, more in ((seen, 0.0), (mixed, NEAR * (layer.window or layer.t_min))):
+    for x, penalty in ((seen, 0.0), (mixed, NEAR * (layer.window or layer.t_min))):
         low, high = trajectory_range(one, x)
         top = x @ layer.weights[neuron] if layer.spiking else high[:, 0]
-        partial = (low[:, 0] >= swing[0]) & (top <= swing[1])
-        candidates.append(x[partial])
-        worth.append(np.full(int(partial.sum()), more))
-    x, penalty = np.concatenate(candidates), np.concatenate(worth)
+        inside = (low[:, 0] >= swing[0]) & (top <= swing[1])
+        candidates.append(x[inside])
+        worth.append(np.full(int(inside.sum()), penalty))
+    x, penalties = np.concatenate(candidates), np.concatenate(worth)
     charge = x @ layer.weights[neuron]
     at = layer.theta[neuron] - charge if layer.spiking else charge - charge.min()
     count, span = (STIMULI, layer.window) if layer.spiking else (SAMPLED, float(at.max()))
@@ -146,7 +146,7 @@ def _stimuli(
     targets = targets[np.argsort(np.abs(targets - 0.5 * span), kind="stable")]
     chosen: list[int] = []
     for target in targets:
-        distance = np.abs(at - target) + penalty
+        distance = np.abs(at - target) + penalties
         distance[chosen] = np.inf
         chosen.append(int(np.argmin(distance)))
     return x[chosen]

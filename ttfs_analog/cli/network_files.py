@@ -356,7 +356,7 @@ def place_network(
         Of `ttfs_analog.placement.place.place`.
     """
     before = accuracy(net, data.x_test, data.y_test)
-    placed = place(net, technology, (data.x_train, data.y_train), progress=progress, **options)
+    placed = place(net, technology, data, progress=progress, **options)
     after = accuracy(placed, data.x_test, data.y_test)
     placed.metadata |= {"data": data.name, "accuracy": after}
     placed.save(out)

@@ -35,6 +35,7 @@ from circuits.errors import InputError
 from circuits.model.layer import Array, Layer
 from circuits.pdk.technology import Technology
 from ttfs_analog.constraints.constraints import Constraints, WeightUnits
+from ttfs_analog.data.datasets import training_pair
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import Progress
@@ -58,8 +59,8 @@ PROJECT_EVERY = 20
 
 def place(
     net: TTFSNetwork,
-    technology: Technology,
-    data: tuple[torch.Tensor, torch.Tensor],
+    technology: Technology | str,
+    calibration: Any,
     *,
     objective: str = "spread",
     read_out: str = "first-spike",
@@ -77,8 +78,10 @@ def place(
     ----------
     net : TTFSNetwork
         Fully connected layers in form b1.
-    data : (x, y)
-        Images [tau_c] and labels that it was trained on: for calibration, and to train again.
+    technology : Technology or str
+        With transistors.
+    calibration : Data, loader, or (x, y)
+        What it was trained on: for the range of potentials, and to train again.
     objective : {"spread", "energy", "speed"}
     read_out : {"first-spike", "sampled"}
         The last layer spikes, and the first one to fire wins; or its potentials are sampled at t_min.
@@ -103,7 +106,11 @@ def place(
         raise InputError(
             "place takes a network without constraints: unit devices are its own grid of weights"
         )
+    technology = Technology.load(technology) if isinstance(technology, str) else technology
     technology.transistors()
+    data = training_pair(calibration)
+    if data[0].shape[1] != net.n_in:
+        raise InputError(f"the network takes {net.n_in} inputs, the data have {data[0].shape[1]}")
     resized = technology.resized(area)
     x = data[0][:: max(1, len(data[0]) // IMAGES)][:IMAGES]
     measured, inputs = figures(resized), x.double().cpu().numpy()

@@ -26,11 +26,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from circuits.benches.neuron import reference_current
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import LayerBias, choose
 from circuits.biasing.equalize import READ_OUTS, equalize
 from circuits.biasing.layer_demand import propagate
+from circuits.biasing.silicon import area
 from circuits.errors import InputError
 from circuits.model.layer import Array, Layer
 from circuits.pdk.technology import Technology
@@ -227,7 +229,9 @@ def _most(bias: LayerBias, f: Figures) -> int:
 
 def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
     """What a network file says about a layer: what its circuit is built from, and what that is worth."""
-    worth, point = _worth(bias), bias.point
+    worth, point, silicon = _worth(bias), bias.point, area(bias)
+    current = reference_current(bias.technology.transistors(), point)
+    on = bias.layer.t_min + bias.layer.window + bias.delay  # both windows [tau_c]
 
     def mean(values: Array) -> float:
         return float(np.mean(np.broadcast_to(values, (bias.layer.n_out,))))
@@ -251,6 +255,12 @@ def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
         "leakage": float(np.max(np.abs(worth.leakage))),
         "bounds": {k: float(np.max(v)) for k, v in worth.ratios.items() if np.max(v) > 0},
         "energy_j": float(np.sum(np.broadcast_to(worth.energy, (bias.layer.n_out,)))),
+        "reference_j": point.vdd
+        * current
+        * (bias.layer.t_min + bias.layer.window + bias.delay)
+        * point.tau_c,
+        "area_m2": silicon.total,
+        "area_parts_m2": dataclasses.asdict(silicon),
         "thresholds_beyond_swing": bias.unreached,
     }
 

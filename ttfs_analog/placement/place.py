@@ -255,10 +255,7 @@ def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
         "leakage": float(np.max(np.abs(worth.leakage))),
         "bounds": {k: float(np.max(v)) for k, v in worth.ratios.items() if np.max(v) > 0},
         "energy_j": float(np.sum(np.broadcast_to(worth.energy, (bias.layer.n_out,)))),
-        "reference_j": point.vdd
-        * current
-        * (bias.layer.t_min + bias.layer.window + bias.delay)
-        * point.tau_c,
+        "reference_j": point.vdd * current * on * point.tau_c,
         "area_m2": silicon.total,
         "area_parts_m2": dataclasses.asdict(silicon),
         "thresholds_beyond_swing": bias.unreached,

@@ -179,7 +179,8 @@ class TransistorNeuron:
     ) -> dict[str, Deck]:
         """One deck a neuron. Parameters: see `circuits.simulation.Neuron`."""
         self.built(layer)
-        return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
+        benches = self.benches(spike_times, mismatch, whole=True)
+        return {f"neuron{i}": b.deck for i, b in enumerate(benches)}
 
     def measured(
         self,

@@ -20,7 +20,7 @@ from montecarlo.extraction.from_operating_points import nominal_residual
 from montecarlo.extraction.prediction import spike_times, weights_of
 from montecarlo.mismatch.transistors import draw
 from ttfs_analog.noise.noise_model import NoiseModel
-from ttfs_analog.noise.terms import NAMES
+from ttfs_analog.noise.terms import NAMES, SAMPLING
 
 GENERIC = Technology.load("generic130")
 
@@ -81,7 +81,7 @@ def test_a_wrong_assignment_of_errors_predicts_nothing(dataset):
 
 def test_the_noise_model_of_transistors_predicts_what_it_has_not_seen(dataset, tmp_path):
     model = NoiseModel.fit(dataset)
-    assert set(model.terms) == set(NAMES)
+    assert set(model.terms) == set(NAMES) - {SAMPLING}
     assert NoiseModel.load(model.save(tmp_path / "noise.json")) == model
     # a slope that is wrong by 3 % over two inputs that differ by 1 tau_c would leave 0.03
     assert model.holdout["rms_known_delay_tau_c"] < 0.005

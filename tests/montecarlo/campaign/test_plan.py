@@ -96,10 +96,15 @@ def test_each_number_of_rows_can_be_told_from_the_hash_of_their_plan():
     other = {
         "layer": 2, "neurons": (4,), "units": 4, "most": 5.0, "t_min": 1.1, "window": 1.6, "delay": 0.11,
         "weights": ((0.25,),), "theta": (1.1,), "input_time": (((0.3,),),), "lowest": 0.5, "network": "f",
+        "spiking": False,
     }  # fmt: skip
     assert set(other) == {f.name for f in dataclasses.fields(Rows)}
     changed = [dataclasses.replace(ROWS, **{k: v}) for k, v in other.items()]
-    assert len({plan.hash, *(dataclasses.replace(plan, rows=r).hash for r in changed)}) == 1 + len(other)
+    comparators = ["ota" if r.spiking else None for r in changed]  # read-outs have none
+    plans = [
+        dataclasses.replace(plan, rows=r, comparator=c) for r, c in zip(changed, comparators, strict=True)
+    ]
+    assert len({plan.hash, *(p.hash for p in plans)}) == 1 + len(other)
 
 
 def test_a_layer_may_be_of_any_area_and_a_test_neuron_may_not():

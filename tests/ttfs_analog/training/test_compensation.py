@@ -109,7 +109,7 @@ def test_models_of_single_layers_are_asked_where_there_are_any(net, digits, tran
     assert torch.equal(same.layers[0].bias, each.layers[0].bias)
     # what the first layer leaves over, and no constants
     left, whole = (float((n.layers[1].bias - net.layers[1].bias).detach().abs().max()) for n in (each, same))
-    assert left < 0.1 * whole
+    assert left < 0.2 * whole
 
 
 def test_the_command_takes_no_epochs(net, digits, transistor_noise, tmp_path, monkeypatch, succeed):

@@ -69,7 +69,7 @@ def audit(
     Returns
     -------
     dict
-        Residual (rms, by layer), coverage of the 95 % intervals, spikes on one side only, and the share of
+        Residual (rms, by layer; of a sampled read-out in units of potential), coverage of the 95 % intervals, spikes on one side only, and the share of
         decisions that residuals as large could change, with its 95 % interval.
     """
     x, y = pair_of(data)
@@ -93,7 +93,9 @@ def audit(
         times = encode(active[None], kind.layer.t_min)[0]
         (measured,) = kind.measured(times, drawn, neurons=[i], simulator=simulator)
         single = _alone(kind, i)
-        spice = float(fire(np.array([measured.spike_time - kind.bias.delays[i]]), kind.layer.window)[0])
+        spice = measured.v_t_min
+        if kind.layer.spiking:
+            spice = float(fire(np.array([measured.spike_time - kind.bias.delays[i]]), kind.layer.window)[0])
         expected = float(equation(single, active, terms)[0])
         plain = float(equation(single, active)[0])
         ranked = np.sort(equation(single, active, _of_neuron(population[n], i))[:, 0])
@@ -116,12 +118,13 @@ def audit(
     without = np.where(apart, np.where(apart, spice, 0.0) - np.where(apart, plain, 0.0), np.nan)
     inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
     by_layer = [rms(residual[layer == n]) for n in range(len(kinds))]
+    fires = np.array([kind.layer.spiking for kind in kinds])[layer]
     changed = _could_change(net, x, model, by_layer, rng)
     return {
         "audited": count,
-        "spike_time_rms_tau_c": rms(residual),
+        "spike_time_rms_tau_c": rms(residual[fires]),
         "spike_time_rms_by_layer": {f"layer{n}": v for n, v in enumerate(by_layer)},
-        "spike_time_rms_without_deviations": rms(without),
+        "spike_time_rms_without_deviations": rms(without[fires]),
         "one_sided_spikes": int((np.isfinite(spice) != np.isfinite(expected)).sum()),
         "coverage_95": float(inside.mean()),
         "coverage_95_ci95": list(proportion_interval(int(inside.sum()), count)),

@@ -10,7 +10,7 @@ A layer takes the spikes that the circuit of the layer before has given. The equ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 from circuits.benches.neuron import reference_current
 from circuits.benches.neuron_waveforms import DOMAINS
 from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
-from circuits.model.closed_form import charges, fire, ramp_times
+from circuits.model.closed_form import charges, fire, ramp_times, read_out
 from circuits.model.coding import encode
 from circuits.model.layer import Array, Layer, LayerMismatch
 from circuits.spice.ngspice import Ngspice, parallel
@@ -39,7 +39,10 @@ class Chip:
 
 
 class LayerRun(NamedTuple):
-    """One layer of one chip under one image. Times in tau_c from when its windows count, inf = silent."""
+    """One layer of one chip under one image: spike times in tau_c from when its windows count, inf = silent.
+
+    Of a sampled read-out: potentials [1], without its biases.
+    """
 
     spice: Array  #: (neuron,)
     equation: Array  #: (neuron,) with the chip's devices, on the circuit's own inputs
@@ -55,8 +58,7 @@ class Run:
     chip: int  #: place in the list of chips
     image: int
     layers: list[LayerRun]
-    outputs: Array  #: (class,) of the equation with its own spikes, activations
-    spikes: list[Array] = field(default_factory=list)  #: by layer, of the equation with its own spikes
+    outputs: Array  #: (class,) of the equation with its own spikes: activations, or potentials
 
 
 def draw_chips(
@@ -123,23 +125,24 @@ def run_chips(
 def _through(
     kinds: Sequence[TransistorNeuron], chip: Chip, x: Array, place: int, image: int, simulator: Ngspice
 ) -> Run:
-    active, own, layers, spikes = x, x, [], []
+    active, own, layers = x, x, []
     for kind, devices, terms in zip(kinds, chip.transistors, chip.known, strict=True):
         layer = kind.layer
         measured = kind.measured(encode(active[None], layer.t_min)[0], devices, simulator=simulator)
-        time = np.array([m.spike_time for m in measured])
-        spice = fire(time - kind.bias.delays, layer.window)
+        spice = np.array([m.v_t_min for m in measured])
+        if layer.spiking:
+            time = np.array([m.spike_time for m in measured])
+            spice = fire(time - kind.bias.delays, layer.window)
         energy = np.array([[sum(m.energy[d]) for d in DOMAINS] for m in measured])
         expected = equation(kind, active, terms)
         layers.append(LayerRun(spice, expected, equation(kind, active), active, energy))
         active = activation(spice, layer)
         own = activation(equation(kind, own, terms), layer)
-        spikes.append(own)
-    return Run(place, image, layers, own, spikes)
+    return Run(place, image, layers, own)
 
 
 def equation(kind: TransistorNeuron, x: Array, terms: LayerMismatch | None = None) -> Array:
-    """Spike times of a layer by the equation, shape (neuron,), or (sample, neuron) of several samples.
+    """Spike times or potentials of a layer by the equation, (neuron,), or (sample, neuron) of several.
 
     Parameters
     ----------
@@ -150,18 +153,23 @@ def equation(kind: TransistorNeuron, x: Array, terms: LayerMismatch | None = Non
         None: no device deviates.
     """
     layer, constants = kind.layer, kind.constants
-    ramp = ramp_times(layer, charges(layer, x, terms, constants), terms, constants)
-    times = fire(ramp, layer.window)
-    return times[0] if terms is not None and terms.samples == 1 else times
+    charge = charges(layer, x, terms, constants)
+    if layer.spiking:
+        said = fire(ramp_times(layer, charge, terms, constants), layer.window)
+    else:
+        said = read_out(layer, charge, terms, constants)
+    return said[0] if terms is not None and terms.samples == 1 else said
 
 
 def activation(times: Array, layer: Layer) -> Array:
-    """x = T - s of spikes, 0 where there is none, the shape of `times` [tau_c]."""
+    """x = T - s of spikes, 0 where there is none, the shape of `times` [tau_c]; potentials as they are."""
+    if not layer.spiking:
+        return times
     return np.where(np.isfinite(times), layer.window - np.where(np.isfinite(times), times, 0.0), 0.0)
 
 
 def reference_energy(kind: TransistorNeuron) -> float:
     """What a layer's references take in one inference, a known current over both its windows [J]."""
     layer, point = kind.layer, kind.point
-    current = reference_current(kind.bias.technology.transistors(), point)
+    current = reference_current(kind.bias.technology.transistors(), point, layer.spiking)
     return point.vdd * current * (layer.t_min + layer.window + kind.bias.delay) * point.tau_c

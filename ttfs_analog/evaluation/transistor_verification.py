@@ -89,8 +89,9 @@ def verify_transistors(
     Returns
     -------
     xarray.Dataset
-        Dims chip, image, neuron (spiking neurons of all layers, by `layer`): `spike_time_spice`,
-        `spike_time_model`, `spike_time_nominal` [tau_c], inf = silent; `interval_low`, `interval_high`;
+        Dims chip, image, neuron (of all layers, by `layer`): `spike_time_spice`, `spike_time_model`,
+        `spike_time_nominal` [tau_c], inf = silent, of a sampled read-out potentials [1] (`spiking` 0);
+        `interval_low`, `interval_high`;
         `predicted_spice`, `predicted_model`, `label`; `energy_spice`, `energy_model` [J] (chip, image,
         supply).
 
@@ -111,6 +112,7 @@ def verify_transistors(
     places = Places(kinds)
     shape = (chips, len(x), places.count)
     times = {k: np.full(shape, np.nan) for k in ("spice", "model", "nominal", "low", "high")}
+    added = np.zeros(kinds[-1].layer.n_out) if kinds[-1].layer.spiking else net.to_circuit()[-1].bias
     energy = np.zeros((chips, len(x), len(SUPPLIES)))
     spice, model = (np.full((chips, len(x)), -1) for _ in range(2))
     energy[..., 3] = sum(reference_energy(kind) for kind in kinds)
@@ -120,7 +122,7 @@ def verify_transistors(
         at = run.chip, run.image
         energy[at][:3] = sum(layer.energy.sum(axis=0) for layer in run.layers)
         outputs = activation(run.layers[-1].spice, kinds[-1].layer)
-        spice[at], model[at] = (_class(net, v) for v in (outputs, run.outputs))
+        spice[at], model[at] = (_class(net, v + added) for v in (outputs, run.outputs))
         if progress:
             progress(done, chips * len(x))
     joules = np.stack([_model_energy(net, x, noise, chip) for chip in drawn])
@@ -129,15 +131,16 @@ def verify_transistors(
 
 
 class Places:
-    """Where a layer's spiking neurons lie among those of all layers."""
+    """Where a layer's neurons lie among those of all layers."""
 
     def __init__(self, kinds: Sequence[TransistorNeuron]) -> None:
-        sizes = [kind.layer.n_out if kind.layer.spiking else 0 for kind in kinds]
+        sizes = [kind.layer.n_out for kind in kinds]
         ends = np.cumsum(sizes)
         self.count = int(ends[-1])
         self.slices = [slice(int(e - s), int(e)) for e, s in zip(ends, sizes, strict=True)]
         self.layer = np.repeat(np.arange(len(sizes)), sizes)
         self.window = np.repeat([kind.layer.window for kind in kinds], sizes)
+        self.spiking = np.repeat([int(kind.layer.spiking) for kind in kinds], sizes)
 
 
 def neurons_at(net: TTFSNetwork, noise: Noise) -> list[TransistorNeuron]:
@@ -241,6 +244,7 @@ def _dataset(
         data[name] = (("chip", "image"), values, {"units": "1", "long_name": "class; -1 = rejected"})
     data["label"] = ("image", decided[2], {"units": "1", "long_name": "true class"})
     data["layer"] = ("neuron", places.layer, {"units": "1", "long_name": "layer of a neuron"})
+    data["spiking"] = ("neuron", places.spiking, {"units": "1", "long_name": "0: a sampled read-out"})
     data["window"] = ("neuron", places.window, {"units": "tau_c", "long_name": "firing window"})
     attrs = {"schema": SCHEMA, "entropy": seed, **net.provenance(), "package_version": package_version()}
     coords = {"chip": list(numbers), "supply": list(SUPPLIES)}
@@ -264,13 +268,18 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
     residual = np.where(both, np.where(both, spice, 0.0) - np.where(both, model, 0.0), np.nan)
     apart = np.isfinite(spice) & np.isfinite(nominal)
     without = np.where(apart, np.where(apart, spice, 0.0) - np.where(apart, nominal, 0.0), np.nan)
-    window, layer = result["window"].values, result["layer"].values
-    carried = np.where(np.isfinite(spice), window - np.where(np.isfinite(spice), spice, 0.0), 0.0)
-    claimed = np.where(np.isfinite(model), window - np.where(np.isfinite(model), model, 0.0), 0.0)
-    one_sided = np.where(np.isfinite(spice) != np.isfinite(model), np.maximum(carried, claimed), 0.0)
-    inside = (spice >= result["interval_low"].values - 1e-9) & (
-        spice <= result["interval_high"].values + 1e-9
-    )
+    window, layer, fires = (result[k].values for k in ("window", "layer", "spiking"))
+    hidden = fires == 1
+    carried = np.where(np.isfinite(spice), window - np.where(np.isfinite(spice), spice, 0.0), 0.0)[
+        ..., hidden
+    ]
+    claimed = np.where(np.isfinite(model), window - np.where(np.isfinite(model), model, 0.0), 0.0)[
+        ..., hidden
+    ]
+    differs = (np.isfinite(spice) != np.isfinite(model))[..., hidden]
+    one_sided = np.where(differs, np.maximum(carried, claimed), 0.0)
+    low, high = result["interval_low"].values, result["interval_high"].values
+    inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
     label = result["label"].values
     decided = {k: result[f"predicted_{k}"].values for k in ("spice", "model")}
     right = decided["spice"] == label
@@ -280,10 +289,13 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         np.corrcoef(measured.sum(-1).ravel(), expected.sum(-1).ravel())[0, 1] if same.size > 2 else np.nan
     )
     return {
-        "spike_time_rms_tau_c": rms(residual),
-        "spike_time_rms_by_layer": {f"layer{n}": rms(residual[..., layer == n]) for n in np.unique(layer)},
-        "spike_time_rms_by_chip": [rms(chip) for chip in residual],
-        "spike_time_rms_without_deviations": rms(without),
+        "spike_time_rms_tau_c": rms(residual[..., hidden]),
+        "spike_time_rms_by_layer": {
+            f"layer{n}": rms(residual[..., layer == n]) for n in np.unique(layer[hidden])
+        },
+        "spike_time_rms_by_chip": [rms(chip) for chip in residual[..., hidden]],
+        "spike_time_rms_without_deviations": rms(without[..., hidden]),
+        **({} if hidden.all() else {"read_out_rms": rms(residual[..., ~hidden])}),
         "one_sided_spikes": int((one_sided > 0).sum()),
         "one_sided_activation": float(one_sided.sum() / max(carried.sum(), 1e-30)),
         "coverage_95": float(inside.mean()),
@@ -303,6 +315,12 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         "chips": int(result.sizes["chip"]),
         "images": int(result.sizes["image"]),
     }
+
+
+def _carried(times: Array, window: Array) -> Array:
+    """Activations of spikes, 0 where there is none, the shape of `times` [tau_c]."""
+    fired = np.isfinite(times)
+    return np.where(fired, window - np.where(fired, times, 0.0), 0.0)
 
 
 def rms(residual: Array) -> float:

@@ -69,8 +69,9 @@ def audit(
     Returns
     -------
     dict
-        Residual (rms, by layer; of a sampled read-out in units of potential), coverage of the 95 % intervals, spikes on one side only, and the share of
-        decisions that residuals as large could change, with its 95 % interval.
+        Residual (rms, by layer; of a sampled read-out in units of potential), coverage of the 95 %
+        intervals, spikes on one side only, and the share of decisions that residuals as large could change,
+        with its 95 % interval.
     """
     x, y = pair_of(data)
     x = x[:images].to(net.like)

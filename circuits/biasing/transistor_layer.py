@@ -21,6 +21,7 @@ import numpy as np
 from circuits.benches.neuron import NeuronBench, neuron_bench
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure, ramp_slope
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
+from circuits.benches.two_layers import Stage
 from circuits.biasing.choose import LayerBias
 from circuits.errors import InputError, SimulatorError
 from circuits.model.closed_form import Constants, fire
@@ -136,6 +137,21 @@ class TransistorNeuron:
             )
             for i in (range(layer.n_out) if neurons is None else neurons)
         ]  # fmt: skip
+
+    def stage(self, mismatch: TransistorMismatch | None = None) -> Stage:
+        """The layer in one circuit with another one; its window is longer by the longest delay.
+
+        Parameters
+        ----------
+        mismatch : None = perfect devices
+        """
+        bias, layer = self.bias, self.layer
+        return Stage(
+            bias.technology, self.point, layer.weights, layer.theta, layer.t_min, layer.window + bias.delay,
+            bias.slope_units,
+            deviations=mismatch.transistors if mismatch else (),
+            capacitors=mismatch.capacitors if mismatch else None,
+        )  # fmt: skip
 
     def built(self, layer: Layer) -> Layer:
         """The layer as it is built, in whole unit devices.

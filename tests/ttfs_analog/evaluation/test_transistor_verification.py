@@ -68,7 +68,7 @@ def test_every_neuron_of_every_chip_is_there(result, placed_net, pair):
     assert result["chip"].values.tolist() == [FRESH]
     assert result["layer"].values.tolist() == [0] * HIDDEN + [1] * OUTPUTS
     assert np.array_equal(result["label"].values, pair[1][:2].numpy())
-    windows = [layer.window for layer in net.to_circuit()]
+    windows = [layer.window for layer in placed_net.to_circuit()]
     assert np.array_equal(result["window"].values, np.repeat(windows, [HIDDEN, OUTPUTS]))
     times = result["spike_time_spice"].values
     fired = np.isfinite(times)

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.benches.neuron import (
     attach,
@@ -59,7 +60,7 @@ class Stage:
     theta: Array  #: (neuron,) thresholds in units of potential, a node each
     input_window: float  #: [tau_c]
     window: float  #: of its firing, with the comparators' delay [tau_c]
-    slope_units: Array | None = None  #: (neuron,) unit devices of the slope sources; None: B = 1
+    slope_units: NDArray[np.int_] | None = None  #: (neuron,) unit devices of the slope sources; None: B = 1
     deviations: tuple[Deviations, ...] = ()  #: by neuron, with paths as those of its own bench; (): none
     capacitors: Array | None = None  #: (neuron,) relative deviation of the drawn capacitors
 
@@ -157,8 +158,8 @@ def chain_bench(
     bench.level("oncn", bench.process.levels["cascode_n"])
     bench.signal("window", vdd, (output.t_min, 0.0))
     for k, (stage, phases) in enumerate(zip(layers, (hidden, output), strict=True), 1):
-        units = stage.technology.transistors().units
-        references(bench, stage.point.i_unit / units, units=units, suffix=str(k))
+        whole = stage.technology.transistors().units
+        references(bench, stage.point.i_unit / whole, units=whole, suffix=str(k))
         bench.level(f"v0_{k}", stage.point.v_reset)
         bench.signal(f"rst{k}", vdd, (phases.reset, 0.0))
         bench.signal(f"rstb{k}", 0.0, (phases.reset, vdd))

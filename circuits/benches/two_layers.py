@@ -12,7 +12,7 @@ leak through the windows of the layer before.
 
 Measured on three technologies: a neuron of the second layer fires 0.001 to 0.0035 tau_c before the same
 neuron alone, driven by ideal edges at the spike times of the first layer: the driver's off-edge comes some
-0.2 ns late.
+0.2 ns late. A spike earlier than t_min + t_d stands for more than the whole window, t_max - t > T.
 """
 
 from __future__ import annotations

@@ -48,10 +48,11 @@ def apart(one, other):
 
 @pytest.mark.slow
 def test_a_network_in_one_transient_is_its_layers_one_after_the_other():
-    """16-8-4, without mismatch and a chip: 0.0003 tau_c in the hidden layer, 0.011 in the output layer.
+    """16-8-4, without mismatch and a chip; four images of each: 0.0004 tau_c rms in the hidden layer, 0.0024
+    in the output layer, 0.006 at most.
 
-    The second is the gate drivers' edges, at most 0.003 but for spikes right behind t_min, where their slow
-    on-edge reaches the whole window.
+    Layer by layer, a spike within the comparators' delay of t_min counts from t_min. In one circuit its
+    synapses are on for all the time to the end of the window, longer than a window: without that 0.004 at most.
     """
     data, simulator = coarse_digits(4, 4), Ngspice()
     net = on_transistors(data, hidden=8, epochs=60)
@@ -68,8 +69,10 @@ def test_a_network_in_one_transient_is_its_layers_one_after_the_other():
         hidden, output = layer_by_layer(kinds, chip, x, simulator)
         whole = flat(kinds, chip, x, simulator)
         assert np.isfinite(output).any()
-        assert apart(whole.hidden, hidden) < 1e-3
+        assert apart(whole.hidden, hidden) < 3e-3
         assert apart(whole.output, output) < 0.02
+        earlier = np.where(np.isfinite(hidden), np.maximum(kinds[0].bias.delay - hidden, 0.0), 0.0)
+        assert apart(whole.output + kinds[1].layer.weights @ earlier, output) < 0.01
         moved.append(whole)
     perfect = layer_by_layer(kinds, [None, None], data.x_test[1].numpy(), simulator)
     alike = np.where(np.isfinite(perfect[0]), moved[1].hidden, np.inf)

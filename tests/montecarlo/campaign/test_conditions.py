@@ -38,7 +38,7 @@ def test_corners_and_temperatures_are_those_of_the_technology():
 def test_a_network_on_transistors_is_operated_at_a_condition_or_has_a_noise_model(name, value):
     axes = ((name, (value,)),)
     check_axis(GENERIC, name, (value,), network=True)
-    with pytest.raises(InputError, match="ideal technology has no|linear technology does not change"):
+    with pytest.raises(InputError, match=r"ideal technology has no|linear technology does not change"):
         check_axis(IDEAL, name, (value,), network=True)
     assert Sweep("generic130", axes, network="net.pt").placed
     assert not Sweep("generic130", (("window", (1.0,)),), network="net.pt", noise="noise.json").placed

@@ -95,7 +95,9 @@ def test_spreads_of_known_chips(placed_net, data):
     zero[0].threshold[1] += 0.1
     active, late = (placed_net.trace(x, chip.deviations(x)) for chip in chips)
     apart = [(a - b)[(a > 0) & (b > 0)] for a, b in zip(active, late, strict=True)]
-    assert apart[0].detach().numpy() == pytest.approx(0.1)
+    assert [apart[0].median().item(), apart[0].max().item()] == pytest.approx(
+        [0.1, 0.1]
+    )  # less of early spikes
     whole = torch.cat(apart).square().mean().sqrt().item()
     assert spreads(placed_net, x, chips) == pytest.approx([0.0, whole])
 

@@ -144,8 +144,15 @@ class TransistorNeuron:
         Parameters
         ----------
         mismatch : None = perfect devices
+
+        Raises
+        ------
+        InputError
+            For a read-out layer.
         """
         bias, layer = self.bias, self.layer
+        if not layer.spiking:
+            raise InputError("a layer in one circuit with another one spikes; this is a read-out layer")
         return Stage(
             bias.technology, self.point, layer.weights, layer.theta, layer.t_min, layer.window + bias.delay,
             bias.slope_units,

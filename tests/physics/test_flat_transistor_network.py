@@ -52,7 +52,7 @@ def test_a_network_in_one_transient_is_its_layers_one_after_the_other():
     in the output layer, 0.006 at most.
 
     Layer by layer, a spike within the comparators' delay of t_min counts from t_min. In one circuit its
-    synapses are on for all the time to the end of the window, longer than a window: without that 0.004 at most.
+    synapses are on until the end of the window all the same: with that in mind 0.004 at most.
     """
     data, simulator = coarse_digits(4, 4), Ngspice()
     net = on_transistors(data, hidden=8, epochs=60)

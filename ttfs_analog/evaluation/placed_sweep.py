@@ -39,8 +39,8 @@ NEURONS = 60
 IMAGES = 100
 """Test images that spreads are taken over."""
 VARIABLES: sweep.Variables = {
-    "spread": (("chip",), "tau_c", "rms of spike times against a perfect chip"),
-    "spread_mean": ((), "tau_c", "mean spread of spike times over chips"),
+    "spread": (("chip",), "tau_c", "spread of spike times"),
+    "spread_mean": ((), "tau_c", "mean spread of spike times"),
     "spread_mean_ci95": (("bound",), "tau_c", "95 % interval of the mean"),
 }
 """Beside those of `ttfs_analog.evaluation.network_sweep`."""

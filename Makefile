@@ -45,7 +45,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest --ngspice=disabled
 
 bench: $(STAMP) ngspice
-	for name in neuron_throughput network_throughput recovery planted_laws transistor_convergence; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in neuron_throughput network_throughput recovery planted_laws transistor_convergence transistor_network; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/reproducibility.py --campaign 5000
 	$(BIN)/python benchmarks/step_time.py
 

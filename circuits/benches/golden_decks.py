@@ -22,7 +22,7 @@ from circuits.benches.neuron import (
 from circuits.benches.pooling import pooling_bench
 from circuits.benches.readout import readout_bench
 from circuits.benches.testbench import STEADY, Bench
-from circuits.benches.two_layers import chain_bench
+from circuits.benches.two_layers import chain_bench, stages
 from circuits.blocks.comparator import OTA, ZERO_IDLE
 from circuits.blocks.gate_driver import GATE_DRIVER
 from circuits.blocks.latch import LATCH
@@ -257,7 +257,7 @@ def readout(technology: Technology) -> Deck:
 
 def two_layers(technology: Technology) -> Deck:
     """Two neurons drive a third."""
-    return chain_bench(technology, LAYERS, np.array([0.2, 0.6]), heading="two layers, 2-2-1").deck
+    return chain_bench(stages(technology, LAYERS), np.array([0.2, 0.6]), heading="two layers, 2-2-1").deck
 
 
 BENCHES: dict[str, Callable[[Technology], Deck]] = {

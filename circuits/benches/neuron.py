@@ -238,12 +238,24 @@ def supplies(bench: Bench, point: OperatingPoint, shift: float = 0.0) -> None:
     ----------
     shift : of the reset level [V]
     """
-    for rail in ("vds", "vdc", "vdl", "vr"):
-        bench.level(rail, point.vdd)
+    rails(bench, point.vdd)
     bench.level("v0", point.v_reset + shift)
 
 
-def references(bench: Bench, unit: float, decoupling: float | None = None, units: int | None = None) -> None:
+def rails(bench: Bench, vdd: float) -> None:
+    """One supply a domain, and one of the references.
+
+    Parameters
+    ----------
+    vdd : [V]
+    """
+    for rail in ("vds", "vdc", "vdl", "vr"):
+        bench.level(rail, vdd)
+
+
+def references(
+    bench: Bench, unit: float, decoupling: float | None = None, units: int | None = None, suffix: str = ""
+) -> None:
     """The bias lines of a layer.
 
     Parameters
@@ -251,13 +263,14 @@ def references(bench: Bench, unit: float, decoupling: float | None = None, units
     unit : current of one unit device [A]
     decoupling : capacitor on each line [F]; None: ideal buffers
     units : unit devices of W = 1; default: the process's
+    suffix : of the lines' names, where a bench has those of several layers
     """
     numbers = line_parameters(bench.process, unit, units)
-    lines = ("pb", "nb", "pbb", "nbt", "nbs", "pbc", "vr")
+    lines = (*(f"{line}{suffix}" for line in ("pb", "nb", "pbb", "nbt", "nbs", "pbc")), "vr")
     if decoupling is None:
-        bench.place("ref", BUFFERED, *lines, **numbers)
+        bench.place(f"ref{suffix}", BUFFERED, *lines, **numbers)
     else:
-        bench.place("ref", DECOUPLED, *lines, **numbers, decap=decoupling)
+        bench.place(f"ref{suffix}", DECOUPLED, *lines, **numbers, decap=decoupling)
 
 
 def line_parameters(process: Process, unit: float, units: int | None = None) -> dict[str, float]:

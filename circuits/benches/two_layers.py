@@ -4,31 +4,35 @@ r"""Two layers of neurons in one circuit: the latched spikes of the first gate t
           x_j = \frac{t_{max}^{(1)} - t_j}{\tau_c}, \qquad
           t_i^{(2)} = t_{min}^{(2)} + \tau_c \frac{\vartheta_i - \sum_j W_{ij} x_j}{B} + t_d
 
-The first layer's window is longer by its constant comparator delay t_d, so that a spike of the ideal time t
+The first layer's window is longer by its comparators' delay t_d, so that a spike of the ideal time t
 still stands for t_max - t; nothing else is corrected. A spike wire has one driver (`gate_driver`)
-for all synapses behind it. Both layers share bias lines, rails and reset.
+for all synapses behind it. Layers share rails and tau_c; operating point, unit devices, bias lines, reset and
+thresholds are their own. A layer is reset until shortly before its inputs may come, or its membranes would
+leak through the windows of the layer before.
 
 Measured on three technologies: a neuron of the second layer fires 0.001 to 0.0035 tau_c before the same
 neuron alone, driven by ideal edges at the spike times of the first layer: the driver's off-edge comes some
-0.2 ns late.
+0.2 ns late. A spike earlier than t_min + t_d stands for more than the whole window, t_max - t > T.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from circuits.benches.neuron import (
     attach,
     explicit_capacitance,
+    rails,
     references,
     source_level,
-    supplies,
     unit_devices,
 )
 from circuits.benches.neuron_waveforms import DOMAINS, rising
-from circuits.benches.phases import RESET, SETTLE, Phases
+from circuits.benches.phases import SETTLE, Phases
 from circuits.benches.testbench import STEADY, Accuracy, Bench
 from circuits.blocks.gate_driver import GATE_DRIVER
 from circuits.blocks.neuron import NEURON
@@ -43,6 +47,51 @@ from circuits.spice.waveforms import supply_energy
 
 DELAY = 0.15
 """The comparator's delay that the first layer's window allows for [tau_c]: measured on generic130."""
+Deviations = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One layer as a bench builds it."""
+
+    technology: Technology  #: with this layer's unit devices
+    point: OperatingPoint
+    weights: Array  #: (neuron, synapse), whole multiples of 1 / unit devices
+    theta: Array  #: (neuron,) thresholds in units of potential, a node each
+    input_window: float  #: [tau_c]
+    window: float  #: of its firing, with the comparators' delay [tau_c]
+    slope_units: NDArray[np.int_] | None = None  #: (neuron,) unit devices of the slope sources; None: B = 1
+    deviations: tuple[Deviations, ...] = ()  #: by neuron, with paths as those of its own bench; (): none
+    capacitors: Array | None = None  #: (neuron,) relative deviation of the drawn capacitors
+
+
+def stages(
+    technology: Technology,
+    weights: tuple[Array, Array],
+    *,
+    windows: tuple[float, float] = (1.0, 1.6),
+    delay: float = DELAY,
+    theta: float = 1.0,
+) -> tuple[Stage, Stage]:
+    """Two layers at the operating point of a technology.
+
+    Parameters
+    ----------
+    weights : two arrays, (hidden, input) and (output, hidden)
+        Whole multiples of 1 / process.units.
+    windows : two floats
+        Of the layers' firing [tau_c], the first without the comparator's delay.
+    delay : float
+        By which the first layer's window is longer [tau_c].
+    theta : float
+        Threshold of all neurons in units of potential.
+    """
+    first, second = (np.asarray(w, float) for w in weights)
+    point, hidden = technology.operating_point, windows[0] + delay
+    return (
+        Stage(technology, point, first, np.full(len(first), theta), 1.0, hidden),
+        Stage(technology, point, second, np.full(len(second), theta), hidden, windows[1]),
+    )
 
 
 @dataclass(frozen=True)
@@ -51,7 +100,7 @@ class ChainBench:
 
     deck: Deck
     bench: Bench
-    point: OperatingPoint
+    points: tuple[OperatingPoint, OperatingPoint]
     phases: tuple[
         Phases, Phases
     ]  #: of each layer; the second one's window of inputs is the first one's phase 2
@@ -59,13 +108,9 @@ class ChainBench:
 
 
 def chain_bench(
-    technology: Technology,
-    weights: tuple[Array, Array],
+    layers: tuple[Stage, Stage],
     spike_times: Array,
     *,
-    windows: tuple[float, float] = (1.0, 1.6),
-    delay: float = DELAY,
-    theta: float = 1.0,
     corner: str = "tt",
     temperature: float = 27.0,
     accuracy: Accuracy = STEADY,
@@ -75,67 +120,107 @@ def chain_bench(
 
     Parameters
     ----------
-    weights : two arrays, (hidden, input) and (output, hidden)
-        Whole multiples of 1 / process.units.
+    layers : two Stages
+        Of one process, supply and tau_c.
     spike_times : array, shape (input,)
-        [tau_c] from the start of the input window, 0..1; inf = silent.
-    windows : two floats
-        Of the layers' firing [tau_c], the first without the comparator's delay.
-    delay : float
-        By which the first layer's window is longer [tau_c].
+        [tau_c] from the start of the input window; inf = silent.
+
+    Raises
+    ------
+    InputError
+        If shapes, tau_c or supplies do not chain, or weights cannot be built.
     """
-    process, point = technology.transistors(), technology.operating_point
-    first, second = (np.asarray(w, float) for w in weights)
+    first, second = layers
     times = np.asarray(spike_times, float)
-    if first.ndim != 2 or second.shape[1:] != first.shape[:1] or times.shape != first.shape[1:]:
+    if (
+        first.weights.ndim != 2
+        or second.weights.shape[1:] != first.weights.shape[:1]
+        or times.shape != first.weights.shape[1:]
+    ):
         raise InputError(
-            f"layers of shapes {first.shape} and {second.shape} and {times.shape} spike times do not chain"
+            f"layers of shapes {first.weights.shape} and {second.weights.shape} and {times.shape} spike "
+            "times do not chain"
         )
-    hidden = Phases.of(1.0, windows[0] + delay, point.tau_c)
-    end = hidden.t_max + windows[1] * point.tau_c
-    output = Phases(point.tau_c, hidden.reset, hidden.t_min, hidden.t_max, end)
-    bench = Bench(technology, heading, corner=corner, temperature=temperature, tau_c=point.tau_c)
-    supplies(bench, point)
-    references(bench, point.i_unit / process.units)
-    vdd, on = point.vdd, source_level(process, point.vdd)
-    bench.level("vth", point.volts(theta))
+    tau, vdd = first.point.tau_c, first.point.vdd
+    for what, a, b in (("tau_c", tau, second.point.tau_c), ("supply", vdd, second.point.vdd)):
+        if a != b:
+            raise InputError(f"layers of {what} {a:g} and {b:g} do not chain; bias them for one {what}")
+    hidden = Phases.of(first.input_window, first.window, tau)
+    reset = hidden.t_min - SETTLE * tau
+    output = Phases(tau, reset, hidden.t_min, hidden.t_max, hidden.t_max + second.window * tau)
+    bench = Bench(
+        first.technology, heading, corner=corner, temperature=temperature, tau_c=tau,
+        deviations=_in_one(layers),
+    )  # fmt: skip
+    on = source_level(bench.process, vdd)
+    rails(bench, vdd)
     bench.level("oncp", on)
-    bench.level("oncn", process.levels["cascode_n"])
-    bench.signal("rst", vdd, (hidden.reset, 0.0))
-    bench.signal("rstb", 0.0, (hidden.reset, vdd))
-    for k, phases in enumerate((hidden, output), 1):
+    bench.level("oncn", bench.process.levels["cascode_n"])
+    bench.signal("window", vdd, (output.t_min, 0.0))
+    for k, (stage, phases) in enumerate(zip(layers, (hidden, output), strict=True), 1):
+        whole = stage.technology.transistors().units
+        references(bench, stage.point.i_unit / whole, units=whole, suffix=str(k))
+        bench.level(f"v0_{k}", stage.point.v_reset)
+        bench.signal(f"rst{k}", vdd, (phases.reset, 0.0))
+        bench.signal(f"rstb{k}", 0.0, (phases.reset, vdd))
         bench.signal(f"en{k}", 0.0, (phases.t_min, vdd), (phases.t_max, 0.0))
         bench.signal(f"gateb{k}", vdd, (phases.t_min, on), (phases.t_max, vdd))
-    bench.signal("window", vdd, (output.t_min, 0.0))
-    counts = [unit_devices(w, process) for w in (first, second)]
-    for i in range(len(first)):
-        for j in np.flatnonzero(counts[0][i]):
-            attach(bench, f"w1_{i}_{j}", f"m1_{i}", first[i, j], counts[0][i, j], times[j], hidden, vdd)
-        _neuron(bench, 1, i, counts[0][i], point)
-        bench.place(f"d{i}", GATE_DRIVER, f"s1_{i}", "window", f"gp{i}", f"gn{i}", "oncp", "oncn", "vdl")
-    for i in range(len(second)):
-        for j in np.flatnonzero(counts[1][i]):
-            label, units = f"w2_{i}_{j}", counts[1][i, j]
-            if second[i, j] > 0:
-                bench.place(label, SOURCE, f"m2_{i}", f"gp{j}", "pb", "vds", count=units)
-            else:
-                bench.place(label, SINK, f"m2_{i}", f"gn{j}", "nb", count=units)
-        _neuron(bench, 2, i, counts[1][i], point)
-    nodes = [f"{x}{k}_{i}" for k, w in ((1, first), (2, second)) for i in range(len(w)) for x in "ms"]
-    bench.save(*nodes)
+        _neurons(bench, stage, k)
+    for i, j, weight, units in _synapses(first):
+        line = "pb1" if weight > 0 else "nb1"
+        attach(bench, f"w1_{i}_{j}", f"m1_{i}", weight, units, times[j], hidden, vdd, line)
+    for j in range(len(first.weights)):
+        bench.place(f"d{j}", GATE_DRIVER, f"s1_{j}", "window", f"gp{j}", f"gn{j}", "oncp", "oncn", "vdl")
+    for i, j, weight, units in _synapses(second):
+        if weight > 0:
+            bench.place(f"w2_{i}_{j}", SOURCE, f"m2_{i}", f"gp{j}", "pb2", "vds", count=units)
+        else:
+            bench.place(f"w2_{i}_{j}", SINK, f"m2_{i}", f"gn{j}", "nb2", count=units)
+    sizes = (len(first.weights), len(second.weights))
+    bench.save(*(f"{x}{k}_{i}" for k, n in enumerate(sizes, 1) for i in range(n) for x in "ms"))
     bench.save_current(*DOMAINS)
     deck = bench.transient(output.end, accuracy)
-    return ChainBench(deck, bench, point, (hidden, output), (len(first), len(second)))
+    return ChainBench(deck, bench, (first.point, second.point), (hidden, output), sizes)
 
 
-def _neuron(bench: Bench, layer: int, i: int, units: Array, point: OperatingPoint) -> None:
-    bench.place(
-        f"n{layer}_{i}", NEURON,
-        f"m{layer}_{i}", f"s{layer}_{i}", f"sb{layer}_{i}", "v0", "vth", "rst", "rstb", f"en{layer}",
-        f"gateb{layer}", "pbb", "nbt", "nbs", *DOMAINS,
-        cm=explicit_capacitance(point, int(np.count_nonzero(units)), bench.process),
-        units=bench.process.units,
-    )  # fmt: skip
+def _synapses(stage: Stage) -> list[tuple[int, int, float, float]]:
+    """Neuron, synapse, weight and unit devices of all that are there."""
+    units = unit_devices(stage.weights, stage.technology.transistors())
+    return [
+        (int(i), int(j), float(stage.weights[i, j]), float(units[i, j])) for i, j in np.argwhere(units > 0)
+    ]
+
+
+def _neurons(bench: Bench, stage: Stage, layer: int) -> None:
+    """The neurons of a layer without their synapses; a threshold is a node of each neuron's own."""
+    process = stage.technology.transistors()
+    deviation = np.zeros(len(stage.weights)) if stage.capacitors is None else stage.capacitors
+    slopes = np.full(len(stage.weights), process.units) if stage.slope_units is None else stage.slope_units
+    for i, row in enumerate(stage.weights):
+        drawn = explicit_capacitance(stage.point, int(np.count_nonzero(row)), process)
+        bench.level(f"vth{layer}_{i}", float(stage.point.volts(stage.theta[i])))
+        bench.place(
+            f"n{layer}_{i}", NEURON,
+            f"m{layer}_{i}", f"s{layer}_{i}", f"sb{layer}_{i}", f"v0_{layer}", f"vth{layer}_{i}",
+            *(f"{node}{layer}" for node in ("rst", "rstb", "en", "gateb", "pbb", "nbt", "nbs")), *DOMAINS,
+            cm=drawn * (1.0 + float(deviation[i])),
+            units=int(slopes[i]),
+        )  # fmt: skip
+
+
+def _in_one(layers: tuple[Stage, Stage]) -> dict[str, tuple[float, float]]:
+    """Deviations of both layers, with the paths of this bench; a layer has one set of references."""
+    together = {}
+    for k, stage in enumerate(layers, 1):
+        for i, devices in enumerate(stage.deviations):
+            for path, deviation in devices.items():
+                label, _, rest = path.partition("_")
+                if label == "ref":
+                    place = f"ref{k}"
+                else:  # "n" is the neuron, "w7" its synapse 7
+                    place = "_".join(filter(None, [f"{label[0]}{k}", str(i), label[1:]]))
+                together[f"{place}_{rest}"] = deviation
+    return together
 
 
 @dataclass(frozen=True)
@@ -155,23 +240,21 @@ def measure_chain(bench: ChainBench, plot: Plot) -> Chained:
     ----------
     plot : of the bench's deck
     """
-    time, half = plot["time"], 0.5 * bench.point.vdd
+    time, point = plot["time"], bench.points[1]
 
     def spikes(layer: int) -> Array:
         phases = bench.phases[layer - 1]
         nodes = [f"v(s{layer}_{i})" for i in range(bench.neurons[layer - 1])]
-        seconds = np.array([rising(time, plot[node], half, phases.start) for node in nodes])
+        seconds = np.array([rising(time, plot[node], 0.5 * point.vdd, phases.start) for node in nodes])
         return (seconds - phases.t_min) / phases.tau_c
 
-    t_min = bench.phases[1].t_min
-    at = [np.interp(t_min, time, plot[f"v(m2_{i})"]) for i in range(bench.neurons[1])]
-    potential = (np.array(at) - bench.point.v_reset) / bench.point.v_unit
-    start, end = (RESET + SETTLE) * bench.point.tau_c, bench.phases[1].t_max
+    first, second = bench.phases
+    at = [np.interp(second.t_min, time, plot[f"v(m2_{i})"]) for i in range(bench.neurons[1])]
     energy = {}
     for domain in DOMAINS:
         spent = [
-            supply_energy(time, plot[f"i(v{domain})"], bench.point.vdd, t, stepped=False)
-            for t in (start, end)
+            supply_energy(time, plot[f"i(v{domain})"], point.vdd, t, stepped=False)
+            for t in (first.start, second.t_max)
         ]
         energy[domain] = spent[1] - spent[0]
-    return Chained(spikes(1), spikes(2), potential, energy)
+    return Chained(spikes(1), spikes(2), point.unit_free(np.array(at)), energy)

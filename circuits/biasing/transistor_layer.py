@@ -23,6 +23,7 @@ from circuits.benches.neuron import NeuronBench, neuron_bench
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure, ramp_slope
 from circuits.benches.readout import HOLD, ReadoutBench, readout_bench
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
+from circuits.benches.two_layers import Stage
 from circuits.biasing.choose import LayerBias
 from circuits.errors import InputError, SimulatorError
 from circuits.model.closed_form import Constants, fire
@@ -149,6 +150,28 @@ class TransistorNeuron:
             )  # fmt: skip
 
         return [bench(i) for i in (range(layer.n_out) if neurons is None else neurons)]
+
+    def stage(self, mismatch: TransistorMismatch | None = None) -> Stage:
+        """The layer in one circuit with another one; its window is longer by the longest delay.
+
+        Parameters
+        ----------
+        mismatch : None = perfect devices
+
+        Raises
+        ------
+        InputError
+            For a read-out layer.
+        """
+        bias, layer = self.bias, self.layer
+        if not layer.spiking:
+            raise InputError("a layer in one circuit with another one spikes; this is a read-out layer")
+        return Stage(
+            bias.technology, self.point, layer.weights, layer.theta, layer.t_min, layer.window + bias.delay,
+            bias.slope_units,
+            deviations=mismatch.transistors if mismatch else (),
+            capacitors=mismatch.capacitors if mismatch else None,
+        )  # fmt: skip
 
     def built(self, layer: Layer) -> Layer:
         """The layer as it is built, in whole unit devices.

@@ -30,6 +30,9 @@ CORNER, TEMPERATURE = "corner", "temperature"
 AXES = {**dict.fromkeys((*SIGMAS, *COMMONS), "1"), "size": "1", "window": "tau_c"}
 AXES |= {"current": "A", "capacitance": "F", "supply": "V", "bits": "1", CORNER: "1", TEMPERATURE: "degC"}
 """Axis -> unit. `window` is the threshold of neurons, and a factor on the windows of a network."""
+CONDITIONS = (CORNER, TEMPERATURE, "supply")
+"""Axes of a network that is placed on transistors: where it is operated."""
+WHERE = "; of a network that is placed on transistors say where: technology = '...'"
 OF_TRANSISTORS = ("size", *ELECTRICAL, CORNER, TEMPERATURE)
 """Axes of a neuron of transistors: its spread follows from its size."""
 FACTOR = 10.0
@@ -59,19 +62,22 @@ def check_axis(technology: Technology, name: str, values: tuple[Any, ...], *, ne
     if name not in AXES:
         raise InputError(f"sweep: unknown axis {name!r}; known: {', '.join(AXES)}")
     if name in (CORNER, TEMPERATURE):
-        _check_condition(technology, name, values)
+        _check_condition(technology, name, values, WHERE if network else "")
     if technology.process and not network and name not in (*OF_TRANSISTORS, "bits"):
         raise InputError(
             f"the transistors of {technology.name!r} have no {name!r} to set; their spread follows from "
             f"their area. Axes: {', '.join(OF_TRANSISTORS)}"
         )
-    if network and name in (*ELECTRICAL, CORNER, TEMPERATURE):
-        why = (
-            f"the {name} of a linear technology does not change what a network decides"
-            if name in ELECTRICAL
-            else f"a noise model holds at the {name} that it was measured at"
+    if network and technology.process and name in ELECTRICAL and name not in CONDITIONS:
+        raise InputError(
+            f"sweep: the {name} of a placed network is that of its operating points, which 'place' chooses; "
+            f"sweep it without a network, or {', '.join(CONDITIONS)} with it"
         )
-        raise InputError(f"sweep: {why}; sweep it without a network")
+    if network and not technology.process and name in ELECTRICAL:
+        raise InputError(
+            f"sweep: the {name} of a linear technology does not change what a network decides; sweep it "
+            f"without a network{WHERE if name in CONDITIONS else ''}"
+        )
     if name == "bits" and not network:
         raise InputError("sweep: bits are those of a network's weights: name one with network = 'net.pt'")
     if not values or len(set(values)) != len(values) or (name != CORNER and not all(map(_number, values))):
@@ -87,16 +93,18 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_condition(technology: Technology, name: str, values: tuple[Any, ...]) -> None:
+def _check_condition(technology: Technology, name: str, values: tuple[Any, ...], more: str) -> None:
     kind, corners, span = technology.name, technology.corners, technology.temperatures
     if name == CORNER:
         if not corners:
-            raise InputError(f"the {kind} technology has no corner: its devices have no process corners")
+            raise InputError(
+                f"the {kind} technology has no corner: its devices have no process corners{more}"
+            )
         if wrong := [v for v in values if v not in corners]:
             raise InputError(f"the {kind} technology has no corner {wrong[0]!r}; it has {', '.join(corners)}")
         return
     if span is None:
-        raise InputError(f"the {kind} technology has no temperature: its devices know none")
+        raise InputError(f"the {kind} technology has no temperature: its devices know none{more}")
     if wrong := [v for v in values if not _number(v) or not span[0] <= v <= span[1]]:
         raise InputError(
             f"temperature {wrong[0]!r} is outside {span[0]:g} to {span[1]:g} degC, the range of the {kind} "

@@ -87,7 +87,7 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
     Raises
     ------
     InputError
-        If too few runs without mismatch fired, or they do not tell all constants apart.
+        If too few runs without mismatch fired, or they do not tell all constants of a test neuron apart.
     """
     time = dataset["nominal_spike_time"].values if "nominal_spike_time" in dataset else np.empty(0)
     fired = _inside(time)
@@ -106,18 +106,22 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
     settled = fired & (time > 3.0 * delay.value)
     if settled.sum() < least:
         settled = fired
-    y = time[settled]
+    y, of_layer = time[settled], plan_of(dataset).get("rows") is not None
+    usual = np.array([getattr(Constants(), name) for name in FITTED])
+    usual[FITTED.index("kick")] = delay.value
     for _ in range(PASSES):
         a = columns[settled]
-        value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
-        if rank < len(FITTED):
+        # from the ideal neuron on: what a layer of few neurons does not tell apart stays as it is there
+        left, _, rank, _ = np.linalg.lstsq(a, y - a @ usual, rcond=None)
+        value = usual + left
+        if rank < len(FITTED) and not of_layer:
             raise InputError(
                 "the runs without mismatch do not tell all systematic constants apart; use more synapses"
             )
         columns[:, BEND] = _bend(dataset, Constants(**dict(zip(FITTED, value.tolist(), strict=True))))
     residual = y - a @ value
     variance = residual @ residual / (len(y) - len(value))
-    error = np.sqrt(np.diag(np.linalg.inv(a.T @ a)) * variance)
+    error = np.sqrt(np.diag(np.linalg.pinv(a.T @ a)) * variance)
     fitted = dict(zip(FITTED, value.tolist(), strict=True))
     errors = dict(zip(FITTED, error.tolist(), strict=True)) | {"delay": delay.error}
     fitted |= {"delay": delay.value, "kick": fitted["kick"] - delay.value}

@@ -23,7 +23,7 @@ import xarray as xr
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from montecarlo.campaign import store
-from montecarlo.campaign.conditions import AXES, Settings, check_axis, law_at
+from montecarlo.campaign.conditions import AXES, CONDITIONS, Settings, check_axis, law_at
 from montecarlo.campaign.schema import open_dataset, package_version, with_units
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.mismatch.space_filling import DESIGNS
@@ -50,7 +50,7 @@ class Sweep:
     synapses: int = 8  #: of a neuron
     entropy: int = 0
     network: str = ""  #: network file; none: single neurons
-    noise: str = ""  #: noise model of the network's chips; none: the technology's sigmas
+    noise: str = ""  #: noise model of the network's chips; none: the technology's sigmas, or see `placed`
     data: str = ""  #: dataset of the network; none: its own
     extrapolate: bool = False  #: use the noise model beyond its range
     files: tuple[str, ...] = ()  #: fingerprints of the network and the noise model
@@ -78,14 +78,34 @@ class Sweep:
             raise InputError(f"sweep: unknown design {self.design!r}; available: {', '.join(DESIGNS)}")
         if self.network and self.design != "plain":
             raise InputError("sweep: a design is for neurons; the chips of a network are drawn plainly")
-        if self.network and not self.noise and technology.process:
-            raise InputError(
-                f"sweep: chips of {self.technology} deviate as was measured: name a noise model (noise = ...)"
-            )
+        if self.network and technology.process:
+            self._check_network_of_transistors()
         base = self.law(MismatchLaw.of(technology.mismatch))
         if not self.noise:  # better now than at the last point
             for _, settings in self.points():
                 law_at(settings, base)
+
+    def _check_network_of_transistors(self) -> None:
+        names = [name for name, _ in self.axes]
+        conditions = [name for name in names if name in CONDITIONS]
+        if self.noise and conditions:
+            raise InputError(
+                f"sweep: a noise model holds at the {conditions[0]} that it was measured at; leave out "
+                "noise, and the layers of a placed network are characterized at every point"
+            )
+        if not self.noise and len(conditions) < len(names):
+            other = next(name for name in names if name not in CONDITIONS)
+            raise InputError(
+                f"sweep: {other}: chips of {self.technology} deviate as was measured: name a noise model "
+                f"(noise = ...), or sweep a placed network over {', '.join(CONDITIONS)} alone"
+            )
+        if self.placed and (law := [name for name in LAW if getattr(self, name)]):
+            raise InputError(f"sweep: [{law[0]}]: transistors deviate by the matching of their process")
+
+    @property
+    def placed(self) -> bool:
+        """Whether a network on transistors is characterized at every point, where it is operated there."""
+        return bool(self.network and not self.noise and Technology.load(self.technology).process)
 
     def law(self, base: MismatchLaw) -> MismatchLaw:
         """What `base` becomes under the distributions, correlations and common parts of this plan."""

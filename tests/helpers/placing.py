@@ -6,12 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.nn.functional import avg_pool2d
 
 from circuits.model.closed_form import trajectory_range
+from circuits.pdk.technology import Technology
 from ttfs_analog.constraints.constraints import Constraints, WeightUnits
+from ttfs_analog.conversion.mapping import convert
+from ttfs_analog.data import datasets
+from ttfs_analog.data.datasets import Data
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import choose_windows
 from ttfs_analog.neuron.layers import TTFSLinear
+from ttfs_analog.placement.place import place
+from ttfs_analog.training.architectures import build
+from ttfs_analog.training.recipe import Recipe
+from ttfs_analog.training.training import train
 
 
 def first_spike(net: TTFSNetwork, x: torch.Tensor, shift: float = 0.0) -> TTFSNetwork:
@@ -54,3 +63,22 @@ def widest(net: TTFSNetwork, x: torch.Tensor) -> tuple[float, float]:
     """The same over all layers."""
     lows, highs = zip(*ranges(net, x), strict=True)
     return min(lows), max(highs)
+
+
+def coarse_digits(size: int, classes: int) -> Data:
+    """The digits below `classes`, averaged to size x size pixels."""
+    digits = datasets.load("digits")
+
+    def coarse(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        some = y < classes
+        return avg_pool2d(x[some].reshape(-1, 1, 8, 8), 8 // size).flatten(1), y[some]
+
+    train_pair, test_pair = coarse(digits.x_train, digits.y_train), coarse(digits.x_test, digits.y_test)
+    return Data("digits", *train_pair, *test_pair)
+
+
+def on_transistors(data: Data, hidden: int, epochs: int, seed: int = 0) -> TTFSNetwork:
+    """A trained network with one hidden layer, placed on generic130 with spiking outputs."""
+    relu = build(f"fc-{hidden}", data.shape, data.classes, seed, torch.float64)
+    train(relu, data, Recipe(epochs=epochs))
+    return place(convert(relu, data), Technology.load("generic130"), (data.x_train, data.y_train))

@@ -11,7 +11,7 @@ from circuits.benches.multiplier import measure_product, multiplier_bench
 from circuits.benches.neuron import neuron_bench
 from circuits.benches.neuron_waveforms import measure
 from circuits.benches.testbench import STEADY
-from circuits.benches.two_layers import DELAY, chain_bench, measure_chain
+from circuits.benches.two_layers import DELAY, chain_bench, measure_chain, stages
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
 
@@ -52,7 +52,8 @@ def test_the_multiplier_needs_one_gain_and_one_offset(name, rng):
 @pytest.mark.parametrize("name", KITS)
 def test_a_second_layer_does_what_it_does_behind_ideal_edges(name):
     technology, output = Technology.load(name), np.array([[0.75, -0.25]])
-    chain = chain_bench(technology, (np.array([[0.5, -0.25], [0.25, 0.5]]), output), np.array([0.2, 0.6]))
+    layers = stages(technology, (np.array([[0.5, -0.25], [0.25, 0.5]]), output))
+    chain = chain_bench(layers, np.array([0.2, 0.6]))
     found = measure_chain(chain, Ngspice().run(chain.deck))
     bench = neuron_bench(
         technology, output[0], found.hidden, input_window=1.0 + DELAY, window=1.6, accuracy=STEADY

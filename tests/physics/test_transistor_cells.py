@@ -10,7 +10,7 @@ from circuits.benches.neuron_waveforms import Measured, measure
 from circuits.benches.pooling import measure_pooling, pooling_bench
 from circuits.benches.readout import Sampled, measure_readout, readout_bench
 from circuits.benches.testbench import CONVERGED
-from circuits.benches.two_layers import DELAY, Chained, chain_bench, measure_chain
+from circuits.benches.two_layers import DELAY, Chained, chain_bench, measure_chain, stages
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
 
@@ -121,7 +121,7 @@ OUTPUT = np.array([[0.75, -0.25], [-0.25, 0.5]])
 
 
 def chained(times) -> Chained:
-    bench = chain_bench(GENERIC, (HIDDEN, OUTPUT), np.array(times))
+    bench = chain_bench(stages(GENERIC, (HIDDEN, OUTPUT)), np.array(times))
     return measure_chain(bench, Ngspice().run(bench.deck))
 
 

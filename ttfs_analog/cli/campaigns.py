@@ -214,7 +214,8 @@ def _plans_of(
     net: str, data: str | None, samples: int, seed: int, settings: dict[str, Any]
 ) -> list[Campaign]:
     """Campaigns on the layers of a placed network."""
-    from ttfs_analog.placement.rows import CONDITIONS, campaigns
+    from montecarlo.campaign.conditions import CONDITIONS
+    from ttfs_analog.placement.rows import campaigns
 
     if unknown := sorted(set(settings) - set(CONDITIONS)):
         raise InputError(f"--at {unknown[0]}: a placed network is operated at a {', '.join(CONDITIONS)}")

@@ -245,6 +245,8 @@ def verify_chips(
     technology = technology or "ideal"
     if audit is not None:
         raise InputError("--audit asks neurons of a network that is placed on transistors ('place')")
+    if Technology.load(technology).process:
+        placement_of(net)  # which refuses a network that is on none
     if chips_from is None:
         drawn = verification.fresh_chips(net, Technology.load(technology), noise, chips, seed)
     else:

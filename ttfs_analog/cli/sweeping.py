@@ -14,6 +14,7 @@ from ttfs_analog.cli.console import Result, Tick
 
 NEURON = {"spike_time_std": "spike_time_std_ci95", "energy_mean": "energy_mean_ci95"}
 NETWORK = {"accuracy_mean": "accuracy_mean_ci95"}
+PLACED = {**NETWORK, "spread_mean": "spread_mean_ci95"}
 """What is told of every point, and its interval."""
 ROWS = 50
 """Points in the text."""
@@ -33,7 +34,7 @@ def run_sweep(
     toml : str
         Path of the SWEEP.toml.
     workers : int
-        ngspice processes at a time; sweeps of networks have no use for it.
+        ngspice processes at a time; sweeps of networks with a noise model have no use for it.
     scheduler : str or None
         Address of a dask scheduler.
     out : str
@@ -47,10 +48,10 @@ def run_sweep(
     if plan.network:
         from ttfs_analog.evaluation import network_sweep
 
-        result = network_sweep.run(plan, folder, scheduler=scheduler, progress=progress)
+        result = network_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
     else:
         result = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
-    kinds = NETWORK if plan.network else NEURON
+    kinds = PLACED if plan.placed else NETWORK if plan.network else NEURON
     figures = [str(p) for p in draw(result.load(), kinds, folder)]
     points = [_point(result, kinds, place, settings) for place, settings in plan.points()]
     summary = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
@@ -87,7 +88,7 @@ def _where(settings: dict[str, Any]) -> str:
 def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
     """Curves along the first axis that has numbers, one for each setting of the others, as PNG and SVG.
 
-    Corners are drawn as strips too: every sample of every corner.
+    Corners are drawn as strips too: every sample of every corner. So are chips of a network on transistors.
 
     Parameters
     ----------
@@ -100,8 +101,10 @@ def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
     made = []
     for k, (kind, interval) in enumerate(kinds.items()):
         made += _draw_curves(result, kind, interval, folder / ("sweep" if k == 0 else f"sweep_{kind}"))
-    if CORNER in result.dims:
-        made += _draw_corners(result, folder)
+    if "spread" in result:
+        made += _draw_strips(result, ("accuracy", "spread"), "chip", folder / "chips")
+    elif CORNER in result.dims:
+        made += _draw_strips(result, ("spike_time", "energy"), "sample", folder / "corners")
     return made
 
 
@@ -125,20 +128,20 @@ def _draw_curves(result: xr.Dataset, kind: str, interval: str, stem: Path) -> li
     return save_both(sweep(result[first].values, curves, f"{first} [{unit}]", label), stem)
 
 
-def _draw_corners(result: xr.Dataset, folder: Path) -> list[Path]:
-    """Every neuron at every corner, for each quantity that is recorded neuron by neuron; PNG and SVG."""
+def _draw_strips(result: xr.Dataset, names: tuple[str, ...], along: str, stem: Path) -> list[Path]:
+    """Every neuron or chip at every point, corners side by side, for each quantity; PNG and SVG."""
     from montecarlo.plots.distribution_plots import save_both, strips
 
     made = []
-    for name in ("spike_time", "energy"):
+    for name in names:
         values = result[name]
-        others = [str(d) for d in values.dims if d not in (CORNER, "sample")]
-        stacked = values.stack(point=[*others, CORNER]).transpose("point", "sample")
+        axes = sorted((str(d) for d in values.dims if d != along), key=lambda axis: axis == CORNER)
+        stacked = values.stack(point=axes).transpose("point", along)
         groups = {}
         for k in range(min(stacked.sizes["point"], STRIPS)):
             one = stacked.isel(point=k)
-            place = {CORNER: one[CORNER].item()} | {d: one[d].item() for d in others}
+            place = {axis: one[axis].item() for axis in sorted(axes, key=lambda axis: axis != CORNER)}
             groups[_where(place).replace(", ", "\n")] = one.values
         label = f"{values.attrs['long_name']} [{values.attrs['units']}]"
-        made += save_both(strips(groups, label), folder / f"corners_{name}")
+        made += save_both(strips(groups, label), stem.with_name(f"{stem.name}_{name}"))
     return made

@@ -22,6 +22,7 @@ from montecarlo.sweeps import sweep
 from ttfs_analog.constraints.constraints import WeightBits
 from ttfs_analog.data import datasets
 from ttfs_analog.data.network_data import load_network
+from ttfs_analog.evaluation import placed_sweep
 from ttfs_analog.evaluation.accuracy import evaluate
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
@@ -38,7 +39,12 @@ VARIABLES: sweep.Variables = {
 
 
 def run(
-    plan: sweep.Sweep, folder: Path, *, scheduler: str | None = None, progress: Progress | None = None
+    plan: sweep.Sweep,
+    folder: Path,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Progress | None = None,
 ) -> xr.Dataset:
     """Accuracy over chips at every point; chip k is the same at all of them.
 
@@ -47,6 +53,8 @@ def run(
     plan : Sweep
     folder : Path
         Of its results; what is there already is not run again.
+    workers : int
+        ngspice processes at a time, for networks on transistors (`ttfs_analog.evaluation.placed_sweep`).
     scheduler : str, optional
         Address of a dask.distributed scheduler: its workers take a point each. They get the network from
         here and the images from their own dataset of that name.
@@ -54,6 +62,10 @@ def run(
         (done, total) of the chips at all points.
     """
     net, data = load_network(plan.network, plan.data or None)
+    if plan.placed:
+        return placed_sweep.run(
+            plan, folder, net, data, VARIABLES, workers=workers, scheduler=scheduler, progress=progress
+        )
     noise = NoiseModel.load(plan.noise) if plan.noise else None
     if noise:
         noise = noise.extrapolated() if plan.extrapolate else noise

@@ -25,6 +25,7 @@ from circuits.model.closed_form import trajectory_range
 from circuits.model.coding import encode
 from circuits.model.layer import Array, Layer
 from montecarlo.campaign.campaign import Campaign
+from montecarlo.campaign.conditions import CONDITIONS
 from montecarlo.campaign.rows import Rows
 from montecarlo.mismatch.seeds import PLAN, generator
 from ttfs_analog.network.network import TTFSNetwork
@@ -34,7 +35,6 @@ PATTERNS, STIMULI, NOMINAL, TRIALS, BATCH = 8, 4, 72, 24, 16
 """Of the campaign on a layer."""
 SAMPLED = 8
 """Stimuli of a read-out: without thresholds, inputs alone tell its constants apart."""
-CONDITIONS = ("corner", "temperature", "supply")
 IMAGES = 400
 """Calibration images that stimuli are taken from; as many are mixed."""
 NEAR = 0.05
@@ -66,10 +66,7 @@ def campaigns(
         If the network is not placed.
     """
     about, technology = placement_of(net), technology_of(net)
-    at = {
-        k: about.get(k) if conditions.get(k) is None else conditions[k]
-        for k in ("corner", "temperature", "supply")
-    }
+    at = {k: about.get(k) if conditions.get(k) is None else conditions[k] for k in CONDITIONS}
     corner = at["corner"] or technology.corners[0]
     temperature = 27.0 if at["temperature"] is None else float(at["temperature"])
     images = x[:: max(1, len(x) // IMAGES)][:IMAGES].to(net.like)

@@ -11,7 +11,7 @@ from circuits.benches.multiplier import MARK, MultiplierPoint, multiplier_bench
 from circuits.benches.neuron import neuron_bench
 from circuits.benches.pooling import pooling_bench
 from circuits.benches.readout import readout_bench
-from circuits.benches.two_layers import chain_bench
+from circuits.benches.two_layers import chain_bench, stages
 from circuits.blocks.pooling import WIDEST, pooling_gate
 from circuits.blocks.subcircuit import Mos, Use
 from circuits.errors import InputError
@@ -107,7 +107,7 @@ def test_pooling_refuses_unknown_kinds_single_inputs_and_late_spikes():
 
 def test_a_chain_needs_layers_that_fit():
     with pytest.raises(InputError, match="do not chain"):
-        chain_bench(GENERIC, (np.ones((2, 3)) / 4, np.ones((1, 3)) / 4), np.array([0.1, 0.2, 0.3]))
+        chain_bench(stages(GENERIC, (np.ones((2, 3)) / 4, np.ones((1, 3)) / 4)), np.array([0.1, 0.2, 0.3]))
 
 
 def test_a_hold_capacitor_leaves_something_for_the_membrane():

@@ -34,11 +34,16 @@ def test_corners_and_temperatures_are_those_of_the_technology():
             check_axis(technology, name, (value,))
 
 
-@pytest.mark.parametrize("name", ["corner", "temperature"])
-def test_a_noise_model_holds_at_one_corner_and_temperature(name):
-    values = {"corner": ("tt",), "temperature": (27.0,)}[name]
-    with pytest.raises(InputError, match=f"holds at the {name} that it was measured at"):
-        check_axis(GENERIC, name, values, network=True)
+@pytest.mark.parametrize(("name", "value"), [("corner", "ss"), ("temperature", 85.0), ("supply", 1.1)])
+def test_a_network_on_transistors_is_operated_at_a_condition_or_has_a_noise_model(name, value):
+    axes = ((name, (value,)),)
+    check_axis(GENERIC, name, (value,), network=True)
+    with pytest.raises(InputError, match=r"ideal technology has no|linear technology does not change"):
+        check_axis(IDEAL, name, (value,), network=True)
+    assert Sweep("generic130", axes, network="net.pt").placed
+    assert not Sweep("generic130", (("window", (1.0,)),), network="net.pt", noise="noise.json").placed
+    with pytest.raises(InputError, match=f"holds at the {name} that it was measured at; leave out noise"):
+        Sweep("generic130", axes, network="net.pt", noise="noise.json")
 
 
 def test_a_sweep_of_transistors_reaches_its_campaigns():

@@ -26,7 +26,7 @@ from ttfs_analog.data import datasets
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import energy as ledger
 from ttfs_analog.evaluation import verification
-from ttfs_analog.evaluation.report import WAVEFORM
+from ttfs_analog.evaluation.transistor_report import WAVEFORM
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import tighten
 from ttfs_analog.noise.chips import Chips
@@ -198,7 +198,12 @@ def _save_waveforms(
 
 
 def waveform_dataset(
-    t: Array, volts: Array, threshold: Array, spikes: Array, windows: tuple[float, float], point: OperatingPoint
+    t: Array,
+    volts: Array,
+    threshold: Array,
+    spikes: Array,
+    windows: tuple[float, float],
+    point: OperatingPoint,
 ) -> xr.Dataset:
     """A few neurons of a layer, from the first to spike to the last.
 

@@ -33,7 +33,7 @@ def predictions(panels: Mapping[str, Array], simulated: Array, groups: Array) ->
             x, y = simulated[..., groups == group].ravel(), predicted[..., groups == group].ravel()
             both = np.isfinite(x) & np.isfinite(y)
             rms = float(np.sqrt(np.mean((x[both] - y[both]) ** 2))) if both.any() else 0.0
-            notes.append(f"layer {group}: {rms:.2g}")
+            notes.append(f"layer {group}: {rms:#.2g}")
             color = COLORS[k % len(COLORS)]
             ax.plot(x[both], y[both], ".", color=color, ms=4, alpha=0.5, label=f"layer {group}")
         ax.set(xlabel="ngspice [tau_c]", ylabel="predicted [tau_c]")

@@ -21,9 +21,11 @@ _HOME = {
     "evaluate": "evaluation.accuracy",
     "finetune": "training.finetuning",
     "load": "data.datasets",
+    "place": "placement.place",
     "to_relu": "conversion.mapping",
     "train": "training.training",
     "verify": "evaluation.verification",
+    "verify_transistors": "evaluation.transistor_verification",
 }
 __all__ = sorted(_HOME)
 

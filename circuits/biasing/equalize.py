@@ -60,7 +60,8 @@ def equalize(
         weights = layer.weights / layer.slope[:, None] / before
         bias = layer.bias * (1.0 if layer.spiking else 1.0 / layer.slope)
         last = n == len(layers) - 1
-        low, high = trajectory_range(Layer(weights, bias, start, start, spiking=False), x)
+        # a bias is in thresholds, or added to samples: no current
+        low, high = trajectory_range(Layer(weights, np.zeros_like(bias), start, start, spiking=False), x)
         drive = x @ weights.T + bias
         if not last:
             factor = _of_hidden(drive, low, window, room)

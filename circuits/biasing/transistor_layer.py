@@ -167,7 +167,8 @@ class TransistorNeuron:
         """One deck a neuron; none for read-out neurons. Parameters: see `circuits.simulation.Neuron`."""
         if not self.built(layer).spiking:
             return {}
-        return {f"neuron{i}": b.deck for i, b in enumerate(self.benches(spike_times, mismatch))}
+        benches = self.benches(spike_times, mismatch, whole=True)
+        return {f"neuron{i}": b.deck for i, b in enumerate(benches)}
 
     def measured(
         self,

@@ -2,7 +2,8 @@ r"""Operating points and nominal runs of a campaign -> deviations of devices, an
 
 The frozen deviations e, beta, o, c of every neuron were measured at operating points. The constants come from
 the runs without mismatch alone, by least squares: at B = 1 the spike time is linear in them, so the column of
-a constant is what `circuits.model.closed_form` changes when it goes from 0 to 1.
+a constant is what `circuits.model.closed_form` changes when it goes from 0 to 1. Only the bend b Q^2 is of a
+charge that the other constants make: its column is worked out again with what was fitted.
 
 Such runs only tell the sum of delay and kick. The delay is what transients show from a comparator's trip
 voltage to its spike, mean over samples, or in a layer of a network that by which its windows are shifted; the
@@ -45,6 +46,8 @@ FITTED = (
     "bend_theta",
     "bend_charge",
 )
+BEND, PASSES = FITTED.index("bend_charge"), 6
+"""Its column; fits, of which each is some fifty times closer to the end."""
 EARLY = ("early_1", "early_2", "early_3")
 EARLIEST, LEAST_EARLY = 0.4, 8
 """Ramps that cross sooner, in delays, say nothing (their spikes count from t_min); runs that are needed."""
@@ -95,16 +98,23 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
             "systematic constants (the points of a sweep have none: characterize at that condition with --at)"
         )
     delay = _delay(dataset)
-    columns = np.stack([_column(dataset, name) for name in FITTED], axis=1)
+    unbent = replace(NOTHING, gain_source=1.0, gain_sink=1.0)
+    columns = np.stack(
+        [_bend(dataset, unbent) if name == "bend_charge" else _column(dataset, name) for name in FITTED],
+        axis=1,
+    )
     settled = fired & (time > 3.0 * delay.value)
     if settled.sum() < least:
         settled = fired
-    a, y = columns[settled], time[settled]
-    value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
-    if rank < len(FITTED):
-        raise InputError(
-            "the runs without mismatch do not tell all systematic constants apart; use more synapses"
-        )
+    y = time[settled]
+    for _ in range(PASSES):
+        a = columns[settled]
+        value, _, rank, _ = np.linalg.lstsq(a, y, rcond=None)
+        if rank < len(FITTED):
+            raise InputError(
+                "the runs without mismatch do not tell all systematic constants apart; use more synapses"
+            )
+        columns[:, BEND] = _bend(dataset, Constants(**dict(zip(FITTED, value.tolist(), strict=True))))
     residual = y - a @ value
     variance = residual @ residual / (len(y) - len(value))
     error = np.sqrt(np.diag(np.linalg.inv(a.T @ a)) * variance)
@@ -119,9 +129,17 @@ def systematic(dataset: xr.Dataset) -> tuple[Constants, dict[str, float]]:
 
 def _column(dataset: xr.Dataset, name: str) -> Array:
     """What a constant does to the times of the runs without mismatch, per unit, shape (run,)."""
-    base = replace(NOTHING, gain_source=1.0, gain_sink=1.0) if name == "bend_charge" else NOTHING
-    changed = _nominal_times(dataset, replace(base, **{name: 1.0}))
-    return changed - _nominal_times(dataset, base) if name == "bend_charge" else changed
+    return _nominal_times(dataset, replace(NOTHING, **{name: 1.0}))
+
+
+def _bend(dataset: xr.Dataset, constants: Constants) -> Array:
+    """The same of bend_charge, where the other constants make the charge."""
+    charge_only = replace(
+        constants, theta_scale=0.0, kick=0.0, bend_theta=0.0, bend_charge=0.0, shortest=SHORTEST
+    )
+    return _nominal_times(dataset, replace(charge_only, bend_charge=1.0)) - _nominal_times(
+        dataset, charge_only
+    )
 
 
 class _Delay(NamedTuple):

@@ -15,6 +15,8 @@ from montecarlo.campaign.neuron_under_test import coordinates
 from montecarlo.campaign.schema import PHASES, empty
 from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
 from montecarlo.campaign.transistor_protocol import INPUT_WINDOW, WINDOW
+from montecarlo.extraction.delay_law import FACTOR
+from montecarlo.extraction.from_operating_points import SHORTEST
 from montecarlo.mismatch.law import MismatchLaw
 
 CONSTANTS = Constants(
@@ -26,9 +28,14 @@ CONSTANTS = Constants(
     feed_through_source=0.004,
     feed_through_sink=-0.003,
     kick=-0.04,
+    bend_theta=0.02,
+    bend_charge=-0.015,
+    shortest=SHORTEST,
     delay=0.15,
 )
 LAW = MismatchLaw(0.03, 0.025, 0.03, 0.05, 0.001, delay=0.012, units=8)
+DELAYS = {"tail": -0.5, "slope": 0.4, "n_cmp_m1": 3.0, "n_cmp_m3": -2.0, "n_latch_m13:factor": 0.3}
+"""Law of delays: coefficients as of `montecarlo.extraction.delay_law`, without the intercept."""
 REFERENCES = (0.03, 0.02, 0.04, 0.05, 0.07)
 JITTER = 0.005
 ENERGY = {
@@ -85,12 +92,27 @@ def campaign(samples: int, entropy: int = 0) -> xr.Dataset:
         "energy": energies(weights, 1.0 + drawn["synapse"], x, 1.0 + drawn["slope"], spike, point),
     }
     values |= {f"deviation_{k}": v for k, v in drawn.items() if k != "delay"}
+    values |= comparators(drawn, neuron.devices, np.random.default_rng([entropy, 1]))
     for name, value in values.items():
         dataset[name].values[...] = value
     for name in ("status", "nominal_status", "trial_status"):
         dataset[name].values[:] = 0
     assert tuple(dataset["line"].values) == LINES
     return dataset
+
+
+def comparators(drawn, devices, rng):
+    """Devices of comparators that make the drawn delays by the law above: tail currents take the rest."""
+    samples = len(drawn["delay"])
+    shift = 0.01 * rng.standard_normal((samples, len(devices)))
+    factor = np.exp(0.02 * rng.standard_normal((samples, len(devices))))
+    total = np.log1p(drawn["delay"] / CONSTANTS.delay) - DELAYS["slope"] * np.log1p(drawn["slope"])
+    for name, coefficient in DELAYS.items():
+        if name not in ("tail", "slope"):
+            path = name.removesuffix(FACTOR)
+            column = shift[:, devices.index(path)] if path == name else np.log(factor[:, devices.index(path)])
+            total = total - coefficient * column
+    return {"shift": shift, "factor": factor, "deviation_tail": np.expm1(total / DELAYS["tail"])}
 
 
 def energies(weights, synapse, x, slope, spike, point):

@@ -27,7 +27,7 @@ GENERIC = Technology.load("generic130")
 
 def plan(**options) -> Campaign:
     made = Campaign.characterize(GENERIC, 24, 5, synapses=4)
-    return dataclasses.replace(made, **{"nominal": 24, "trials": 3, "random": 2, "batch": 4, **options})
+    return dataclasses.replace(made, **{"nominal": 30, "trials": 3, "random": 2, "batch": 4, **options})
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +95,14 @@ def test_the_noise_model_of_transistors_predicts_what_it_has_not_seen(dataset, t
 
 def test_a_campaign_that_is_cut_off_resumes_to_the_same_bits(dataset, tmp_path):
     def cut(done: int, total: int) -> None:
-        if done >= 24 + 3 + 4:
+        if done >= 30 + 3 + 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         plan().run(tmp_path / "run.zarr", progress=cut)
     calls: list[tuple[int, int]] = []
     resumed = plan().run(tmp_path / "run.zarr", workers=2, progress=lambda *c: calls.append(c)).load()
-    assert calls[0] == (31, 51)  # what was written before stays
+    assert calls[0] == (37, 57)  # what was written before stays
     xr.testing.assert_identical(resumed, dataset)
 
 

@@ -26,7 +26,8 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.placement.neurons import placement_of
-from ttfs_analog.training.training import Progress, accuracy
+from ttfs_analog.training.training import Progress
+from ttfs_analog.training.trimming import trimmed
 
 TOLERANCE, KIT_TOLERANCE = 0.01, 0.02
 """Largest spike-time RMS that passes, of a built-in technology and of a kit [tau_c]."""
@@ -134,6 +135,7 @@ def evaluate_chips(
     chips: int,
     chips_from: str | None = None,
     target: float | None,
+    trim: bool = False,
     out: str,
     seed: int,
     progress: Progress,
@@ -153,6 +155,8 @@ def evaluate_chips(
         File of chips.
     target : float or None
         Yield target; None: the reference accuracy less 0.02.
+    trim : bool
+        Trim the thresholds of every chip first (`ttfs_analog.training.trimming`).
     out : str
         File of the dataset.
     seed : int
@@ -167,10 +171,13 @@ def evaluate_chips(
     else:
         raise InputError("chips come from a noise model or from a file")
     chips = len(drawn)
-    nominal = accuracy(net, data.x_test, data.y_test)
+    if trim:
+        drawn = trimmed(net, drawn, data.x_train, progress=progress)
+    dataset = evaluation.evaluate(net, data, drawn, progress=progress)
+    nominal = float((dataset["nominal"] == dataset["label"]).mean())
     reference = float(net.metadata.get("reference_accuracy", nominal))
     target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
-    dataset = evaluation.evaluate(net, data, drawn, progress=progress)
+    dataset.attrs["trimmed"] = int(trim)
     dataset["target"] = ((), target, {"units": "1", "long_name": "yield target"})
     dataset.to_netcdf(out)
     figures = evaluation.summarize(dataset, target)

@@ -50,6 +50,7 @@ def chip(source: str, out: str, **options: Any) -> Result:
     default=None,
     help="Yield target; default: accuracy of the mapped network less 0.02.",
 )
+@click.option("--trim", is_flag=True, help="Trim the thresholds of every chip first, perfectly.")
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")

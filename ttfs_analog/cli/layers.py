@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ttfs_analog.cli.console import Result, common, load_network, technology_opt
 
 if TYPE_CHECKING:
     from circuits.model.layer import Layer
+    from circuits.simulation import Neuron
     from circuits.spice.deck import Deck
 
 CALIBRATION = 64
@@ -167,7 +168,9 @@ def _table(result: dict[str, Any]) -> str:
 
 @click.command()
 @click.argument("source", metavar="LAYER.json|NET.pt", type=click.Path())
-@technology_option
+@click.option(
+    "--technology", default=None, show_default="ideal, or where NET is placed", help="See 'technologies'."
+)
 @chip_option
 @click.option(
     "--form",
@@ -186,14 +189,22 @@ def netlist(source: str, data: str | None, image: int, **options: Any) -> Result
 
     if not source.endswith(".pt"):
         layer, times = read_layer(source)
+        options["technology"] = options["technology"] or "ideal"
         return write_decks(source, [layer], decode(times, layer.t_min)[None, :], **options)
     net, sets = load_network(source, data)
-    if Technology.load(options["technology"]).process is None:
+    kinds, placement = None, net.metadata.get("placement")
+    options["technology"] = options["technology"] or (placement or {}).get("technology", "ideal")
+    if placement and options["technology"] == placement["technology"]:
+        from ttfs_analog.placement.neurons import neurons_of
+
+        where = ("corner", "temperature", "supply")
+        kinds = neurons_of(net, **{k: options.get(k) for k in where})
+    elif Technology.load(options["technology"]).process is None:
         net.require_points()
     if image >= len(sets.x_test):
         raise InputError(f"--image {image}: {sets.name} has {len(sets.x_test)} test images")
     x = sets.x_test[[image, *range(min(CALIBRATION, len(sets.x_test)))]].flatten(1).double().numpy()
-    return write_decks(source, net.to_circuit(), x, points=net.points, **options)
+    return write_decks(source, net.to_circuit(), x, kinds=kinds, points=net.points, **options)
 
 
 def write_decks(
@@ -205,6 +216,7 @@ def write_decks(
     chip: int | None,
     out: str | None,
     seed: int,
+    kinds: Sequence[Neuron] | None = None,
     **conditions: Any,
 ) -> Result:
     """Decks of layers for one input: one deck of a layer file is a file, all else a folder of decks.
@@ -213,12 +225,14 @@ def write_decks(
     ----------
     x : array, shape (image, n_in)
         Activations that the layers are biased for; the decks are those of the first.
+    kinds : sequence of Neuron, optional
+        Neurons of a placed network; None: biased for `x`.
     """
     from circuits.simulation import expected_inputs, neurons
     from montecarlo.mismatch.chip import draw
 
     tech = Technology.load(technology)
-    kinds = neurons(layers, x, tech, **conditions)
+    kinds = kinds or neurons(layers, x, tech, **conditions)
     mismatch = [None] * len(layers) if chip is None else draw(layers, kinds, tech, chip, seed)
     linear = [None] * len(layers) if tech.process else mismatch
     inputs = expected_inputs(layers, kinds, x[0], linear)  # type: ignore[arg-type]

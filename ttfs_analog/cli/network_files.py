@@ -356,7 +356,7 @@ def place_network(
         Of `ttfs_analog.placement.place.place`.
     """
     before = accuracy(net, data.x_test, data.y_test)
-    placed = place(net, technology, (data.x_train, data.y_train), progress=progress, **options)
+    placed = place(net, technology, data, progress=progress, **options)
     after = accuracy(placed, data.x_test, data.y_test)
     placed.metadata |= {"data": data.name, "accuracy": after}
     placed.save(out)
@@ -368,17 +368,27 @@ def place_network(
     }  # fmt: skip
     lines = [
         f"accuracy {100 * before:.2f} % before, {100 * after:.2f} % placed; latency {1e6 * seconds:.3g} us",
-        "layer  tau_c [ns]  C [fF]  I_u [nA]  s_V [mV]  units  window  spread  delay  jitter  energy [pJ]  "
-        "tightest bound",
     ]
+    heads = ("layer", "tau_c [ns]", "C [fF]", "I_u [nA]", "s_V [mV]", "units", "window", "spread", "delay")
+    heads = (*heads, "energy [pJ]", "references [pJ]", "area [um2]", "tightest bound")
+    lines.append("  ".join(heads))
     for n, v in enumerate(about["layers"]):
         tightest = max(v["bounds"], key=v["bounds"].get)
-        lines.append(
-            f"{n:>5}  {1e9 * v['tau_c_s']:>10.4g}  {1e15 * v['c_mem_f']:>6.4g}  {1e9 * v['i_unit_a']:>8.4g}  "
-            f"{1e3 * v['v_unit_v']:>8.4g}  {v['units']:>5}  {v['window_tau_c']:>6.3g}  "
-            f"{v['expected_spread_tau_c']:>6.3f}  {v['delay_tau_c']:>5.3f}  {v['jitter_tau_c']:>6.4f}  "
-            f"{1e12 * v['energy_j']:>11.4g}  {tightest} {100 * v['bounds'][tightest]:.0f} %"
-        )
+        values = [
+            1e9 * v["tau_c_s"],
+            1e15 * v["c_mem_f"],
+            1e9 * v["i_unit_a"],
+            1e3 * v["v_unit_v"],
+            v["units"],
+        ]
+        values += [v[f"{k}_tau_c"] for k in ("window", "expected_spread", "delay")]
+        values += [1e12 * v["energy_j"], 1e12 * v["reference_j"], 1e12 * v["area_m2"]]
+        cells = [
+            str(n),
+            *(f"{value:.4g}" for value in values),
+            f"{tightest} {100 * v['bounds'][tightest]:.0f} %",
+        ]
+        lines.append("  ".join(c.rjust(len(h)) for c, h in zip(cells, heads, strict=True)))
     if before - after > LOSS and not options.get("retrain"):
         lines.append(f"placing costs {100 * (before - after):.1f} points: --retrain 20 takes them back")
     return result, "\n".join([*lines, out])

@@ -112,10 +112,10 @@ def verify(
     x, y = pair_of(data)
     x, y = x[:images].to(net.like), y[:images]
     net.require_points()
-    if Technology.load(technology).process:
+    if Technology.load(technology).process or "placement" in net.metadata:
         raise InputError(
-            f"--technology {technology}: whole networks run on ideal sources; single layers on transistors "
-            "('simulate')"
+            f"--technology {technology}: this runs networks on ideal sources; on transistors those that "
+            "'place' has put there (in Python: verify_transistors)"
         )
     if not all(c.ideal for c in chips.constants) or any(chips.jitter):
         raise InputError("these chips have constants or jitter of transistors, which ideal sources have not")

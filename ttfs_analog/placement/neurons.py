@@ -65,7 +65,7 @@ def neurons_of(
     if len(about["layers"]) != len(layers) or len(net.points) != len(layers):
         raise InputError("the network has other layers than when it was placed: place it again")
     conditions = {"corner": corner, "temperature": temperature, "supply": supply}
-    at = {k: about.get(k) if v is None else v for k, v in conditions.items()}
+    at: dict[str, Any] = {k: about.get(k) if v is None else v for k, v in conditions.items()}
     kinds = []
     for n, (layer, point, entry) in enumerate(zip(layers, net.points, about["layers"], strict=True)):
         late = np.full(layer.n_out, float(entry["delay_tau_c"]) if layer.spiking else 0.0)

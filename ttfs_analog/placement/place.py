@@ -26,15 +26,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from circuits.benches.neuron import reference_current
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import LayerBias, choose
 from circuits.biasing.equalize import READ_OUTS, equalize
 from circuits.biasing.layer_demand import propagate
+from circuits.biasing.silicon import area
 from circuits.errors import InputError
 from circuits.model.layer import Array, Layer
 from circuits.pdk.technology import Technology
 from ttfs_analog.constraints.constraints import Constraints, WeightUnits
+from ttfs_analog.data.datasets import training_pair
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import Progress
@@ -58,8 +61,8 @@ PROJECT_EVERY = 20
 
 def place(
     net: TTFSNetwork,
-    technology: Technology,
-    data: tuple[torch.Tensor, torch.Tensor],
+    technology: Technology | str,
+    calibration: Any,
     *,
     objective: str = "spread",
     read_out: str = "first-spike",
@@ -77,8 +80,10 @@ def place(
     ----------
     net : TTFSNetwork
         Fully connected layers in form b1.
-    data : (x, y)
-        Images [tau_c] and labels that it was trained on: for calibration, and to train again.
+    technology : Technology or str
+        With transistors.
+    calibration : Data, loader, or (x, y)
+        What it was trained on: for the range of potentials, and to train again.
     objective : {"spread", "energy", "speed"}
     read_out : {"first-spike", "sampled"}
         The last layer spikes, and the first one to fire wins; or its potentials are sampled at t_min.
@@ -103,7 +108,11 @@ def place(
         raise InputError(
             "place takes a network without constraints: unit devices are its own grid of weights"
         )
+    technology = Technology.load(technology) if isinstance(technology, str) else technology
     technology.transistors()
+    data = training_pair(calibration)
+    if data[0].shape[1] != net.n_in:
+        raise InputError(f"the network takes {net.n_in} inputs, the data have {data[0].shape[1]}")
     resized = technology.resized(area)
     x = data[0][:: max(1, len(data[0]) // IMAGES)][:IMAGES]
     measured, inputs = figures(resized), x.double().cpu().numpy()
@@ -220,7 +229,9 @@ def _most(bias: LayerBias, f: Figures) -> int:
 
 def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
     """What a network file says about a layer: what its circuit is built from, and what that is worth."""
-    worth, point = _worth(bias), bias.point
+    worth, point, silicon = _worth(bias), bias.point, area(bias)
+    current = reference_current(bias.technology.transistors(), point)
+    on = bias.layer.t_min + bias.layer.window + bias.delay  # both windows [tau_c]
 
     def mean(values: Array) -> float:
         return float(np.mean(np.broadcast_to(values, (bias.layer.n_out,))))
@@ -244,6 +255,9 @@ def _about(bias: LayerBias, f: Figures) -> dict[str, Any]:
         "leakage": float(np.max(np.abs(worth.leakage))),
         "bounds": {k: float(np.max(v)) for k, v in worth.ratios.items() if np.max(v) > 0},
         "energy_j": float(np.sum(np.broadcast_to(worth.energy, (bias.layer.n_out,)))),
+        "reference_j": point.vdd * current * on * point.tau_c,
+        "area_m2": silicon.total,
+        "area_parts_m2": dataclasses.asdict(silicon),
         "thresholds_beyond_swing": bias.unreached,
     }
 

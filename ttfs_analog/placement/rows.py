@@ -122,16 +122,16 @@ def _stimuli(
     candidates, worth = [], []
     for x, penalty in ((seen, 0.0), (mixed, NEAR * layer.window)):
         low, _ = trajectory_range(one, x)
-        partial = (low[:, 0] >= swing[0]) & ((x @ layer.weights[neuron]) <= swing[1])
-        candidates.append(x[partial])
-        worth.append(np.full(int(partial.sum()), penalty))
-    x, penalty = np.concatenate(candidates), np.concatenate(worth)
+        inside = (low[:, 0] >= swing[0]) & ((x @ layer.weights[neuron]) <= swing[1])
+        candidates.append(x[inside])
+        worth.append(np.full(int(inside.sum()), penalty))
+    x, penalties = np.concatenate(candidates), np.concatenate(worth)
     ramp = layer.theta[neuron] - x @ layer.weights[neuron]
     targets = (np.arange(STIMULI) + 0.5) / STIMULI * layer.window
     targets = targets[np.argsort(np.abs(targets - 0.5 * layer.window), kind="stable")]
     chosen: list[int] = []
     for target in targets:
-        distance = np.abs(ramp - target) + penalty
+        distance = np.abs(ramp - target) + penalties
         distance[chosen] = np.inf
         chosen.append(int(np.argmin(distance)))
     return x[chosen]

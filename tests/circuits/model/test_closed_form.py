@@ -91,6 +91,63 @@ def test_each_constant_enters_where_it_belongs():
     assert charged == pytest.approx((0.904 + 0.11) / 1.2, rel=1e-14)
 
 
+def test_bends_go_with_the_squares_of_threshold_and_charge():
+    """By hand: Q = 2 * 0.5 - 0.25 = 0.75, theta = 3 * 2 - 4.5 = 1.5; the numerator is
+    1.5 + 0.02 * 2.25 - 0.75 + 0.04 * 0.5625 = 0.8175, over B = 3.
+    """
+    layer = Layer([[2.0, -1.0]], [0.5], t_min=1.0, t_max=3.0, slope=3.0)
+    layer = dataclasses.replace(layer, bias=np.array([2.0 - 1.5 / 3.0]))
+    constants = Constants(bend_theta=0.02, bend_charge=0.04)
+    result = response(layer, np.array([0.5, 0.75]), POINT, None, constants)
+    assert result.delay[0, 0] == pytest.approx(0.2725, rel=1e-14)
+    assert result.v_t_min[0, 0] == 0.75  # the charge itself stays
+
+
+def test_pulses_that_open_no_switch_are_silent():
+    """x = 0.25 and 0.5 with a least length of 0.25: the first gives no charge, nor what switching adds."""
+    layer = Layer([[1.0, 2.0]], [0.0], t_min=1.0, t_max=3.0)
+    times = np.array([0.75, 0.5])
+    for shortest, charge in ((0.0, 1.25 + 0.1 * 3 + 0.01 * 2), (0.25, 1.0 + 0.1 * 2 + 0.01)):
+        constants = Constants(turn_on_source=0.1, feed_through_source=0.01, shortest=shortest)
+        result = response(layer, times, POINT, None, constants)
+        assert result.v_t_min[0, 0] == pytest.approx(charge, rel=1e-14)
+    assert not Constants(shortest=0.25).ideal
+    alone = response(layer, times, POINT, None, Constants(shortest=0.25))
+    assert alone.v_t_min[0, 0] == 1.0
+
+
+def test_a_spike_comes_earlier_the_sooner_its_ramp_crosses():
+    """h by hand, d = 0.2: 0.03, 0.02, 0.01 at 0.1, 0.2, 0.3; between them linear, 0 from 0.4 on."""
+    constants = Constants(delay=0.2, early_1=0.03, early_2=0.02, early_3=0.01)
+    ramp = np.array([-0.1, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 1.0])
+    h = [0.03, 0.03, 0.03, 0.03, 0.025, 0.02, 0.015, 0.01, 0.005, 0.0, 0.0]
+    np.testing.assert_allclose(ramp - constants.hastened(ramp), h, rtol=0, atol=1e-15)
+    single = [dataclasses.replace(Constants(delay=0.2), **{f"early_{k}": 1.0}) for k in (1, 2, 3)]
+    for one, weight in zip(single, constants.hats(ramp), strict=True):
+        np.testing.assert_allclose(ramp - one.hastened(ramp), weight, rtol=0, atol=1e-15)
+
+
+def test_without_a_delay_or_heights_nothing_comes_earlier():
+    ramp = np.array([-0.1, 0.0, 0.1, 2.0])
+    for constants in (Constants(delay=0.2), Constants(early_1=0.03, early_2=0.02, early_3=0.01)):
+        assert np.array_equal(constants.hastened(ramp), ramp)
+
+
+def test_what_comes_earlier_goes_by_the_ramp_of_the_deviating_neuron_and_not_by_its_own_delay():
+    """theta = 1.1, Q = 1 and B (1 + beta) = 0.5: the ramp takes 0.2 = d; 0.2 - 0.02 + 0.05."""
+    layer = Layer([[1.0]], [0.9], t_min=1.0, t_max=3.0)
+    constants = Constants(delay=0.2, early_1=0.03, early_2=0.02, early_3=0.01)
+    deviations = LayerMismatch([[[0.0]]], [[-0.5]], [[0.0]], [[0.0]], [[0.05]])
+    result = response(layer, np.array([0.0]), POINT, deviations, constants)
+    assert result.delay[0, 0] == pytest.approx(0.23, rel=1e-12)
+
+
+def test_delays_of_layers_with_slopes_of_their_own_have_each_their_own_scale():
+    """d of 0.1 and 0.2: a ramp of 0.2 is at 2 d of the first, at d of the second."""
+    constants = Constants(delay=np.array([0.1, 0.2]), early_2=0.02)
+    np.testing.assert_allclose(constants.hastened(np.array([0.2, 0.2])), [0.2, 0.18], rtol=0, atol=1e-15)
+
+
 @FEW
 @given(SEED, st.booleans())
 def test_the_equation_of_transistors_with_default_constants_is_the_ideal_one_bit_for_bit(seed, spiking):

@@ -13,6 +13,7 @@ from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from montecarlo import Campaign, MismatchLaw
 from montecarlo.campaign.plan import IDEAL_ONLY, TRANSISTORS_ONLY, VERSION, Plan
+from montecarlo.campaign.rows import Rows
 
 IDEAL = Campaign.characterize(Technology.load("ideal"), 20, 3)
 GENERIC = Campaign.characterize(Technology.load("generic130"), 20, 3)
@@ -28,6 +29,8 @@ COMMON |= {"batch": 128}
 OTHER_IDEAL = COMMON | {"law": MismatchLaw(slope=0.01), "threshold": 5.0, "design": "sobol"}
 OTHER_GENERIC = COMMON | {"technology": "sky130", "corner": "ss", "temperature": 85.0, "area": 2.0}
 OTHER_GENERIC |= {"comparator": "zero_idle", "nominal": 5, "trials": 6}
+ROWS = Rows(1, (3,), 8, 4.0, 1.0, 1.5, 0.1, ((0.5,),), (1.0,), (((0.2,),),), 0.4)
+OTHER_GENERIC |= {"rows": ROWS}
 
 
 @pytest.mark.parametrize(("plan", "other"), [(IDEAL, OTHER_IDEAL), (GENERIC, OTHER_GENERIC)])
@@ -87,13 +90,32 @@ def test_fields_of_the_other_kind_are_refused_with_value_and_remedy(plan, names,
         assert repr(values[name])[:20] in str(error.value)
 
 
+def test_each_number_of_rows_can_be_told_from_the_hash_of_their_plan():
+    """A campaign on a layer is another one if anything of the layer changes."""
+    plan = dataclasses.replace(GENERIC, rows=ROWS)
+    other = {
+        "layer": 2, "neurons": (4,), "units": 4, "most": 5.0, "t_min": 1.1, "window": 1.6, "delay": 0.11,
+        "weights": ((0.25,),), "theta": (1.1,), "input_time": (((0.3,),),), "lowest": 0.5, "network": "f",
+    }  # fmt: skip
+    assert set(other) == {f.name for f in dataclasses.fields(Rows)}
+    changed = [dataclasses.replace(ROWS, **{k: v}) for k, v in other.items()]
+    assert len({plan.hash, *(dataclasses.replace(plan, rows=r).hash for r in changed)}) == 1 + len(other)
+
+
+def test_a_layer_may_be_of_any_area_and_a_test_neuron_may_not():
+    """Placements say what larger transistors hang on the membrane; the standard point does not."""
+    assert dataclasses.replace(GENERIC, area=9.0, rows=ROWS).area == 9.0
+    with pytest.raises(InputError, match=r"must lie in 1/4\.\.4, got 9.0"):
+        dataclasses.replace(GENERIC, area=9.0)
+
+
 @pytest.mark.parametrize(
     ("plan", "change", "message"),
     [
         (IDEAL, {"law": None}, "law None.*MismatchLaw"),
         (IDEAL, {"threshold": 100.0}, r"must lie in \[2, 10\] tau_c, got 100.0"),
         (IDEAL, {"design": "grid"}, "unknown design 'grid'"),
-        (IDEAL, {"version": 1}, "version 1, 2 is known"),
+        (IDEAL, {"version": 2}, "version 2, 3 is known"),
         (GENERIC, {"threshold": 2.0}, "threshold 2.0"),
         (GENERIC, {"corner": "xx"}, "generic130 technology has no corner 'xx'; it has tt"),
         (GENERIC, {"corner": None}, "corner None"),

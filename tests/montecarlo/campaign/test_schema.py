@@ -18,8 +18,8 @@ from montecarlo.mismatch.law import UNIT
 
 COORDS = {"stimulus": ["a", "b", "c"], "synapse": np.arange(2), "supply": ["source"], "phase": ["p", "q"]}
 PATTERN = {"pattern": np.arange(1)}
-ABSENT = {"deviation_reference"}
-"""Without bias lines, runs without mismatch, and trials."""
+ABSENT = {"deviation_reference", "shift", "factor"}
+"""Without bias lines, devices of a comparator, runs without mismatch, and trials."""
 
 
 def blank() -> xr.Dataset:
@@ -34,7 +34,7 @@ def test_an_empty_dataset_has_every_variable_of_its_dimensions_with_units_and_na
         dims, units, long_name = tables[name]
         assert dataset[name].dims == dims
         assert dataset[name].attrs == {"units": units, "long_name": long_name}
-    more = {**COORDS, **PATTERN, "line": ["n"]}
+    more = {**COORDS, **PATTERN, "line": ["n"], "device": ["m"]}
     assert set(empty({"sample": 1, "nominal": 1, "trial": 1}, more, {}, {}).data_vars) == set(VARIABLES)
 
 

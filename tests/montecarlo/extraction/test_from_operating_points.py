@@ -1,4 +1,4 @@
-"""Nominal runs give the constants back, first transients the delays."""
+"""Nominal runs give the constants back, transients the delays."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from synthetic_transistors import CONSTANTS, campaign
 
 from circuits.errors import InputError
+from circuits.model.closed_form import Constants, charges, ramp_times
 from montecarlo.extraction.by_technology import extract
-from montecarlo.extraction.from_operating_points import FITTED, nominal_residual
-from montecarlo.extraction.prediction import spike_times, weights_of
+from montecarlo.extraction.from_operating_points import EARLY, FITTED, LEAST_EARLY, nominal_residual
+from montecarlo.extraction.prediction import activations, spike_times, stimulus_layer, weights_of
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +45,54 @@ def test_nothing_is_left_of_exact_nominal_runs(transistors, devices):
     assert np.abs(nominal_residual(transistors, devices.constants)).max() < 1e-10
 
 
-def test_all_transients_follow_from_the_devices_and_the_delay_of_the_first(transistors, devices):
+def test_all_transients_follow_from_the_devices_and_the_delay_of_each_neuron(transistors, devices):
     predicted = spike_times(transistors, weights_of(transistors), devices.mismatch, devices.constants)
-    # kick and delay are off by 0.001 at most, against a slope error near 3 %: the first transient's delay
-    # takes that up, and leaves the same under every stimulus
+    # kick and delay are off by 0.001 at most, against a slope error near 3 %: the delay of each neuron takes
+    # that up, and leaves the same under every stimulus
     np.testing.assert_allclose(predicted, transistors["spike_time"].values, atol=1e-10)
 
 
-def test_a_silent_first_transient_leaves_the_delay_unknown_only(transistors):
+def late(transistors, change) -> np.ndarray:
+    """Deviations of the delays of a campaign with changed spike times."""
     one = transistors.copy(deep=True)
-    one["spike_time"].values[3, 0] = np.inf
+    change(one["spike_time"].values)
     devices = extract(one)
-    assert np.flatnonzero(np.isnan(devices.deviations["delay"].values)).tolist() == [3]
     assert devices.complete.all()
-    assert devices.mismatch.delay[0, 3] == 0.0
+    return devices.deviations["delay"].values
+
+
+def test_the_delay_of_a_neuron_is_the_mean_over_its_transients(transistors, devices):
+    def change(times):
+        times[3] += [0.03, -0.01, 0.01]  # mean 0.01
+        times[5, 1] = np.inf  # the others are as they were
+        times[6, :2] = [np.nan, 0.0]
+
+    before, after = devices.deviations["delay"].values, late(transistors, change)
+    moved = np.zeros(len(before))
+    moved[3] = 0.01
+    np.testing.assert_allclose(after - before, moved, atol=1e-10)
+
+
+def test_a_neuron_that_never_fires_leaves_its_delay_unknown_only(transistors):
+    def silence(times):
+        times[3] = np.inf
+
+    after = late(transistors, silence)
+    assert np.flatnonzero(np.isnan(after)).tolist() == [3]
+
+
+def test_transients_within_two_delays_say_nothing_of_a_delay(transistors, devices):
+    """The comparator is overdriven there: what they leave is not the neuron's own delay."""
+    one, constants = transistors.copy(deep=True), devices.constants
+    one["theta"].values[2] = 0.35
+    times = spike_times(one, weights_of(one), devices.mismatch, constants, bounded=False)
+    near = times[:, 2] < 3 * constants.delay
+    assert 20 < near.sum() < 100
+    times[near, 2] -= 0.02
+    one["spike_time"].values[:] = times
+    np.testing.assert_allclose(
+        extract(one).deviations["delay"].values, devices.deviations["delay"].values, atol=1e-10
+    )
 
 
 def test_nominal_runs_that_did_not_fire_are_left_out(transistors):
@@ -69,7 +104,7 @@ def test_nominal_runs_that_did_not_fire_are_left_out(transistors):
 def test_too_few_nominal_runs_are_refused(transistors):
     one = transistors.copy(deep=True)
     one["nominal_spike_time"].values[10:] = np.inf
-    with pytest.raises(InputError, match="10 of 48 runs without mismatch fired; 18 are needed"):
+    with pytest.raises(InputError, match="10 of 48 runs without mismatch fired; 22 are needed"):
         extract(one)
 
 
@@ -86,7 +121,51 @@ def test_an_unknown_extraction_is_refused(transistors):
 
 
 def test_constants_that_are_not_fitted_stay_those_of_the_ideal_neuron(devices):
-    rest = {f.name for f in dataclasses.fields(CONSTANTS)} - {*FITTED, "delay"}
-    assert rest == {"gain_slope", "leakage", "delay_exponent"}
-    assert all(getattr(devices.constants, n) == getattr(dataclasses.replace(CONSTANTS), n) for n in rest)
-    assert set(devices.errors) == {*FITTED, "delay"}
+    """No run of this campaign crosses so soon that it could show early_1 to early_3."""
+    rest = {f.name for f in dataclasses.fields(CONSTANTS)} - {*FITTED, "delay", "shortest"}
+    assert rest == {"gain_slope", "leakage", "delay_exponent", *EARLY}
+    assert all(getattr(devices.constants, n) == getattr(Constants(), n) for n in rest)
+    assert devices.constants.shortest == CONSTANTS.shortest == 0.004
+    assert set(devices.errors) == {*FITTED, "delay", "shortest"}
+    assert devices.errors["shortest"] == 0.0
+
+
+EARLIER = {"early_1": 0.03, "early_2": 0.02, "early_3": 0.006}
+
+
+def overdriven(transistors, runs: int):
+    """The same campaign, some of whose runs without mismatch cross within two delays; delays are known."""
+    one = transistors.copy(deep=True)
+    one["delay"].values[:] = CONSTANTS.delay
+    some = np.linspace(0, 47, runs).round().astype(int)
+    theta, wanted = one["nominal_theta"].values, np.linspace(0.45, 1.95, runs) * CONSTANTS.delay
+    for _ in range(20):  # the ramp goes with theta, but for its bend
+        theta[some] += wanted - ramps(one, CONSTANTS)[some]
+    constants = dataclasses.replace(CONSTANTS, **EARLIER)
+    one["nominal_spike_time"].values[:] = ramps(one, constants) + CONSTANTS.delay
+    return one
+
+
+def ramps(dataset, constants) -> np.ndarray:
+    """When the ramps of the runs without mismatch cross, what comes earlier included."""
+    layer = stimulus_layer(dataset, dataset["nominal_weight"].values, dataset["nominal_theta"].values)
+    charge = np.diagonal(charges(layer, activations(dataset, "nominal_input_time"), None, constants))
+    return ramp_times(layer, charge, None, constants)
+
+
+def test_what_comes_earlier_of_overdriven_comparators_is_given_back(transistors):
+    devices = extract(overdriven(transistors, 20))
+    for name, value in EARLIER.items():
+        assert getattr(devices.constants, name) == pytest.approx(value, abs=1e-8), name
+        assert devices.errors[name] < 1e-8
+    # and it does not spoil what the slower ramps say
+    for name in FITTED:
+        assert getattr(devices.constants, name) == pytest.approx(getattr(CONSTANTS, name), abs=1e-8), name
+
+
+def test_too_few_overdriven_runs_show_nothing(transistors):
+    devices = extract(overdriven(transistors, LEAST_EARLY - 1))
+    assert all(getattr(devices.constants, name) == 0.0 for name in EARLY)
+    assert not set(EARLY) & set(devices.errors)
+    enough = extract(overdriven(transistors, LEAST_EARLY))
+    assert set(EARLY) <= set(enough.errors)

@@ -42,7 +42,7 @@ def test_a_noise_model_of_another_technology_is_refused(net, digits, noise):
 
 
 def test_transistors_are_refused_and_chips_that_have_their_constants(net, digits, noise):
-    with pytest.raises(InputError, match="whole networks run on ideal sources"):
+    with pytest.raises(InputError, match="this runs networks on ideal sources"):
         verify(net, digits, fresh_chips(net, IDEAL, noise, 1, 0), technology="generic130", images=1)
     chips = Chips.draw(noise.law, net, [0], 0, Constants(theta_scale=1.03))
     with pytest.raises(InputError, match="constants or jitter of transistors"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 from circuits.model.closed_form import Constants, response
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
-from ttfs_analog.neuron.functional import Deviations, fire, gradients, jacobian, ramp_activation
+from ttfs_analog.neuron.functional import (
+    Deviations,
+    fire,
+    gradients,
+    hastened,
+    jacobian,
+    ramp_activation,
+)
 from ttfs_analog.neuron.layers import TTFSLinear
 
 T = 2.5
@@ -90,8 +99,15 @@ def test_activations_never_leave_the_window(seed, window):
     assert float(found.max()) <= window
 
 
+BENT = dataclasses.replace(
+    CONSTANTS, bend_theta=0.03, bend_charge=-0.02, shortest=0.45, delay=1.0, early_1=0.3, early_2=0.2,
+    early_3=0.05,
+)  # fmt: skip
+"""Large enough that half of the inputs are too short, and half of the ramps cross within two delays."""
+
+
 @pytest.mark.parametrize("spiking", [True, False])
-@pytest.mark.parametrize("constants", [Constants(), CONSTANTS])
+@pytest.mark.parametrize("constants", [Constants(), CONSTANTS, BENT])
 def test_a_layer_with_deviations_is_the_closed_form_of_the_circuit(rng, spiking, constants):
     """Two float64 formulas for one number of size T, with silent inputs among others: rounding only."""
     x, weight, bias, slope = problem(rng, batch=40)
@@ -109,6 +125,27 @@ def test_a_layer_with_deviations_is_the_closed_form_of_the_circuit(rng, spiking,
         wanted = wanted.activation(T) if spiking else wanted.v_t_min
         np.testing.assert_allclose(ours[:, k], wanted, rtol=0, atol=1e-12 * T)
     assert not spiking or (ours == 0).any()
+
+
+@pytest.mark.parametrize("name", ["bend_theta", "bend_charge", "shortest", "early_1", "early_2", "early_3"])
+def test_each_term_of_a_bent_circuit_counts(rng, name):
+    """None of those that the last test compares is lost on both sides."""
+    x, weight, bias, slope = problem(rng, batch=40)
+    layer = TTFSLinear(weight, bias, window=T, slope=slope)
+    d = deviations(rng, 2, 5, 3, constants=BENT)
+    without = d._replace(constants=dataclasses.replace(BENT, **{name: 0.0}))
+    assert float((layer(x, d) - layer(x, without)).detach().abs().max()) > 1e-3
+
+
+def test_ramps_within_two_delays_are_hastened_as_in_the_closed_form(rng):
+    """The same piecewise line in torch and numpy, at its corners too; a slope of it is one less its own."""
+    ramp = np.concatenate([rng.uniform(-0.5, 2.5, 50), [0.0, 0.5, 1.0, 1.5, 2.0]])
+    x = torch.tensor(T - ramp, requires_grad=True)
+    ours = hastened(x, T, BENT)
+    np.testing.assert_allclose(T - ours.detach().numpy(), BENT.hastened(ramp), rtol=0, atol=1e-15 * 10)
+    (slope,) = torch.autograd.grad(ours.sum(), x)
+    between = (ramp > 0.51) & (ramp < 0.99)
+    np.testing.assert_allclose(slope.numpy()[between], 1 + (0.3 - 0.2) / 0.5, rtol=1e-12)
 
 
 def test_a_slope_error_acts_as_an_offset_of_window_times_error():

@@ -103,8 +103,11 @@ def test_units_agree_across_schema_model_and_report(transistor_noise):
         line = next(row for row in transistor_noise.summary().splitlines() if row.startswith(f"{name} "))
         assert f"]  {term.unit} " in line
     assert (UNIT["threshold"], UNIT["delay"], UNIT["jitter"]) == ("1", "tau_c", "tau_c")
+    times = {"delay", "shortest", "turn_on_source", "turn_on_sink"}
+    assert times < set(transistor_noise.systematic)
+    assert all(UNIT[f"early_{k}"] == "tau_c" for k in (1, 2, 3))
     for name, constant in transistor_noise.systematic.items():
-        assert constant.unit == ("tau_c" if name == "delay" or name.startswith("turn_on") else "1")
+        assert constant.unit == ("tau_c" if name in times else "1")
 
 
 def test_terms_that_differ_are_told_apart_even_if_large(make_dataset):

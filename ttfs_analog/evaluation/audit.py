@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def audit(
         for _ in range(count)
     ]
     rows = []
-    for done, (_, row) in enumerate(parallel((lambda t=t: one(*t) for t in triples), workers, simulator), 1):
+    for done, (_, row) in enumerate(parallel((partial(one, *t) for t in triples), workers, simulator), 1):
         rows.append(row)
         if progress:
             progress(done, count)

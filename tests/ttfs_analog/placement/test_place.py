@@ -24,7 +24,7 @@ READ_OUTS = ("first-spike", "sampled")
 KEYS = {
     "units", "most", "low", "high", "lowest", "delay_tau_c", "tau_c_s", "c_mem_f", "i_unit_a", "v_unit_v",
     "window_tau_c", "expected_spread_tau_c", "offset_tau_c", "jitter_tau_c", "rounding", "leakage", "bounds",
-    "energy_j", "thresholds_beyond_swing",
+    "energy_j", "thresholds_beyond_swing", "reference_j", "area_m2", "area_parts_m2",
 }  # fmt: skip
 
 
@@ -82,7 +82,11 @@ def test_every_bound_holds_and_the_file_says_all(net, on_transistors, read_out):
         assert set(entry) == KEYS
         assert {"swing", "headroom", "drawn", "leakage"} <= set(entry["bounds"])
         assert all(0 < ratio <= 1 + 1e-9 for ratio in entry["bounds"].values())
-        assert all(math.isfinite(v) for k, v in entry.items() if k != "bounds")
+        assert all(math.isfinite(v) for k, v in entry.items() if k not in ("bounds", "area_parts_m2"))
+        parts = entry["area_parts_m2"]
+        assert set(parts) == {"synapses", "neurons", "references", "capacitors"}
+        assert sum(parts.values()) == pytest.approx(entry["area_m2"])
+        assert entry["reference_j"] > 0
         assert (entry["tau_c_s"], entry["c_mem_f"], entry["i_unit_a"]) == (
             point.tau_c, point.c_mem, point.i_unit,
         )  # fmt: skip

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from circuits.errors import InputError
 from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model.coding import encode
 from circuits.model.layer import Array
@@ -236,41 +235,3 @@ def waveform_dataset(
             "package_version": package_version(),
         },
     )
-
-
-def text(figures: dict[str, dict[str, Any]]) -> str:
-    """A few lines for people.
-
-    Parameters
-    ----------
-    figures : dict
-        Of `ttfs_analog.evaluation.figures_of_record`.
-
-    Raises
-    ------
-    InputError
-        If the network is not exactly the ReLU network.
-    """
-
-    def percent(name: str) -> str:
-        return f"{100 * figures[name]['value']:.2f} %"
-
-    v = {k: f["value"] for k, f in figures.items()}
-    if v["ttfs_relu_agreement"] != 1.0:
-        raise InputError("the TTFS network does not agree with the ReLU network on every test image")
-    return f"""\
-exact map            TTFS = ReLU on {percent("ttfs_relu_agreement")} of the test images, accuracy \
-{percent("ttfs_accuracy")}
-noise model          {v["samples"]} neurons in ngspice; sigma of slope {v["sigma_slope"]:.4f}, threshold \
-{v["sigma_threshold"]:.4f} tau_c
-                     held out: {v["holdout_rms"]:.1e} tau_c rms, 95 % intervals cover \
-{percent("holdout_coverage_95")}
-accuracy over chips  {percent("accuracy_before")} mapped, {percent("accuracy_windows_only")} with shorter \
-windows,
-                     {percent("accuracy_after")} fine-tuned for mismatch ({percent("accuracy_control")} \
-fine-tuned without it)
-worst chip           {percent("worst_chip_before")} mapped, {percent("worst_chip_after")} fine-tuned
-back to ngspice      {v["verified_chips"]} fresh chips x {v["verified_images"]} images: spike times agree to \
-{v["spike_time_rms"]:.1e} tau_c rms,
-                     classes on {percent("class_agreement")}, energy ratio {v["energy_ratio"]:.4f}
-energy               {v["energy_per_inference"]:.3g} J per inference (sources only)"""

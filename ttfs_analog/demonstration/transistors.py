@@ -116,32 +116,3 @@ def _save_waveforms(
     waveform_dataset(
         t, volts, nodes + offset * kind.point.v_unit, spikes, (layer.t_min, float(t[-1])), kind.point
     ).to_netcdf(path)
-
-
-def text(figures: dict[str, dict[str, Any]]) -> str:
-    """A few lines for people.
-
-    Parameters
-    ----------
-    figures : dict
-        Of `ttfs_analog.evaluation.figures_of_record`.
-    """
-    v = {k.removeprefix("transistor_"): f["value"] for k, f in figures.items() if k.startswith("transistor_")}
-    percent = {
-        k: f"{100 * x:.2f} %"
-        for k, x in v.items()
-        if k.startswith(("accuracy", "worst", "class", "coverage"))
-    }
-    return f"""\
-on transistors       {TECHNOLOGY}, {AREA:g} of the gate area, {v["samples"]} neurons a layer in ngspice
-accuracy over chips  {percent["accuracy_placed"]} placed, {percent["accuracy_thresholds"]} with thresholds \
-for the circuit's constants,
-                     {percent["accuracy_tuned"]} fine-tuned for mismatch ({percent["accuracy_control"]} \
-fine-tuned without it)
-whole chips          {v["verified_chips"]} fresh chips x {v["verified_images"]} images, transistor by \
-transistor: spike times agree to
-                     {v["spike_time_rms_layer0"]:.1e} and {v["spike_time_rms_layer1"]:.1e} tau_c rms by layer,
-                     {v["spike_time_rms_without_deviations"]:.1e} if the chip's deviations are left out;
-                     classes on {percent["class_agreement"]}, energy ratio {v["energy_ratio"]:.3f}
-energy               {v["energy_per_inference"]:.3g} J per inference (comparators, latches, references \
-included)"""

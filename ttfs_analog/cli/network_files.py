@@ -270,7 +270,7 @@ def _map(
     net = convert(model, data, technology=technology, metadata=metadata, **options)
     same, error = agreement(net, model, data.x_test)
     reference = accuracy(as_seen_by(model, net), data.x_test, data.y_test)
-    extra = {"technology": technology.name, "reference_accuracy": reference}
+    extra: dict[str, Any] = {"technology": technology.name, "reference_accuracy": reference}
     result, text = save(net, data, out, same=same, **extra)
     result |= {"logits_relative_error": error}
     return result, (
@@ -369,8 +369,8 @@ def place_network(
     lines = [
         f"accuracy {100 * before:.2f} % before, {100 * after:.2f} % placed; latency {1e6 * seconds:.3g} us",
     ]
-    heads = ("layer", "tau_c [ns]", "C [fF]", "I_u [nA]", "s_V [mV]", "units", "window", "spread", "delay")
-    heads = (*heads, "energy [pJ]", "references [pJ]", "area [um2]", "tightest bound")
+    heads = ["layer", "tau_c [ns]", "C [fF]", "I_u [nA]", "s_V [mV]", "units", "window", "spread", "delay"]
+    heads += ["energy [pJ]", "references [pJ]", "area [um2]", "tightest bound"]
     lines.append("  ".join(heads))
     for n, v in enumerate(about["layers"]):
         tightest = max(v["bounds"], key=v["bounds"].get)

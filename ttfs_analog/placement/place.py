@@ -56,6 +56,8 @@ ROUNDING = 0.02
 """Change of a potential by rounded weights that more unit devices are taken against, in parts of a window."""
 SPOILED = 0.03
 """Change of a potential by rounded weights, rms in parts of a window, that energy and speed may cost."""
+HOPELESS = 0.1
+"""The same beyond which the largest weights are clipped, if a network may be trained again."""
 PROJECT_EVERY = 20
 
 
@@ -146,7 +148,7 @@ def _search(
     grid = list(product(WINDOWS, ROOMS))
     refusals: list[InputError] = []
     for c, clip in enumerate(clips):
-        options: list[tuple[tuple[float, ...], list[LayerBias]]] = []
+        options: list[tuple[float, tuple[float, float], list[LayerBias]]] = []
         for k, (window, room) in enumerate(grid):
             scaled = [_clipped(layer, clip) for layer in equalize(layers, x, window, room, read_out)]
             circuits = [v if v.spiking else dataclasses.replace(v, bias=np.zeros(v.n_out)) for v in scaled]
@@ -159,11 +161,13 @@ def _search(
                 kept = [
                     b if b.layer.spiking else _with_bias(b, v) for b, v in zip(biased, scaled, strict=True)
                 ]
-                options.append((_price(kept, scaled, x, objective), kept))
+                options.append((*_price(kept, scaled, x, objective), kept))
             if progress:
                 progress(c * len(grid) + k + 1, len(clips) * len(grid))
         if options:
-            return min(options, key=lambda option: option[0])[1]
+            worst, _, best = min(options, key=lambda option: option[1])
+            if worst <= HOPELESS or clip == clips[-1]:
+                return best
     more = "" if retrain else "; or let --retrain 20 clip the largest weights and train again"
     raise InputError(f"{refusals[0]}{more}")
 
@@ -181,8 +185,8 @@ def _clipped(layer: Layer, percentile: float) -> Layer:
 
 def _price(
     biased: Sequence[LayerBias], scaled: Sequence[Layer], x: Array, objective: str
-) -> tuple[float, ...]:
-    """What the search minimizes: first, whether rounding spoils the weights, then by objective."""
+) -> tuple[float, tuple[float, float]]:
+    """The worst error by rounding, and what the search minimizes: whether it spoils, then the objective."""
     variance, worst = np.zeros(x.shape[1]), 0.0
     for b, layer, before in zip(biased, scaled, propagate(scaled, x), strict=True):
         rounded = np.mean((before @ (b.layer.weights - layer.weights).T) ** 2, axis=0)
@@ -193,10 +197,10 @@ def _price(
     price = float(np.sqrt(variance.mean()) / max(outputs.std(), 1e-12))
     spoiled = max(worst, SPOILED) if objective != "spread" else 0.0
     if objective == "energy":
-        return spoiled, float(sum(_worth(b).energy.sum() for b in biased))
-    if objective == "speed":
-        return spoiled, float(sum(b.phases.t_max - b.phases.t_min for b in biased))
-    return spoiled, price
+        price = float(sum(_worth(b).energy.sum() for b in biased))
+    elif objective == "speed":
+        price = float(sum(b.phases.t_max - b.phases.t_min for b in biased))
+    return worst, (spoiled, price)
 
 
 def _worth(bias: LayerBias) -> Any:

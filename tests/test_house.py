@@ -26,6 +26,7 @@ ROOMS = {  # of a floor, the lowest first: imports between rooms run one way too
         "training",
         "placement",
         "evaluation",
+        "demonstration",
         "cli",
     ),
 }

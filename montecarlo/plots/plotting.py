@@ -75,7 +75,7 @@ def waveforms(
     t_min, t_max : float
         Ends of the windows [tau_c].
     spikes : array, shape (neuron,)
-        [tau_c]; inf = silent.
+        [tau_c]; inf = silent. Marked on the membranes: a comparator answers after its threshold is reached.
     """
     figure, (ax,) = canvas(width=8.4, height=3.6)
     ax.axvspan(0, t_min, color=BLUE, alpha=0.12, lw=0, label="input window")
@@ -88,7 +88,7 @@ def waveforms(
         ax.plot(time[~shown], volts[~shown, k], color=color, lw=0.6, alpha=0.25)
         ax.plot([t_min, t_max], [threshold[k]] * 2, color=color, lw=0.8, ls=":")
         if np.isfinite(spikes[k]):
-            ax.plot(spikes[k], threshold[k], "o", color=color, ms=5)
+            ax.plot(spikes[k], np.interp(spikes[k], time, volts[:, k]), "o", color=color, ms=5)
     ax.plot([], [], "k:", lw=0.8, label="threshold")
     ax.plot([], [], "ko", ms=5, label="spike")
     ax.set(xlabel="time [tau_c]", ylabel="membrane voltage [V]", xlim=(0, t_max))
@@ -215,7 +215,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1
     ax.invert_yaxis()
     ax.set_xlabel(label)
     if len(parts) > 1:
-        ax.legend(fontsize=7, frameon=False, ncols=len(parts), loc="upper right", bbox_to_anchor=(1, 1.2))
+        figure.legend(fontsize=7, frameon=False, ncols=min(len(parts), 4), loc="outside upper right")
     return figure
 
 

@@ -67,11 +67,31 @@ def test_the_figures_say_what_the_loop_claims(demo):
     assert abs(value["energy_ratio"] - 1) < 1e-6
 
 
+def test_the_figures_say_what_the_loop_on_transistors_claims(demo):
+    """Devices of a quarter of the area: few samples, so the equation holds to a few hundredths of tau_c."""
+    figures = json.loads((demo / "summary.json").read_text())
+    value = {k.removeprefix("transistor_"): f["value"] for k, f in figures.items() if k.startswith("transis")}
+    assert value["samples_failed"] == 0
+    assert value["verified_chips"] >= 2
+    assert value["verified_images"] >= 5
+    for layer in ("layer0", "layer1"):
+        assert 1e-4 < value[f"spike_time_rms_{layer}"] < 0.03
+    assert value["spike_time_rms_without_deviations"] > 4 * value["spike_time_rms_layer1"]
+    assert value["class_agreement"] >= 0.8
+    assert value["energy_ratio"] == pytest.approx(1.0, abs=0.03)
+    others = [value[f"accuracy_{k}"] for k in ("placed", "thresholds", "control")]
+    assert max(others) + 0.005 < value["accuracy_tuned"]
+    assert value["energy_per_inference"] > 2e-12  # comparators, latches and references too
+
+
 def test_the_page_is_self_contained(demo):
     page = (demo / "report.html").read_text()
     for title in ("Membranes in ngspice", "Noise model", "Accuracy over chips", "Back to ngspice"):
-        assert title in page
-    assert page.count("data:image/svg+xml;base64,") >= 6
+        assert f"<h2>{title}</h2>" in page
+    circuit = page.split("<h2>On transistors</h2>")[1]
+    for title in ("Membranes", "Whole chips in ngspice", "Accuracy over chips", "Energy per inference"):
+        assert f"<h3>{title}" in circuit
+    assert page.count("data:image/svg+xml;base64,") >= 10
     assert not re.search(r'(src|href)="(?!data:)', page), "the page loads something from elsewhere"
     assert "<script" not in page
 

@@ -13,6 +13,11 @@ import numpy as np
 import xarray as xr
 
 HIDDEN = "np.isfinite(ds.spike_time_spice) & np.isfinite(ds.spike_time_model)"
+BY_LAYER = (
+    "float(((ds.spike_time_spice - ds.spike_time_{0}).where(np.isfinite(ds.spike_time_spice) & "
+    "np.isfinite(ds.spike_time_{0}){1}) ** 2).mean() ** 0.5)"
+)
+CHIPS, LEDGER = "transistors/verification.nc", "transistors/energy.nc"
 FIGURES: tuple[tuple[str, str, str, str], ...] = (
     ("relu_accuracy", "relu.json", "1", "js['accuracy']"),
     ("ttfs_accuracy", "net.json", "1", "js['accuracy']"),
@@ -77,6 +82,28 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
         "1",
         "float(ds.energy_account.sum() / ds.energy_sensed.sum())",
     ),
+    ("transistor_samples", "transistors/characterization/layer0", "1", "ds.sizes['sample']"),
+    ("transistor_samples_failed", "transistors/characterization/layer0", "1", "int((ds.status != 0).sum())"),
+    ("transistor_accuracy_placed", "transistors/evaluation_1_placed.nc", "1", "float(ds.accuracy.mean())"),
+    (
+        "transistor_accuracy_thresholds",
+        "transistors/evaluation_2_thresholds.nc",
+        "1",
+        "float(ds.accuracy.mean())",
+    ),
+    ("transistor_accuracy_control", "transistors/evaluation_3_control.nc", "1", "float(ds.accuracy.mean())"),
+    ("transistor_accuracy_tuned", "transistors/evaluation_4_tuned.nc", "1", "float(ds.accuracy.mean())"),
+    ("transistor_worst_chip_placed", "transistors/evaluation_1_placed.nc", "1", "float(ds.accuracy.min())"),
+    ("transistor_worst_chip_tuned", "transistors/evaluation_4_tuned.nc", "1", "float(ds.accuracy.min())"),
+    ("transistor_energy_per_inference", LEDGER, "J", "float(ds.energy_mean)"),
+    ("transistor_verified_chips", CHIPS, "1", "ds.sizes['chip']"),
+    ("transistor_verified_images", CHIPS, "1", "ds.sizes['image']"),
+    ("transistor_spike_time_rms_layer0", CHIPS, "tau_c", BY_LAYER.format("model", " & (ds.layer == 0)")),
+    ("transistor_spike_time_rms_layer1", CHIPS, "tau_c", BY_LAYER.format("model", " & (ds.layer == 1)")),
+    ("transistor_spike_time_rms_without_deviations", CHIPS, "tau_c", BY_LAYER.format("nominal", "")),
+    ("transistor_class_agreement", CHIPS, "1", "float((ds.predicted_spice == ds.predicted_model).mean())"),
+    ("transistor_accuracy_spice", CHIPS, "1", "float((ds.predicted_spice == ds.label).mean())"),
+    ("transistor_energy_ratio", CHIPS, "1", "float(ds.energy_model.sum() / ds.energy_spice.sum())"),
 )
 """(name, file, unit, expression): `ds` is the file as a dataset, `js` as JSON."""
 

@@ -19,12 +19,13 @@ from montecarlo.mismatch.law import OFFSETS, UNIT
 from montecarlo.plots import plotting
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import energy as ledger
-from ttfs_analog.evaluation import verification
+from ttfs_analog.evaluation import transistor_report, verification
+from ttfs_analog.evaluation.transistor_report import WAVEFORM, Section
 from ttfs_analog.noise.noise_model import SCHEMA as NOISE
 from ttfs_analog.noise.noise_model import NoiseModel
 
-WAVEFORM = "ttfs-analog/waveform/1"
-Section = dict[str, Any]
+TRANSISTORS = "transistors"
+"""Folder, in that of the results, of those on transistors."""
 
 
 def write(folder: Path, out: Path) -> Path:
@@ -33,7 +34,8 @@ def write(folder: Path, out: Path) -> Path:
     Parameters
     ----------
     folder : Path
-        Of the results: datasets (.zarr, .nc), a noise model and a summary (.json).
+        Of the results: datasets (.zarr, .nc), a noise model and a summary (.json); those on transistors lie
+        in the folder `transistors` in it, or are all that there is.
     out : Path
         The HTML file.
 
@@ -45,7 +47,12 @@ def write(folder: Path, out: Path) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     results = _collect(folder)
+    inner = folder / TRANSISTORS
+    circuit = _collect(inner, f"{TRANSISTORS}/") if inner.is_dir() else transistor_report.set_apart(results)
     sections = [s for build in SECTIONS if (s := build(results))]
+    parts = {"membranes": _waveforms(circuit), "accuracy": _accuracy(circuit), "energy": _energy(circuit)}
+    if section := transistor_report.section(circuit, **parts):
+        sections.append(section)
     if not sections:
         raise InputError(
             f"{folder} holds no results of ttfs-analog (datasets .zarr or .nc, or a noise model .json)"
@@ -65,10 +72,12 @@ def write(folder: Path, out: Path) -> Path:
     return out
 
 
-def _collect(folder: Path) -> dict[str, dict[str, Any]]:
-    """Results by schema, then by file name."""
+def _collect(folder: Path, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """Results by schema, then by file name, with a prefix."""
     results: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.iterdir()):
+        if any(path.glob("layer*")):
+            continue  # campaigns on the layers of a network, which its noise model is fitted on
         try:
             if path.suffix == ".zarr":
                 content: Any = xr.open_zarr(path, consolidated=False)
@@ -78,11 +87,11 @@ def _collect(folder: Path) -> dict[str, dict[str, Any]]:
             else:
                 content = json.loads(path.read_text()) if path.suffix == ".json" else None
                 if isinstance(content, dict) and content.get("schema") == NOISE:
-                    results.setdefault(NOISE, {})[path.name] = NoiseModel.load(path)
+                    results.setdefault(NOISE, {})[prefix + path.name] = NoiseModel.load(path)
                 continue
         except (OSError, ValueError, AttributeError) as error:
             raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-        results.setdefault(str(content.attrs.get("schema")), {})[path.name] = content
+        results.setdefault(str(content.attrs.get("schema")), {})[prefix + path.name] = content
     return results
 
 
@@ -224,7 +233,7 @@ def _verification(results: dict[str, dict[str, Any]]) -> Section | None:
         for n in ds["layer"].values
         for who, key in (("ngspice", "spice"), ("model", "model"))
     }
-    energies = plotting.bars(joules, "energy per inference [fJ]", 1e15)
+    energies = plotting.bars(joules, "energy per inference [pJ]", 1e12)
     return {
         "title": "Back to ngspice",
         "text": f"{f['chips']} chips drawn from the technology, which nothing was fitted on, and "
@@ -264,7 +273,7 @@ def _energy(results: dict[str, dict[str, Any]]) -> Section | None:
         "neuron. Not in the account: "
         f"{', '.join(f['not_included'])}. For comparison, charging the capacitors alone: "
         f"{1e12 * f['capacitor_estimate_j']:.3g} pJ.",
-        "figures": [plotting.data_uri(plotting.bars(groups, "energy [fJ]", 1e15))],
+        "figures": [plotting.data_uri(plotting.bars(groups, "energy [pJ]", 1e12))],
         "files": [name],
     }
 

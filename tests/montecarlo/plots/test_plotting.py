@@ -149,7 +149,7 @@ def test_bars_are_stacked_and_scaled():
     (axes,) = plotting.bars(groups, "energy [pJ]", scale=10.0).axes
     assert widths(axes) == [10.0, 0.0, 20.0, 30.0, 0.0, 40.0]
     assert [p.get_x() for p in axes.patches] == [0.0, 0.0, 10.0, 0.0, 30.0, 30.0]
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["synapse", "slope", "reset"]
+    assert [t.get_text() for t in axes.figure.legends[0].get_texts()] == ["synapse", "slope", "reset"]
     assert labels(axes) == ["a", "b"]
 
 

@@ -30,7 +30,8 @@ from ttfs_analog.training.training import Progress
 from ttfs_analog.training.trimming import trimmed
 
 TOLERANCE, KIT_TOLERANCE = 0.01, 0.02
-"""Largest spike-time RMS that passes, of a built-in technology and of a kit [tau_c]."""
+"""Largest spike-time RMS that passes, of a built-in technology and of a kit, in windows of a placed network
+[tau_c of ideal sources]."""
 
 
 def draw_chip(net: str, noise: str | None, number: int, extrapolate: bool, out: str, seed: int) -> Result:
@@ -298,9 +299,9 @@ def verify_placed(
         raise InputError(f"--technology {technology}: the network is placed on {about['technology']}")
     if chips_from is not None:
         raise InputError("--chips-from: chips of transistors are drawn device by device, from --seed")
-    if tolerance is None:
+    if tolerance is None:  # rescaling a layer rescales its window and its residual alike
         kit = Technology.load(about["technology"]).environment
-        tolerance = KIT_TOLERANCE if kit else TOLERANCE
+        tolerance = (KIT_TOLERANCE if kit else TOLERANCE) * max(net.windows)
     options: dict[str, Any] = {"workers": workers, "seed": seed, "progress": progress}
     figures: dict[str, Any]
     if audit:

@@ -110,7 +110,11 @@ def energy(
     help="Of a placed network: N random neurons of random chips instead of whole chips.",
 )
 @click.option(
-    "--tolerance", type=float, default=None, show_default="0.01; kits 0.02", help="Spike-time RMS [tau_c]."
+    "--tolerance",
+    type=float,
+    default=None,
+    show_default="0.01; of a placed network 1 % of its longest window, on kits 2 %",
+    help="Spike-time RMS [tau_c].",
 )
 @data_option
 @extrapolate_option

@@ -130,6 +130,6 @@ def verify(net: str, noise: str, data: str | None, extrapolate: bool, **options:
 
     model, sets = load_network(net, data)
     law = load_noise(noise, extrapolate)
-    placed = "placement" in model.metadata and options["technology"] != "ideal"
+    placed = "placement" in model.metadata
     with progress("verify: images") as tick:
         return (verify_placed if placed else verify_chips)(model, sets, law, progress=tick, **options)

@@ -31,6 +31,7 @@ from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import proportion_interval
 from ttfs_analog.data.datasets import pair_of
 from ttfs_analog.evaluation.energy import labels, layer_energies
+from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.network.decision import classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
@@ -81,6 +82,9 @@ def verify(
 ) -> xr.Dataset:
     """Whole chips in ngspice, layer by layer, beside the behavioral model.
 
+    Of a network that is placed on transistors: `verify_transistors` of as many chips, which are drawn device
+    by device from the entropy of these.
+
     Parameters
     ----------
     data : Data, loader, or (x, y)
@@ -110,12 +114,19 @@ def verify(
         `logits_model` (chip, image, class).
     """
     x, y = pair_of(data)
+    if "placement" in net.metadata:
+        if noise is None:
+            raise InputError("a placed network is verified beside the noise model of its layers: give noise=")
+        return verify_transistors(
+            net, data, noise, chips=len(chips), images=images or len(x), workers=workers, seed=chips.entropy,
+            progress=progress,
+        )  # fmt: skip
     x, y = x[:images].to(net.like), y[:images]
     net.require_points()
-    if Technology.load(technology).process or "placement" in net.metadata:
+    if Technology.load(technology).process:
         raise InputError(
             f"--technology {technology}: this runs networks on ideal sources; on transistors those that "
-            "'place' has put there (in Python: verify_transistors)"
+            "'place' has put there"
         )
     if not all(c.ideal for c in chips.constants) or any(chips.jitter):
         raise InputError("these chips have constants or jitter of transistors, which ideal sources have not")

@@ -208,7 +208,8 @@ def _own_currents(
         entry = noise.of(n).energy.get("comparator", {}).get("bias")
         if entry and kind.layer.spiking:
             on = np.minimum(model[..., place], kind.layer.window) + kind.bias.delay
-            tails = np.stack([chip.tails[n] for chip in chips])
+            mean = float(entry.get("mean_tail", 1.0))
+            tails = np.stack([(1.0 + chip.tails[n]) / mean - 1.0 for chip in chips])
             scale = float(entry["value"]) * kind.point.vdd * kind.point.tau_c
             more += scale * np.einsum("cin,cn->ci", on, tails)
     return more

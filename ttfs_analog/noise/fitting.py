@@ -183,6 +183,10 @@ def _energy(dataset: xr.Dataset, devices: Extraction) -> dict[str, dict[str, dic
         amps = reference_current(process, point, spiking(dataset))
         supply, part = energy_fit.REFERENCE
         energy[supply] = {part: {"value": amps, "ci95": [amps, amps], "unit": energy_fit.UNITS[part]}}
+    bias = energy.get("comparator", {}).get("bias")
+    if bias and "deviation_tail" in dataset and np.isfinite(dataset["deviation_tail"]).all():
+        # the coefficient is that of the mean neuron, whose tail is not the nominal one
+        bias["mean_tail"] = 1.0 + float(dataset["deviation_tail"].mean())
     return energy
 
 

@@ -108,6 +108,7 @@ def _save_waveforms(
     layer, x = kind.layer, data.x_test[0].double().numpy()
     chip = draw_chips([kind], [noise.of(0).delay_law], [FRESH], seed, simulator)[0]
     terms, input_times = chip.known[0], encode(x[None], layer.t_min)[0]
+    assert terms is not None, "a drawn chip has devices"
     t, volts, nodes = kind.waveforms(
         layer, input_times, chip.transistors[0], simulator=simulator, workers=workers
     )

@@ -33,9 +33,14 @@ class Chip:
     """One chip: its transistors, and what they are in the terms of the equation."""
 
     number: int
-    transistors: tuple[TransistorMismatch, ...]  #: by layer
-    known: tuple[LayerMismatch, ...]  #: by layer, one sample
+    transistors: tuple[TransistorMismatch | None, ...]  #: by layer; None: perfect devices
+    known: tuple[LayerMismatch | None, ...]  #: by layer, one sample
     tails: tuple[Array, ...]  #: by layer, (neuron,) relative deviation of the comparators' currents
+
+    @classmethod
+    def perfect(cls, layers: int) -> Chip:
+        """A chip whose devices do not deviate."""
+        return cls(-1, (None,) * layers, (None,) * layers, ())
 
 
 class LayerRun(NamedTuple):

@@ -52,6 +52,8 @@ FRESH = 2_000_000
 POPULATION = 400
 """Chips drawn from the noise model for the prediction intervals."""
 SUPPLIES = ("source", "comparator", "latch", "reference")
+PERFECT = 5
+"""Images that a chip without mismatch is asked, too."""
 Progress = Callable[[int, int], None]
 
 
@@ -117,6 +119,7 @@ def verify_transistors(
     spice, model = (np.full((chips, len(x)), -1) for _ in range(2))
     energy[..., 3] = sum(reference_energy(kind) for kind in kinds)
     numpy_x = x.double().cpu().numpy()
+    plain = _without_mismatch(kinds, numpy_x[:PERFECT], workers, simulator, places)
     for done, run in enumerate(run_chips(kinds, drawn, numpy_x, workers, simulator), 1):
         _note(run, kinds, places, population, times)
         at = run.chip, run.image
@@ -127,7 +130,23 @@ def verify_transistors(
             progress(done, chips * len(x))
     joules = np.stack([_model_energy(net, x, noise, chip) for chip in drawn])
     joules[..., SUPPLIES.index("comparator")] += _own_currents(kinds, drawn, noise, places, times["model"])
-    return _dataset(net, places, times, energy, joules, (spice, model, y.cpu().numpy()), numbers, seed)
+    dataset = _dataset(net, places, times, energy, joules, (spice, model, y.cpu().numpy()), numbers, seed)
+    text = "spike time of a chip without mismatch, ngspice less equation; NaN = on one side only"
+    dataset["residual_perfect"] = (("perfect_image", "neuron"), plain, {"units": "tau_c", "long_name": text})
+    return dataset
+
+
+def _without_mismatch(
+    kinds: Sequence[TransistorNeuron], x: Array, workers: int, simulator: Ngspice, places: Places
+) -> Array:
+    """Spike times of perfect devices less the equation's, shape (image, neuron)."""
+    residual = np.full((len(x), places.count), np.nan)
+    for run in run_chips(kinds, [Chip.perfect(len(kinds))], x, workers, simulator):
+        for layer, place in zip(run.layers, places.slices, strict=True):
+            both = np.isfinite(layer.spice) & np.isfinite(layer.equation)
+            row = residual[run.image, place]
+            row[both] = layer.spice[both] - layer.equation[both]
+    return residual
 
 
 class Places:
@@ -189,7 +208,8 @@ def _class(net: TTFSNetwork, outputs: Array) -> int:
 
 def _deviations(net: TTFSNetwork, noise: Noise, chip: Chip) -> list[Deviations]:
     constants = tuple(noise.of(n).constants for n in range(len(net.layers)))
-    return Chips(0, (chip.number,), chip.known, "", constants, (0.0,) * len(constants)).deviations(net.like)
+    known = tuple(terms for terms in chip.known if terms is not None)
+    return Chips(0, (chip.number,), known, "", constants, (0.0,) * len(constants)).deviations(net.like)
 
 
 def _model_energy(net: TTFSNetwork, x: torch.Tensor, noise: Noise, chip: Chip) -> Array:
@@ -293,6 +313,10 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         "spike_time_rms_tau_c": rms(residual[..., hidden]),
         "spike_time_rms_by_layer": {
             f"layer{n}": rms(residual[..., layer == n]) for n in np.unique(layer[hidden])
+        },
+        "spike_time_rms_without_mismatch": {
+            f"layer{n}": rms(result["residual_perfect"].values[:, layer == n])
+            for n in np.unique(layer[hidden])
         },
         "spike_time_rms_by_chip": [rms(chip) for chip in residual[..., hidden]],
         "spike_time_rms_without_deviations": rms(without[..., hidden]),

@@ -25,7 +25,8 @@ def write_all(folder):
         | {"interval_low": (dims, spice - 0.5), "interval_high": (dims, spice + 0.5)}
         | {f"predicted_{k}": (("chip", "image"), [[0, 1], [0, 0]]) for k in ("spice", "model")}
         | {f"energy_{k}": (("chip", "image", "supply"), rng.random((2, 2, 4))) for k in ("spice", "model")}
-        | {"label": ("image", [0, 1]), "layer": ("neuron", [0, 0, 1]), "window": ("neuron", [2.0] * 3)},
+        | {"label": ("image", [0, 1]), "layer": ("neuron", [0, 0, 1]), "window": ("neuron", [2.0] * 3)}
+        | {"spiking": ("neuron", [1] * 3), "residual_perfect": (("perfect_image", "neuron"), [[0.001] * 3])},
         {"supply": list(transistor_verification.SUPPLIES)},
         {"schema": transistor_verification.SCHEMA, "technology": "generic130"},
     )

@@ -64,7 +64,8 @@ def result(placed_net, pair, rough):
 
 def test_every_neuron_of_every_chip_is_there(result, placed_net, pair):
     neurons = HIDDEN + OUTPUTS
-    assert dict(result.sizes) == {"chip": 1, "image": 2, "neuron": neurons, "supply": len(SUPPLIES)}
+    sizes = {"chip": 1, "image": 2, "neuron": neurons, "supply": len(SUPPLIES), "perfect_image": 2}
+    assert dict(result.sizes) == sizes
     assert result["chip"].values.tolist() == [FRESH]
     assert result["layer"].values.tolist() == [0] * HIDDEN + [1] * OUTPUTS
     assert np.array_equal(result["label"].values, pair[1][:2].numpy())

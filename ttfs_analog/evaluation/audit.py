@@ -117,9 +117,10 @@ def audit(
     residual = np.where(both, np.where(both, spice, 0.0) - np.where(both, expected, 0.0), np.nan)
     apart = np.isfinite(spice) & np.isfinite(plain)
     without = np.where(apart, np.where(apart, spice, 0.0) - np.where(apart, plain, 0.0), np.nan)
-    inside = (spice >= low - 1e-9) & (spice <= high + 1e-9)
-    by_layer = [rms(residual[layer == n]) for n in range(len(kinds))]
     fires = np.array([kind.layer.spiking for kind in kinds])[layer]
+    timed = np.isfinite(spice) & ((spice > 0) | ~fires)  # others are no test of an interval
+    inside = ((spice >= low - 1e-9) & (spice <= high + 1e-9))[timed]
+    by_layer = [rms(residual[layer == n]) for n in range(len(kinds))]
     changed = _could_change(net, x, model, by_layer, rng)
     return {
         "audited": count,
@@ -127,8 +128,9 @@ def audit(
         "spike_time_rms_by_layer": {f"layer{n}": v for n, v in enumerate(by_layer)},
         "spike_time_rms_without_deviations": rms(without[fires]),
         "one_sided_spikes": int((np.isfinite(spice) != np.isfinite(expected)).sum()),
+        "spikes": int(timed.sum()),
         "coverage_95": float(inside.mean()),
-        "coverage_95_ci95": list(proportion_interval(int(inside.sum()), count)),
+        "coverage_95_ci95": list(proportion_interval(int(inside.sum()), len(inside))),
         "decisions_that_could_change": changed[0] / changed[1],
         "decisions_that_could_change_ci95": list(proportion_interval(*changed)),
         "chips": chips,

@@ -58,6 +58,8 @@ SPOILED = 0.03
 """Change of a potential by rounded weights, rms in parts of a window, that energy and speed may cost."""
 HOPELESS = 0.1
 """The same beyond which the largest weights are clipped, if a network may be trained again."""
+RATE = 0.03
+"""Learning rate over the rms of the smallest weights."""
 PROJECT_EVERY = 20
 
 
@@ -278,6 +280,8 @@ def _train(placed: TTFSNetwork, data: tuple[torch.Tensor, torch.Tensor], epochs:
         if step % PROJECT_EVERY == 0:
             project(placed, some)
 
-    optimize(placed, (x, y), loss_of, Recipe(epochs, 64, 2e-3, seed=seed), after=after)
+    # rescaling has made the weights small: steps are small beside them
+    size = min(float(layer.weight.detach().square().mean().sqrt()) for layer in placed.layers)
+    optimize(placed, (x, y), loss_of, Recipe(epochs, 64, RATE * size, seed=seed), after=after)
     project(placed, x[:1024])
     placed.eval()

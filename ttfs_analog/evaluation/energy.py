@@ -86,6 +86,8 @@ def layer_energies(
     layers = zip(net.layers, net.points, deviations, net.signals(x, deviations), net.weights(), strict=True)
     for n, (layer, point, deviation, (before, after), weight) in enumerate(layers):
         model = noise.of(n) if noise else None
+        if model and "placement" in net.metadata:  # operated where its noise model was measured
+            point = point.at_supply(model.validity.get("supply"))
         table, constants = coefficients(model), model.constants if model else IDEAL
         # feed-through comes from the gates
         sources = replace(constants, feed_through_source=0.0, feed_through_sink=0.0)

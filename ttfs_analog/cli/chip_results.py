@@ -26,7 +26,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.placement.neurons import placement_of
-from ttfs_analog.training.training import Progress
+from ttfs_analog.training.training import Progress, accuracy
 from ttfs_analog.training.trimming import trimmed
 
 TOLERANCE, KIT_TOLERANCE = 0.01, 0.02

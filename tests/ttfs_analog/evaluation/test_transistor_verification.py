@@ -30,8 +30,8 @@ pytestmark = pytest.mark.ngspice
 HIDDEN, OUTPUTS = 6, 4
 VERDICTS = {
     "audited", "spikes", "spike_time_rms_tau_c", "spike_time_rms_by_layer",
-    "spike_time_rms_without_deviations", "one_sided_spikes", "coverage_95", "coverage_95_ci95", "decisions_that_could_change",
-    "decisions_that_could_change_ci95", "chips", "images", "labels",
+    "spike_time_rms_without_deviations", "one_sided_spikes", "coverage_95", "coverage_95_ci95",
+    "decisions_that_could_change", "decisions_that_could_change_ci95", "chips", "images", "labels",
 }  # fmt: skip
 
 

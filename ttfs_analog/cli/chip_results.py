@@ -33,6 +33,9 @@ TOLERANCE, KIT_TOLERANCE = 0.01, 0.02
 """Largest spike-time RMS that passes, of a built-in technology and of a kit, in windows of a placed network
 [tau_c of ideal sources]."""
 
+AGREEMENT, ENERGY = 0.99, 0.05
+"""Of whole transistor chips: least share of equal decisions, largest relative error of their energy."""
+
 
 def draw_chip(net: str, noise: str | None, number: int, extrapolate: bool, out: str, seed: int) -> Result:
     """Draw one chip, every device's deviation, for this network, and save it.
@@ -315,7 +318,12 @@ def verify_placed(
         dataset = verify_transistors(net, data, noise, chips=chips, images=images, **options)
         dataset.to_netcdf(out)
         figures = summarize_transistors(dataset)
-    failed = [] if figures["spike_time_rms_tau_c"] <= tolerance else [f"spike-time RMS above {tolerance:g}"]
+    checks = [
+        (f"spike-time RMS above {tolerance:g}", figures["spike_time_rms_tau_c"] <= tolerance),
+        (f"class agreement below {AGREEMENT:g}", figures.get("class_agreement", 1.0) >= AGREEMENT),
+        (f"energy off by more than {ENERGY:g}", abs(figures.get("energy_ratio", 1.0) - 1.0) <= ENERGY),
+    ]
+    failed = [words for words, holds in checks if not holds]
     figures |= {"failed_checks": failed, "passed": not failed}
     text = "\n".join(f"{k:<34} {_short(v)}" for k, v in figures.items())
     return {"path": out, **figures}, f"{text}\n{out}"

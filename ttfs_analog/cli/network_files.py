@@ -25,6 +25,7 @@ from ttfs_analog.network.windows import check_margin, latency, tighten
 from ttfs_analog.noise.chips import perfect
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.placement.place import place
+from ttfs_analog.placement.summary import table
 from ttfs_analog.training.architectures import build
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Progress, accuracy, least_epochs, train
@@ -369,26 +370,7 @@ def place_network(
     lines = [
         f"accuracy {100 * before:.2f} % before, {100 * after:.2f} % placed; latency {1e6 * seconds:.3g} us",
     ]
-    heads = ["layer", "tau_c [ns]", "C [fF]", "I_u [nA]", "s_V [mV]", "units", "window", "spread", "delay"]
-    heads += ["energy [pJ]", "references [pJ]", "area [um2]", "tightest bound"]
-    lines.append("  ".join(heads))
-    for n, v in enumerate(about["layers"]):
-        tightest = max(v["bounds"], key=v["bounds"].get)
-        values = [
-            1e9 * v["tau_c_s"],
-            1e15 * v["c_mem_f"],
-            1e9 * v["i_unit_a"],
-            1e3 * v["v_unit_v"],
-            v["units"],
-        ]
-        values += [v[f"{k}_tau_c"] for k in ("window", "expected_spread", "delay")]
-        values += [1e12 * v["energy_j"], 1e12 * v["reference_j"], 1e12 * v["area_m2"]]
-        cells = [
-            str(n),
-            *(f"{value:.4g}" for value in values),
-            f"{tightest} {100 * v['bounds'][tightest]:.0f} %",
-        ]
-        lines.append("  ".join(c.rjust(len(h)) for c, h in zip(cells, heads, strict=True)))
+    lines += table(about["layers"])
     if before - after > LOSS and not options.get("retrain"):
         lines.append(f"placing costs {100 * (before - after):.1f} points: --retrain 20 takes them back")
     return result, "\n".join([*lines, out])

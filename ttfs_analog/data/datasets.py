@@ -6,11 +6,9 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from circuits.errors import InputError
 from ttfs_analog.data import image_files
@@ -213,34 +211,3 @@ def _check(files: list[Path], root: Path) -> None:
     for file in files:
         if file.name in OFFICIAL["cifar10"]:
             image_files.check_digest(file, OFFICIAL["cifar10"][file.name], "the official file")
-
-
-def pair_of(data: Any) -> tuple[Tensor, Tensor]:
-    """(x, y) of a Data (its test part), a DataLoader, or a pair of tensors; InputError for anything else."""
-    if isinstance(data, Data):
-        return data.x_test, data.y_test
-    if isinstance(data, DataLoader):
-        parts = [(x, y) for x, y in data]
-        if not parts:
-            raise InputError("the loader holds no data")
-        data = (torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
-    if not (isinstance(data, tuple | list) and len(data) == 2):
-        raise InputError("data must be a DataLoader, a pair (x, y), or come from ttfs_analog.load_data")
-    x, y = data
-    return x.flatten(1), y
-
-
-def training_pair(data: Any) -> tuple[Tensor, Tensor]:
-    """(x, y) to train on: of a Data its training part, of a loader all of it."""
-    if isinstance(data, Data):
-        return data.x_train, data.y_train
-    return pair_of(data)
-
-
-def inputs_of(data: Any) -> Tensor:
-    """Calibration inputs (image, feature): of a Data its training part; labels are ignored."""
-    if isinstance(data, Data):
-        return data.x_train
-    if isinstance(data, Tensor):
-        return data.flatten(1)
-    return pair_of(data)[0]

@@ -189,8 +189,8 @@ def _check_function(net: TTFSNetwork, model: nn.Module, x: Tensor) -> None:
     if not error <= torch.finfo(x.dtype).eps ** TOLERANCE:  # NaN is caught here too
         raise InputError(
             f"the map is not the model: logits differ by {error:.1e} of the largest before any window clips. "
-            f"{type(model).__name__} does what its layers do not say: look for chance, global hooks, and code "
-            "that depends on values or on the batch"
+            f"{type(model).__name__} does what its layers do not say: look for chance, global hooks, and "
+            "code that depends on values or on the batch"
         )
 
 

@@ -121,8 +121,8 @@ def check_modules(model: nn.Module) -> None:
             raise InputError(f"{where} has forward hooks, which no map can see; remove them")
         if "forward" in vars(m):
             raise InputError(
-                f"{where} ({type(m).__name__}) has its forward replaced, which no map can see; write a module "
-                "with that forward"
+                f"{where} ({type(m).__name__}) has its forward replaced, which no map can see; write a "
+                "module with that forward"
             )
         random = isinstance(m, PASS_THROUGH) and getattr(m, "p", 0)
         if m.training and (random or isinstance(m, nn.modules.batchnorm._BatchNorm)):
@@ -234,13 +234,13 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step | None:
         where = f"layer {node.target} ({type(module).__name__})"
         if type(module) in PASS_THROUGH:
             return None
-        # a class of torch's own with another function may be derived from a layer, such as those for quantization
+        # a class of torch's own may be derived from a layer and do more, such as those for quantization
         if _plain_type(module) not in SUPPORTED:
             raise InputError(f"{where} is not supported; {ADVICE.get(type(module), REMEDY)}")
         return Step(where, module)
     where = f"operation {node.name}{_inside(node)}"
     if node.target in DROPOUTS:
-        return _dropout(node, where)
+        return _dropout(node, where if _inside(node) else f"{where} of {type(modules['']).__name__}")
     made = _functional(node)
     if made is None:
         name = getattr(node.target, "__name__", str(node.target))

@@ -2,9 +2,9 @@ r"""The one gate of data: whatever holds images and labels, as checked tensors o
 
 .. math:: u = (x - p) / (q - p), \qquad 0 \le u \le 1
 
-A `Data` is in [0, 1] by definition. Everything else is raw, as the model took it that the network was
-converted from: the network's own input range is taken out here. So what `convert` was calibrated with, `evaluate`,
-`finetune`, `energy`, `verify` and `place` take unchanged.
+A `Data` is in [0, 1] by definition. Everything else is raw, x in [p, q], as the model took it that the
+network was converted from: the network's input range is taken out here. So what `convert` was calibrated with,
+`evaluate`, `finetune`, `energy`, `verify` and `place` take unchanged.
 """
 
 from __future__ import annotations
@@ -136,8 +136,9 @@ def unit(net: TTFSNetwork, x: Tensor) -> Tensor:
         return check_unit(u, max(ROUNDING, STEPS * coarse * largest / width))
     except InputError:
         raise InputError(
-            f"inputs must lie in [{float(low.min()):.4g}, {float(high.max()):.4g}], the range of the network, "
-            f"found {seen[0]:.4g}..{seen[1]:.4g}; scale them as for the model, or convert with their input_range"
+            f"inputs must lie in [{float(low.min()):.4g}, {float(high.max()):.4g}], the network's range, "
+            f"found {seen[0]:.4g}..{seen[1]:.4g}; scale them as for the model, or convert with their range "
+            "(input_range)"
         ) from None
 
 

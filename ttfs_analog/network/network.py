@@ -194,8 +194,8 @@ class TTFSNetwork(nn.Module):
         neurons, own = [int(d.threshold.shape[-1]) for d in chips], [layer.n_out for layer in self._layers]
         if neurons != own:
             raise InputError(
-                f"these are chips of a network with {neurons} neurons by layer, this one has {own}; draw chips "
-                "for it (NoiseModel.sample)"
+                f"these are chips of a network with {neurons} neurons by layer, this one has {own}; draw "
+                "chips for it (NoiseModel.sample)"
             )
 
     def shaped(self, x: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class Chips:
             seen, needed = mismatch.synapse.shape[1:], (layer.n_out, layer.weight[0].numel())
             if seen != needed:
                 raise InputError(
-                    f"layer {n} has {needed[0]} neurons of {needed[1]} synapses, that of these chips {seen[0]} of "
+                    f"layer {n} has {needed[0]} neurons of {needed[1]} synapses, of these chips {seen[0]} of "
                     f"{seen[1]}: they were drawn for another network; draw chips of this one"
                 )
 

@@ -90,8 +90,8 @@ def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, where: str = "") -> t
     if bool((norm.running_var < 0).any()):
         name, i = where or type(norm).__name__, int(norm.running_var.argmin())
         raise InputError(
-            f"{name}: running_var of feature {i} is {float(norm.running_var[i]):.4g}; a variance is >= 0: the "
-            "file or the training is damaged"
+            f"{name}: running_var of feature {i} is {float(norm.running_var[i]):.4g}; a variance is >= 0: "
+            "the file or the training is damaged"
         )
     kappa = torch.rsqrt(norm.running_var + norm.eps)
     beta = torch.zeros_like(kappa)

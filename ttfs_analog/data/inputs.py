@@ -3,7 +3,7 @@ r"""The one gate of data: whatever holds images and labels, as checked tensors o
 .. math:: u = (x - p) / (q - p), \qquad 0 \le u \le 1
 
 A `Data` is in [0, 1] by definition. Everything else is raw, x in [p, q], as the model took it that the
-network was converted from: the network's input range is taken out here. So what `convert` was calibrated with,
+network was converted from: that range is taken out here. So what `convert` was calibrated with,
 `evaluate`, `finetune`, `energy`, `verify` and `place` take unchanged.
 """
 
@@ -125,15 +125,14 @@ def unit(net: TTFSNetwork, x: Tensor) -> Tensor:
     """
     x = flat(x, net.input_shape)
     seen = check_finite(x)
-    coarse = torch.finfo(x.dtype).eps if x.is_floating_point() else 0.0
-    coarse = max(coarse, torch.finfo(net.like.dtype).eps)
+    eps = max(torch.finfo(v.dtype).eps for v in (x, net.like) if v.is_floating_point())
     x = x.to(net.like)
     low, high = ends(net, x)
-    width = float((high - low).min())
-    largest = max(float(low.abs().max()), float(high.abs().max()))
-    u = ((net.shaped(x) - low) / (high - low)).flatten(1)
+    width, largest = float((high - low).min()), max(float(low.abs().max()), float(high.abs().max()))
+    plain = not low.dim() and not high.dim() and (float(low), float(high)) == (0.0, 1.0)
+    u = x if plain else net.shaped(x).sub(low).div_(high - low).flatten(1)
     try:
-        return check_unit(u, max(ROUNDING, STEPS * coarse * largest / width))
+        return check_unit(u, max(ROUNDING, STEPS * eps * largest / width), seen if plain else None)
     except InputError:
         raise InputError(
             f"inputs must lie in [{float(low.min()):.4g}, {float(high.max()):.4g}], the network's range, "

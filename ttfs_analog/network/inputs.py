@@ -80,7 +80,7 @@ def check_finite(x: Tensor) -> tuple[float, float]:
     return low, high
 
 
-def check_unit(x: Tensor, rounding: float = ROUNDING) -> Tensor:
+def check_unit(x: Tensor, rounding: float = ROUNDING, seen: tuple[float, float] | None = None) -> Tensor:
     """Images (image, in) that lie in [0, 1], clipped where rounding alone leaves it.
 
     Parameters
@@ -88,13 +88,15 @@ def check_unit(x: Tensor, rounding: float = ROUNDING) -> Tensor:
     x : Tensor
     rounding : float
         How far it may leave it.
+    seen : (float, float), optional
+        Of `check_finite`, where it was called already.
 
     Raises
     ------
     InputError
         If they do not, or are not finite.
     """
-    low, high = check_finite(x)
+    low, high = seen or check_finite(x)
     if low < -rounding or high > 1 + rounding:
         raise InputError(
             f"inputs must lie in [0, 1], found {low:.4g}..{high:.4g}; scale them, as for the data that the "

@@ -509,7 +509,7 @@ MISTAKES = [
     ("convert model.py:nothing", "returned NoneType"),
     ("convert model.py:broken", "failed with KeyError"),
     ("convert model.py:good --weights none.pt", "none.pt does not exist"),
-    ("convert model.py:good --weights text", "text does not fit"),
+    ("convert model.py:good --weights text", "text does not hold a state_dict"),
     ("convert model.py:good --mapping magic", "--mapping"),
     ("convert model.py:good --input-range 1 1", "input range"),
     ("convert model.py:good --input-range nan 1", "input range|finite"),

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, TensorDataset
 
 from circuits.errors import InputError
 from ttfs_analog.data import datasets
@@ -54,26 +53,6 @@ def test_the_split_is_always_the_same_and_holds_every_class_alike():
     available = "digits, iris, mnist, fashion-mnist, cifar10"
     with pytest.raises(InputError, match=f"unknown dataset 'moons'; available: {available}"):
         datasets.load("moons")
-
-
-def test_pairs_of_a_data_are_its_two_parts_and_a_loader_gives_all_its_images_flat():
-    data = datasets.load("iris")
-    assert datasets.pair_of(data)[0] is data.x_test
-    assert datasets.training_pair(data)[0] is data.x_train
-    assert datasets.inputs_of(data) is data.x_train
-    x, y = torch.rand(7, 2, 3), torch.arange(7)
-    loader = DataLoader(TensorDataset(x, y), batch_size=3)
-    for images, labels in (datasets.pair_of(loader), datasets.training_pair(loader)):
-        assert torch.equal(images, x.reshape(7, 6))
-        assert torch.equal(labels, y)
-    for source in (loader, x):
-        assert torch.equal(datasets.inputs_of(source), x.reshape(7, 6))
-
-
-@pytest.mark.parametrize("bad", [None, 3, "digits", (1, 2, 3)])
-def test_other_things_are_refused(bad):
-    with pytest.raises(InputError, match="DataLoader, a pair"):
-        datasets.pair_of(bad)
 
 
 def idx(array: np.ndarray) -> bytes:

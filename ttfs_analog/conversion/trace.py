@@ -259,7 +259,7 @@ def _plain_type(module: nn.Module) -> type:
 def _inside(node: fx.Node) -> str:
     """Of which module an operation is, in words; empty: of the model itself."""
     names = [name for name, _ in node.meta.get("nn_module_stack", {}).values() if name]
-    return f" of {names[-1]}" if names else ""
+    return f" of layer {names[-1]}" if names else ""
 
 
 def _dropout(node: fx.Node, where: str) -> None:

@@ -169,7 +169,7 @@ def _tensors(part: Part, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _raw_or_packed(folder: Path, name: str) -> Path:
-    """An IDX file by its official name or with a dot before idx, as some mirrors have it; or the packed one."""
+    """An IDX file by its official name, or with a dot before idx as on some mirrors; or the packed one."""
     names = (name, name.replace("-idx", ".idx"))
     return next((folder / n for n in names if (folder / n).is_file()), folder / f"{name}.gz")
 

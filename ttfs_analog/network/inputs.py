@@ -41,7 +41,8 @@ def flat(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     if math.prod(seen) != size:
         raise InputError(f"the network takes {size} inputs, of shape {shape}, the data have {seen} an image")
     same = seen in (shape, (size,)) or [n for n in seen if n > 1] == [n for n in shape if n > 1]
-    last = len(seen) == 3 and 1 < seen[-1] <= FEW_CHANNELS < seen[0]
+    last = len(seen) == 3 and 1 < seen[-1] <= FEW_CHANNELS < seen[0]  # flat networks do not say
+    last |= len(shape) == 3 and seen == (*shape[1:], shape[0])
     if not same and (last or len(shape) > 1):
         turn = "they are channels-last: permute(0, 3, 1, 2) first" if last else "reshape them"
         raise InputError(f"the network takes images of shape {shape}, the data have {seen}; {turn}")

@@ -221,5 +221,5 @@ def test_inputs_outside_zero_to_one_are_refused(make_relu, where, bad):
 
 def test_calibration_without_inputs_is_refused(make_relu, digits):
     empty = dataclasses.replace(digits, x_train=digits.x_train[:0], y_train=digits.y_train[:0])
-    with pytest.raises(InputError, match="calibration data .* hold at least one"):
+    with pytest.raises(InputError, match=r"calibration data .* hold at least one"):
         convert(make_relu((64, 4, 10)), empty)

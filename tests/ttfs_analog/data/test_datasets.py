@@ -92,6 +92,24 @@ def test_idx_sets_become_inputs(mnist, dtype):
     assert torch.equal(data.y_test, torch.tensor(y_test, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("name", ["{}.gz", "{}", "dotted"])
+def test_a_file_that_was_unpacked_is_taken_whatever_its_name(mnist, root, monkeypatch, name):
+    """Also if SHA256SUMS lists what it was packed as: its content is the official one."""
+    digest = {k: hashlib.sha256(idx(array)).hexdigest() for k, array in mnist.items()}
+    monkeypatch.setitem(datasets.OFFICIAL, "mnist", digest)
+    folder, official = root / "mnist", datasets.IDX[1]
+    packed = (folder / f"{official}.gz").read_bytes()
+    (root / "SHA256SUMS").write_text(f"{hashlib.sha256(packed).hexdigest()}  mnist/{official}.gz\n")
+    before = datasets.load("mnist")
+    (folder / f"{official}.gz").unlink()
+    target = folder / (official.replace("-idx", ".idx") if name == "dotted" else name.format(official))
+    target.write_bytes(gzip.decompress(packed))
+    assert torch.equal(datasets.load("mnist").y_train, before.y_train)
+    target.write_bytes(idx(mnist[official][::-1]))
+    with pytest.raises(InputError, match=r"idx1-ubyte.*: SHA-256 of the uncompressed content is"):
+        datasets.load("mnist")
+
+
 def test_a_set_that_is_not_complete_is_refused(mnist, root, monkeypatch):
     monkeypatch.setitem(datasets.COUNTS, "mnist", (10, 3))
     with pytest.raises(InputError, match=r"mnist: 2 test images, expected 3; fetch"):

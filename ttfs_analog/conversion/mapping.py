@@ -178,7 +178,7 @@ def _check_function(net: TTFSNetwork, model: nn.Module, x: Tensor) -> None:
         if layer.spiking:
             layer.set_windows(window=math.inf)
     try:
-        _, error = agreement(free, model, x)
+        _, apart = agreement(free, model, x)
     except InputError:
         raise
     except Exception as error:  # whatever the user's forward raises
@@ -186,9 +186,9 @@ def _check_function(net: TTFSNetwork, model: nn.Module, x: Tensor) -> None:
         raise InputError(
             f"the model fails on its calibration data ({type(error).__name__}: {reason})"
         ) from error
-    if not error <= torch.finfo(x.dtype).eps ** TOLERANCE:  # NaN is caught here too
+    if not apart <= torch.finfo(x.dtype).eps ** TOLERANCE:  # NaN is caught here too
         raise InputError(
-            f"the map is not the model: logits differ by {error:.1e} of the largest before any window clips. "
+            f"the map is not the model: logits differ by {apart:.1e} of the largest before any window clips. "
             f"{type(model).__name__} does what its layers do not say: look for chance, global hooks, and "
             "code that depends on values or on the batch"
         )
@@ -309,8 +309,7 @@ def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, flo
         for part in check_unit(flat(x, net.input_shape)).to(net.like).split(BATCH):
             a, b = net(part), seen(part)
             same += int((classes(a, net.read_out) == classes(b, net.read_out)).sum())
-            apart, largest = float((a - b).abs().max()), float(b.abs().max())
-            difference, scale = max(difference, apart), max(scale, largest)
-            if not math.isfinite(apart):  # max() above would pass NaN over
-                return same / len(x), math.nan
+            apart = float((a - b).abs().max())
+            difference = apart if math.isnan(apart) else max(difference, apart)  # NaN stays
+            scale = max(scale, float(b.abs().max()))
     return same / len(x), difference / (scale or math.inf)

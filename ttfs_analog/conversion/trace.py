@@ -124,7 +124,7 @@ def check_modules(model: nn.Module) -> None:
                 f"{where} ({type(m).__name__}) has its forward replaced, which no map can see; write a "
                 "module with that forward"
             )
-        random = isinstance(m, PASS_THROUGH) and getattr(m, "p", 0)
+        random = isinstance(m, PASS_THROUGH) and getattr(m, "p", 0.0) != 0
         if m.training and (random or isinstance(m, nn.modules.batchnorm._BatchNorm)):
             raise InputError(
                 f"{where} ({type(m).__name__}) stays in training mode after eval(), so its output depends on "
@@ -240,7 +240,8 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step | None:
         return Step(where, module)
     where = f"operation {node.name}{_inside(node)}"
     if node.target in DROPOUTS:
-        return _dropout(node, where if _inside(node) else f"{where} of {type(modules['']).__name__}")
+        _check_dropout(node, where if _inside(node) else f"{where} of {type(modules['']).__name__}")
+        return None
     made = _functional(node)
     if made is None:
         name = getattr(node.target, "__name__", str(node.target))
@@ -262,8 +263,8 @@ def _inside(node: fx.Node) -> str:
     return f" of layer {names[-1]}" if names else ""
 
 
-def _dropout(node: fx.Node, where: str) -> None:
-    """A call of dropout that does nothing at inference."""
+def _check_dropout(node: fx.Node, where: str) -> None:
+    """Refuse a call of dropout that does anything at inference."""
     names = ("input", "p", "train") if "training" not in node.kwargs else ("input", "p", "training")
     values = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
     if values.get("training", values.get("train", True)) is not False and values.get("p", 0.5) != 0:

@@ -88,9 +88,9 @@ def _loaded(loader: DataLoader[Any], labels: bool) -> tuple[Tensor, Tensor | Non
             numbers.append(as_tensor(pair[1], "labels"))
     if not images:
         raise InputError("the loader holds no data")
-    for name, parts in (("inputs", images), ("labels", numbers)):
-        if len({part.shape[1:] for part in parts}) > 1 or any(part.dim() == 0 for part in parts):
-            seen = sorted({tuple(part.shape[1:]) for part in parts})
+    for name, values in (("inputs", images), ("labels", numbers)):
+        seen = sorted({tuple(v.shape[1:]) for v in values})
+        if len(seen) > 1 or any(v.dim() == 0 for v in values):
             raise InputError(f"the loader's batches of {name} differ in shape: {seen}; make them alike")
     return torch.cat(images), torch.cat(numbers) if labels else None
 

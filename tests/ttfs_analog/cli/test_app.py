@@ -384,7 +384,9 @@ def test_convert_fails_where_its_windows_change_decisions(call, succeed):
     assert TTFSNetwork.load("net.pt").metadata["accuracy"] == result["accuracy"]  # to look at
     code, out, _ = call(*clipped)
     assert code == 1
-    assert re.search(r"agreement [\d.]+ % is below 100 %: windows clip .* raise --zeta or --percentile", out)
+    assert re.search(
+        r"agreement [\d.]+ % is below 100 %: windows clip .* .raise --zeta or --percentile,", out
+    )
     least = str(100 * result["agreement"])
     assert succeed(*clipped, "--least-agreement", least)["passed"] is True
     assert call(*clipped, "--least-agreement", 101)[0] == 2

@@ -106,6 +106,8 @@ def convert(
 
     Source: Stanojevic et al. 2024, eqs. 2 and 9; thesis of A. Stanojevic, eqs. 2.25-2.29.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}, an nn.Module was expected")
     if mapping not in FORMS:
         raise InputError(f"unknown mapping {mapping!r}; available: {', '.join(FORMS)}")
     if not 0 < alpha < math.inf:
@@ -149,9 +151,7 @@ def _convert(
     like = like.detach()
     raw_x, _ = raw(calibration, training=True, labels=False)
     shape = _input_shape(steps, calibration, raw_x)
-    low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in input_range)
-    if not bool((high > low).all()):  # NaN is caught here too
-        raise InputError(f"the input range must have p < q, got {low.tolist()} and {high.tolist()}")
+    low, high = _range(input_range, like)
     if isinstance(steps[0].module, nn.Unflatten):
         steps = steps[1:]
     twin = stages(steps, shape, (low, high), like)
@@ -169,6 +169,24 @@ def _convert(
     net.set_windows(choose_windows(net, x, **windows))
     net.choose_points(x, (technology or Technology.load("ideal")).operating_point)
     return net
+
+
+def _range(input_range: Range, like: Tensor) -> tuple[Tensor, Tensor]:
+    """p and q of the input range, checked."""
+    try:
+        p, q = input_range
+        low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in (p, q))
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"the input range is (p, q), numbers or one a channel, got {input_range!r}"
+        ) from None
+    if low.shape != high.shape and low.dim() and high.dim():
+        raise InputError(
+            f"the input range has {low.numel()} values for p and {high.numel()} for q; give as many"
+        )
+    if not bool((high > low).all() and (high - low).isfinite().all()):  # NaN is caught here too
+        raise InputError(f"the input range must have p < q, finite, got {low.tolist()} and {high.tolist()}")
+    return low, high
 
 
 def _check_function(net: TTFSNetwork, model: nn.Module, x: Tensor) -> None:

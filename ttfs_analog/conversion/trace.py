@@ -119,6 +119,8 @@ def check_modules(model: nn.Module) -> None:
         where = f"layer {name or type(model).__name__}"
         if m._forward_hooks or m._forward_pre_hooks:
             raise InputError(f"{where} has forward hooks, which no map can see; remove them")
+        if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod"):
+            raise InputError(f"{where} is a compiled model; give the one that it was made of")
         if "forward" in vars(m):
             raise InputError(
                 f"{where} ({type(m).__name__}) has its forward replaced, which no map can see; write a "

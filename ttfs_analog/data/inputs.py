@@ -69,7 +69,8 @@ def raw(data: Any, *, training: bool = False, labels: bool = True) -> tuple[Tens
     if isinstance(data, Tensor | np.ndarray) and not labels:
         return as_tensor(data, "inputs"), None
     if not (isinstance(data, tuple | list) and len(data) == 2):
-        raise InputError(f"{KINDS}; got {type(data).__name__}")
+        alone = "" if labels else ", or images alone"
+        raise InputError(f"{KINDS}{alone}; got {type(data).__name__}")
     x = as_tensor(data[0], "inputs")
     return x, as_tensor(data[1], "labels") if labels else None
 

@@ -29,6 +29,7 @@ def constrain(
     Parameters
     ----------
     x : Tensor, shape (image, in)
+        In [0, 1].
     parts : iterable of Jitter, TimeSteps, WeightBits or WeightUnits, Latency
     seed : int
         Of frozen and of repeated jitter.

@@ -358,6 +358,31 @@ def test_a_model_that_fails_on_its_data_says_so_in_one_line():
         convert(Failing(*small()), images(0, 9, 4))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.*:DeprecationWarning")
+def test_compiled_models_are_told_from_replaced_forwards():
+    for model in (torch.compile(small()), torch.jit.script(small())):
+        with pytest.raises(InputError, match=r"is a compiled model; give the one that it was made of"):
+            convert(model, images(0, 9, 4))
+    with pytest.raises(InputError, match=r"the model is a str, an nn.Module was expected"):
+        convert("model", images(0, 9, 4))
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ((0.0, float("inf")), "must have p < q, finite, got 0.0 and inf"),
+        ((1.0, 1.0), "must have p < q"),
+        ((0.0, 1.0, 2.0), r"is \(p, q\), numbers or one a channel"),
+        ("ab", r"is \(p, q\), numbers"),
+        (([0.0, 0.0], [1.0, 1.0, 1.0]), "has 2 values for p and 3 for q"),
+        (([0.0, 0.0], [1.0, 1.0]), "has 2 values a side; give one, or one for each of the 4 channels"),
+    ],
+)
+def test_an_input_range_that_is_none_is_refused(ends, message):
+    with pytest.raises(InputError, match=message):
+        convert(small(), images(0, 9, 4), input_range=ends)
+
+
 def test_a_negative_variance_is_refused_by_name():
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)).double()
     model[1].running_var[2] = -0.25

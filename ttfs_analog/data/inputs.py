@@ -63,7 +63,7 @@ def raw(data: Any, *, training: bool = False, labels: bool = True) -> tuple[Tens
         If it is nothing of that kind, or a loader gives anything but batches of images and labels.
     """
     if isinstance(data, Data):
-        return (data.x_train, data.y_train) if training else (data.x_test, data.y_test)
+        data = (data.x_train, data.y_train) if training else (data.x_test, data.y_test)
     if isinstance(data, DataLoader):
         return _loaded(data, labels)
     if isinstance(data, Tensor | np.ndarray) and not labels:

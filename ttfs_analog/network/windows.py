@@ -111,11 +111,11 @@ def choose_windows(
         if percentile is None:
             window = (1.0 + zeta) * top
         else:
-            share = percentile / 100
+            level = percentile / 100
             if percentile_of == ALL and len(fired):  # the zeros come first
                 total, above = counts[n].tolist()
-                share = (share * (total - 1) - (total - above)) / max(above - 1, 1)
-            window = float(torch.quantile(fired, share)) if len(fired) and share >= 0 else 0.0
+                level = (level * (total - 1) - (total - above)) / max(above - 1, 1)
+            window = float(torch.quantile(fired, level)) if len(fired) and level >= 0 else 0.0
             if top > 0 and window <= 0:
                 raise InputError(
                     f"layer {n}: {percentile:g} % of all activations are 0, and no window is; take a higher "

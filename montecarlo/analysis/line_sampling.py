@@ -1,0 +1,98 @@
+r"""Probability of a failure from lines through the design points.
+
+.. math:: \hat p = \sum_j \frac{1}{n_j} \sum_i \Phi(-\max(t_{ij}, c_{ij}))
+
+Line i of region j runs along alpha_j through a random point of the plane across it; t is where it begins to
+fail. A line counts only in the cell of its own region, the points that lie further beyond its plane than
+beyond any other: they begin at c, and no failure is counted twice. What is left to chance is the curvature
+of the boundary, so that tens of lines do, of about three samples each.
+
+In its cell a line must fail from t on; and every region must have its design point. The search for those,
+`montecarlo.analysis.design_points`, tells where that is in doubt.
+
+Source: Koutsourelakis, Pradlwarter & Schueller, Prob. Eng. Mech. 19 (2004), 409-417, for one region.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import special, stats
+
+from circuits.errors import InputError
+from circuits.model.layer import Array
+from montecarlo.analysis.design_points import Regions, roots
+from montecarlo.analysis.limit_state import Estimate, LimitState
+from montecarlo.statistics.moments import LEVEL
+
+PILOT = 16
+"""Lines of every region before it is known how much they differ."""
+FLOOR = 2e-3
+"""Relative standard error that roots leave, however many lines agree."""
+
+
+def line_sampling(
+    state: LimitState, regions: Regions, lines: int, rng: np.random.Generator, *, error: float = 0.05
+) -> Estimate:
+    """Probability of a failure in regions that are known.
+
+    Parameters
+    ----------
+    state : LimitState
+    regions : Regions
+        Without doubt.
+    lines : int
+        At most; a region has at least 16.
+    rng : numpy.random.Generator
+    error : float
+        Relative standard error at which to stop.
+
+    Raises
+    ------
+    InputError
+        If no line fails.
+    """
+    many = len(regions.distance)
+    chances: list[Array] = [np.empty(0)] * many
+    counts = np.full(many, PILOT)
+    while True:
+        for j, count in enumerate(counts):
+            chances[j] = np.append(chances[j], _chances(state, regions, j, int(count), rng))
+        p = float(sum(c.mean() for c in chances))
+        if not p > 0:
+            raise InputError(f"none of {sum(map(len, chances))} lines fails: there is no probability to see")
+        parts = np.array([c.var(ddof=1) / len(c) for c in chances])
+        se = math.hypot(math.sqrt(parts.sum()), FLOOR * p)
+        room = lines - sum(map(len, chances))
+        if se <= error * p or room <= 0:
+            break
+        spread = np.sqrt(parts * [len(c) for c in chances])
+        wanted = spread * spread.sum() / (error * p) ** 2  # Neyman's shares
+        wanted = np.maximum(wanted * 1.1 - [len(c) for c in chances], 0)
+        wanted *= min(1.0, room / max(wanted.sum(), 1.0))
+        counts = np.ceil(np.minimum(wanted, [2 * len(c) for c in chances])).astype(int)
+        if not counts.any():
+            break
+    # the logarithm of the estimate is nearer to normal than the estimate, and keeps the ends above 0
+    freedom = parts.sum() ** 2 / max((parts**2 / [len(c) - 1 for c in chances]).sum(), 1e-300)
+    half = float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1.0))) * se / p if parts.sum() > 0 else 2 * FLOOR
+    ends = p * math.exp(-half), min(p * math.exp(half), 1.0)
+    return Estimate(
+        p, se, *ends, state.evaluations, "lines", regions=many, distance=float(regions.distance[0])
+    )
+
+
+def _chances(state: LimitState, regions: Regions, j: int, count: int, rng: np.random.Generator) -> Array:
+    """Probability of a failure in the cell of region j, on each of some lines."""
+    if count == 0:
+        return np.empty(0)
+    a, b = regions.direction, regions.distance
+    z = rng.standard_normal((count, state.dimensions))
+    base = z - np.outer(z @ a[j], a[j])
+    others = np.arange(len(b)) != j
+    # beyond its own plane further than beyond another: t - b_j >= a_i . base + t a_i . a_j - b_i
+    cell = (base @ a[others].T - b[others] + b[j]) / (1 - a[others] @ a[j])
+    begin = np.max(cell, axis=1, initial=-np.inf)
+    t = roots(state, base, a[j], np.full(count, b[j]), float(regions.slope[j]))
+    return special.ndtr(-np.maximum(t, begin))

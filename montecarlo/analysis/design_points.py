@@ -87,7 +87,9 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
             searches += 1
             point = _follow(state, sample, nominal)
             if point is None or len(points) == MOST or searches > SEARCHES:
-                why = "lead to no nearest point" if point is None else f"lie in more than {len(points)} regions"
+                why = (
+                    "lead to no nearest point" if point is None else f"lie in more than {len(points)} regions"
+                )
                 return _regions(points, f"failures {why}")
             same = [k for k, (a, _, _) in enumerate(points) if a @ point[0] > SAME]
             if same:  # a curved boundary: this far out it lies before its plane
@@ -153,7 +155,9 @@ def _follow(state: LimitState, start: Array, nominal: float) -> tuple[Array, flo
     return None
 
 
-def roots(state: LimitState, base: Array, direction: Array, guess: Array, slope: float, far: float = FAR) -> Array:
+def roots(
+    state: LimitState, base: Array, direction: Array, guess: Array, slope: float, far: float = FAR
+) -> Array:
     """Where the margin falls below 0 on lines; inf: nowhere within `far`, -inf: everywhere.
 
     Secants, and halving where they leave what is known or stop helping.

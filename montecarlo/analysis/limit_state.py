@@ -44,7 +44,9 @@ class LimitState:
         if value.shape != (len(u),) or value.dtype.kind != "f":
             raise InputError(f"a margin must give {len(u)} floats, got {value.dtype} of shape {value.shape}")
         if np.isnan(value).any():
-            raise InputError(f"the margin of {int(np.isnan(value).sum())} of {len(u)} samples is not a number")
+            raise InputError(
+                f"the margin of {int(np.isnan(value).sum())} of {len(u)} samples is not a number"
+            )
         self.evaluations += len(u)
         return value
 

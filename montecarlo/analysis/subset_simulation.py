@@ -62,7 +62,8 @@ def subset_simulation(state: LimitState, samples: int, rng: np.random.Generator)
     p, se = float(found.mean()), float(found.std(ddof=1) / math.sqrt(RUNS))
     if not se < LARGEST * p:
         raise InputError(
-            f"{RUNS} runs of subset simulation differ too much (estimate {p:.3g} +- {se:.2g}): use more samples"
+            f"{RUNS} runs of subset simulation differ too much (estimate {p:.3g} +- {se:.2g}): "
+            "use more samples"
         )
     half = float(stats.t.ppf((1 + LEVEL) / 2, RUNS - 1)) * se / p
     ends = p * math.exp(-half), min(p * math.exp(half), 1.0)

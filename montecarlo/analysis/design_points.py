@@ -102,7 +102,12 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
             spread = nearest / WIDEN
         if not new:
             return _regions(points, _odd(state, points, u, margin))
-    return _regions(points, "failures lie in ever more regions" if points else "no failure was met")
+    return _regions(
+        points,
+        "failures lie in ever more regions"
+        if points
+        else f"no failure was met within {FAR / 2:g} times the spread",
+    )
 
 
 def _regions(points: list[tuple[Array, float, float]], doubt: str) -> Regions:

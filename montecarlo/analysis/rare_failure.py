@@ -50,6 +50,8 @@ def failure_probability(
     """
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}; choose from {', '.join(METHODS)}")
+    if samples < 100:
+        raise InputError(f"a rare failure needs at least 100 samples, got {samples}")
     if not 0 < error < 1:
         raise InputError(f"a relative standard error lies between 0 and 1, got {error!r}")
     state = LimitState(margin, dimensions)
@@ -58,5 +60,5 @@ def failure_probability(
         if not regions.doubt:
             return line_sampling(state, regions, samples, rng, error=error)
         if method == "lines":
-            raise InputError(f"{regions.doubt}: lines would give too low a probability; use method 'subset'")
+            raise InputError(f"{regions.doubt}: lines would give a wrong probability; use method 'subset'")
     return subset_simulation(state, samples, rng)

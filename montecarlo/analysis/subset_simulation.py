@@ -55,8 +55,6 @@ def subset_simulation(state: LimitState, samples: int, rng: np.random.Generator)
     InputError
         If the margin does not lead to failures, or the runs differ too much.
     """
-    if samples < 100:
-        raise InputError(f"subset simulation needs at least 100 samples a level, got {samples}")
     levels, steps = _levels(state, samples, rng)
     found = np.array([_run(state, levels, steps, samples, rng) for _ in range(RUNS)])
     p, se = float(found.mean()), float(found.std(ddof=1) / math.sqrt(RUNS))

@@ -31,6 +31,8 @@ FEWEST = 10
 """Failures of a batch below which nothing is learned of other regions; a half space has 29."""
 MOST = 40
 """Regions, beyond which they have no end."""
+FOLLOWED = 15
+"""Gradients on the way to one design point."""
 SEARCHES = 80
 """Followed samples, likewise."""
 ROUNDS = 8
@@ -38,6 +40,10 @@ STEP = 0.05
 """Of a difference quotient [sigma]."""
 FAR = 12.0
 """Where no failure counts any more [sigma]; its probability is 2e-33."""
+BEYOND = 40.0
+"""Where nothing is followed any more [sigma]; what lies between is known not to count."""
+TURNED = 2e-3
+"""1 - cosine between the last two directions of a design point."""
 TOLERANCE = 0.01
 """Last step of a root [sigma]; the next one would be about its square."""
 SAME = 0.95
@@ -68,7 +74,8 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
     nominal = float(state(np.zeros((1, n)))[0])
     if nominal < 0:
         return _regions([], "the nominal sample fails")
-    points = [p for p in [_follow(state, np.zeros(n), nominal)] if p]
+    # a little beside nominal: there alike regions, such as those of alike neurons, are not equally near
+    points = [p for p in [_follow(state, 0.3 * rng.standard_normal(n), nominal, False)] if p]
     slack = [p[1] for p in points]
     spread = points[0][1] / WIDEN if points else 1.0
     searches = 0
@@ -85,7 +92,7 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
             if any(a @ sample >= room for (a, _, _), room in zip(points, slack, strict=True)):
                 continue
             searches += 1
-            point = _follow(state, sample, nominal)
+            point = _follow(state, sample, nominal, True)
             if point is None or len(points) == MOST or searches > SEARCHES:
                 why = (
                     "lead to no nearest point" if point is None else f"lie in more than {len(points)} regions"
@@ -130,18 +137,18 @@ def _odd(state: LimitState, points: list[tuple[Array, float, float]], u: Array, 
     return ""
 
 
-def _follow(state: LimitState, start: Array, nominal: float) -> tuple[Array, float, float] | None:
+def _follow(
+    state: LimitState, start: Array, nominal: float, failing: bool
+) -> tuple[Array, float, float] | None:
     """Direction, distance and slope of the design point near a start; None if there is none."""
     n = state.dimensions
-    point, length = start, float(np.linalg.norm(start))
-    slope, direction = nominal / FAR, np.zeros(n)
-    if length > 0:  # a failure: back to the boundary, towards nominal
-        direction = start / length
-        back = roots(state, np.zeros((1, n)), direction, np.array([length]), nominal / length, far=length)
-        length = float(back[0])
-    previous = np.inf
-    for _ in range(10):
-        point = max(length - 4 * STEP, 0.0) * direction  # before the boundary, where g may jump
+    point, direction, turn = start, np.zeros(n), np.zeros(n)
+    if failing:  # back to the boundary, towards nominal
+        size = float(np.linalg.norm(start))
+        direction, guess = start / size, np.array([size])
+        length = float(roots(state, np.zeros((1, n)), direction, guess, nominal / size, far=size)[0])
+        point = max(length - 4 * STEP, 0.0) * direction
+    for _ in range(FOLLOWED):
         values = state(np.vstack([point, point + STEP * np.eye(n)]))
         gradient = (values[1:] - values[0]) / STEP
         slope = float(np.linalg.norm(gradient))
@@ -149,14 +156,16 @@ def _follow(state: LimitState, start: Array, nominal: float) -> tuple[Array, flo
             return None
         turned = -gradient / slope
         moved = 1 - turned @ direction
-        direction = turned
-        guess = min(float(direction @ point) + float(values[0]) / slope, FAR - 1)
-        length = float(roots(state, np.zeros((1, n)), direction, np.array([guess]), slope)[0])
-        if not 0 < length < FAR:
+        if turn @ (turned - direction) < 0:  # to and fro: half of it
+            turned = (turned + direction) / np.linalg.norm(turned + direction)
+        turn, direction = turned - direction, turned
+        guess = np.array([min(float(direction @ point) + float(values[0]) / slope, BEYOND)])
+        length = float(roots(state, np.zeros((1, n)), direction, guess, slope, far=BEYOND)[0])
+        if not 0 < length <= BEYOND:
             return None
-        if moved < 1e-3 or (moved < 0.02 and abs(length - previous) < 0.02):
+        if moved < TURNED:
             return direction, length, slope
-        previous = length
+        point = max(length - 4 * STEP, 0.0) * direction  # before the boundary, where g may jump
     return None
 
 

@@ -32,8 +32,14 @@ WIDER = (1.3, 2.0)
 """How much wider the most bent direction is drawn."""
 LEAST = 16
 """Lines of every region before it is known how much they differ; four times as many in all."""
+HEAVIEST = 0.15
+"""Share of one line beyond which a standard error cannot be trusted."""
 FLOOR = 2e-3
 """Relative standard error that roots leave, however many lines agree."""
+
+
+class Uneven(InputError):
+    """A few lines carry the estimate: its standard error cannot be trusted."""
 
 
 def line_sampling(
@@ -55,7 +61,7 @@ def line_sampling(
     Raises
     ------
     InputError
-        If no line fails.
+        If no line fails; `Uneven` if one of them carries much of the estimate.
     """
     many = len(regions.distance)
     wide = [_curved(state, regions, j, rng) for j in range(many)]
@@ -76,6 +82,11 @@ def line_sampling(
         wanted = np.maximum(wanted * 1.1 - size, 0)
         wanted *= min(1.0, room / max(wanted.sum(), 1.0))
         counts = np.ceil(np.minimum(wanted, 2 * size)).astype(int)
+    if (largest := max(float(c.max() / len(c)) for c in chances)) > HEAVIEST * p:
+        raise Uneven(
+            f"one line of {size.sum()} carries {largest / p:.0%} of the estimate {p:.3g} +- {se:.2g}: the "
+            "boundary bends around nominal"
+        )
     # the logarithm of the estimate is nearer to normal than the estimate, and keeps the ends above 0
     freedom = parts.sum() ** 2 / max((parts**2 / (size - 1)).sum(), 1e-300)
     half = float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1.0))) * se / p if parts.sum() > 0 else 2 * FLOOR

@@ -12,7 +12,7 @@ import numpy as np
 from circuits.errors import InputError
 from montecarlo.analysis.design_points import design_points
 from montecarlo.analysis.limit_state import Estimate, LimitState, Margin
-from montecarlo.analysis.line_sampling import line_sampling
+from montecarlo.analysis.line_sampling import Uneven, line_sampling
 from montecarlo.analysis.subset_simulation import subset_simulation
 
 METHODS = ("auto", "lines", "subset")
@@ -57,8 +57,12 @@ def failure_probability(
     state = LimitState(margin, dimensions)
     if method != "subset":
         regions = design_points(state, rng)
-        if not regions.doubt:
-            return line_sampling(state, regions, samples, rng, error=error)
+        doubt = regions.doubt
+        if not doubt:
+            try:
+                return line_sampling(state, regions, samples, rng, error=error)
+            except Uneven as uneven:
+                doubt = str(uneven)
         if method == "lines":
-            raise InputError(f"{regions.doubt}: lines would give a wrong probability; use method 'subset'")
+            raise InputError(f"{doubt}: lines would give a wrong probability; use method 'subset'")
     return subset_simulation(state, samples, rng)

@@ -1,4 +1,4 @@
-"""When the spike of a neuron is a failure: too early, too late, or never; of one neuron, or of any of a layer.
+"""When a spike is a failure: too early, too late, or never; of one neuron, or of any of a layer.
 
 The question is put to the standard normals behind a sample, as a margin in tau_c that
 `montecarlo.analysis.rare_failure` takes: how far the worst neuron is from its limits. Every sample is a chip

@@ -88,8 +88,8 @@ def line_sampling(
             "boundary bends around nominal"
         )
     # the logarithm of the estimate is nearer to normal than the estimate, and keeps the ends above 0
-    freedom = parts.sum() ** 2 / max((parts**2 / (size - 1)).sum(), 1e-300)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1.0))) * se / p if parts.sum() > 0 else 2 * FLOOR
+    # freedom of the region of fewest lines: on the safe side, since chances are skewed
+    half = float(stats.t.ppf((1 + LEVEL) / 2, size.min() - 1)) * se / p
     ends = p * math.exp(-half), min(p * math.exp(half), 1.0)
     return Estimate(
         p, se, *ends, state.evaluations, "lines", regions=many, distance=float(regions.distance[0])

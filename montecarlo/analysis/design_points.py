@@ -36,6 +36,8 @@ FOLLOWED = 15
 SEARCHES = 80
 """Followed samples, likewise."""
 ROUNDS = 8
+BLOCK = 256
+"""Dimensions that a gradient steps along at a time: memory."""
 STEP = 0.05
 """Of a difference quotient [sigma]."""
 FAR = 12.0
@@ -46,6 +48,9 @@ TURNED = 2e-3
 """1 - cosine between the last two directions of a design point."""
 TOLERANCE = 0.01
 """Last step of a root [sigma]; the next one would be about its square."""
+EXPLAINED = -0.5
+"""Of a distance: failures further back along a direction are followed, however bent its boundary is; of
+another region, one in four lies there."""
 SAME = 0.95
 """Cosine between directions of one region."""
 NEGLIGIBLE = 1e-3
@@ -100,7 +105,8 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
                 return _regions(points, f"failures {why}")
             same = [k for k, (a, _, _) in enumerate(points) if a @ point[0] > SAME]
             if same:  # a curved boundary: this far out it lies before its plane
-                slack[same[0]] = min(slack[same[0]], float(points[same[0]][0] @ sample))
+                k, lowest = same[0], point[1] * EXPLAINED
+                slack[k] = min(slack[k], max(float(points[k][0] @ sample), lowest))
                 continue
             points.append(point)
             slack.append(point[1])
@@ -149,8 +155,10 @@ def _follow(
         length = float(roots(state, np.zeros((1, n)), direction, guess, nominal / size, far=size)[0])
         point = max(length - 4 * STEP, 0.0) * direction
     for _ in range(FOLLOWED):
-        values = state(np.vstack([point, point + STEP * np.eye(n)]))
-        gradient = (values[1:] - values[0]) / STEP
+        value = float(state(point[None])[0])
+        blocks = [np.arange(first, min(first + BLOCK, n)) for first in range(0, n, BLOCK)]
+        steps = (state(point + STEP * (np.arange(n) == block[:, None])) for block in blocks)
+        gradient = (np.concatenate(list(steps)) - value) / STEP
         slope = float(np.linalg.norm(gradient))
         if not (np.isfinite(slope) and slope > 0):
             return None
@@ -159,7 +167,7 @@ def _follow(
         if turn @ (turned - direction) < 0:  # to and fro: half of it
             turned = (turned + direction) / np.linalg.norm(turned + direction)
         turn, direction = turned - direction, turned
-        guess = np.array([min(float(direction @ point) + float(values[0]) / slope, BEYOND)])
+        guess = np.array([min(float(direction @ point) + value / slope, BEYOND)])
         length = float(roots(state, np.zeros((1, n)), direction, guess, slope, far=BEYOND)[0])
         if not 0 < length <= BEYOND:
             return None

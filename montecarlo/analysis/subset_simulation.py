@@ -25,6 +25,7 @@ from scipy import stats
 from circuits.errors import InputError
 from circuits.model.layer import Array
 from montecarlo.analysis.limit_state import Estimate, LimitState
+from montecarlo.statistics.intervals import proportion_interval
 from montecarlo.statistics.moments import LEVEL
 
 SHARE = 0.1
@@ -58,6 +59,10 @@ def subset_simulation(state: LimitState, samples: int, rng: np.random.Generator)
     levels, steps = _levels(state, samples, rng)
     found = np.array([_run(state, levels, steps, samples, rng) for _ in range(RUNS)])
     p, se = float(found.mean()), float(found.std(ddof=1) / math.sqrt(RUNS))
+    if len(levels) == 1:  # failures are common: this was plain Monte Carlo
+        many = RUNS * samples
+        ends = proportion_interval(round(p * many), many)
+        return Estimate(p, math.sqrt(p * (1 - p) / many), *ends, state.evaluations, "subset")
     if not se < LARGEST * p:
         raise InputError(
             f"{RUNS} runs of subset simulation differ too much (estimate {p:.3g} +- {se:.2g}): "

@@ -96,6 +96,20 @@ def test_failures_in_many_regions_are_all_counted_once(distances, dimensions):
     assert np.mean([e.probability for e in estimates]) == pytest.approx(exact, rel=0.05)  # 4 errors
 
 
+def test_a_bent_boundary_hides_no_other_region():
+    """A sum of 40 lognormals, whose wide failures lie far before its plane, and a half space across it."""
+    total, beyond = np.log(40 * 1.15), 3.8
+
+    def alone(u):
+        return total - np.log(np.exp(0.2 * u[:, :40]).sum(axis=1))
+
+    one = failure_probability(alone, 40, np.random.default_rng(1), method="lines", error=0.02)
+    exact = one.probability + FAR(beyond)
+    estimates, inside = judged(lambda u: np.minimum(alone(u), 0.02 * (beyond - u[:, 40])), 41, exact)
+    assert inside >= ENOUGH
+    assert all(e.regions == 2 for e in estimates)
+
+
 def test_failures_on_two_sides_are_both_found():
     margin = lambda u: 4 - np.abs(u[:, 2])  # noqa: E731
     assert judged(margin, 6, 2 * FAR(4))[1] >= ENOUGH
@@ -205,3 +219,6 @@ def test_what_cannot_be_answered_is_refused(margin, options, message):
 
 def test_more_likely_than_not_is_answered_too():
     assert judged(half_space(3, -1.0), 3, FAR(-1), 10)[1] >= 7
+    always = failure_probability(half_space(3, -9.0), 3, np.random.default_rng(0))
+    assert (always.probability, always.high) == (1.0, 1.0)
+    assert always.low == pytest.approx(0.025 ** (1 / 10_000))

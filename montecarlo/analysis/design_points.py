@@ -98,11 +98,10 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
                 continue
             searches += 1
             point = _follow(state, sample, nominal, True)
-            if point is None or len(points) == MOST or searches > SEARCHES:
-                why = (
-                    "lead to no nearest point" if point is None else f"lie in more than {len(points)} regions"
-                )
-                return _regions(points, f"failures {why}")
+            if point is None:
+                return _regions(points, "failures lead to no nearest point")
+            if len(points) == MOST or searches > SEARCHES:
+                return _regions(points, f"failures lie in more than {len(points)} regions")
             same = [k for k, (a, _, _) in enumerate(points) if a @ point[0] > SAME]
             if same:  # a curved boundary: this far out it lies before its plane
                 k, lowest = same[0], point[1] * EXPLAINED
@@ -115,16 +114,15 @@ def design_points(state: LimitState, rng: np.random.Generator) -> Regions:
             spread = nearest / WIDEN
         if not new:
             return _regions(points, _odd(state, points, u, margin))
-    return _regions(
-        points,
-        "failures lie in ever more regions"
-        if points
-        else f"no failure was met within {FAR / 2:g} times the spread",
-    )
+    if points:
+        return _regions(points, "failures lie in ever more regions")
+    return _regions([], f"no failure was met within {FAR / 2:g} times the spread")
 
 
 def _regions(points: list[tuple[Array, float, float]], doubt: str) -> Regions:
     points = sorted(points, key=lambda p: p[1])
+    if points and points[0][1] > FAR:
+        points, doubt = [], f"the nearest failures that were met are {points[0][1]:.3g} sigma away"
     points = [p for p in points if special.ndtr(-p[1]) > NEGLIGIBLE * special.ndtr(-points[0][1])]
     direction, distance, slope = zip(*points, strict=True) if points else ((), (), ())
     return Regions(np.array(direction), np.array(distance), np.array(slope), doubt)
@@ -194,6 +192,7 @@ def roots(
     slope : float
         By which the margin falls along the lines, about.
     """
+    slope = max(slope, 1e-300)
     t, root = guess.astype(float), np.full(len(guess), np.nan)
     good, bad = np.full(len(t), -np.inf), np.full(len(t), np.inf)
     before, value = np.full(len(t), np.nan), np.full(len(t), np.nan)

@@ -43,10 +43,8 @@ class LimitState:
         value = np.asarray(self.margin(u))
         if value.shape != (len(u),) or value.dtype.kind != "f":
             raise InputError(f"a margin must give {len(u)} floats, got {value.dtype} of shape {value.shape}")
-        if np.isnan(value).any():
-            raise InputError(
-                f"the margin of {int(np.isnan(value).sum())} of {len(u)} samples is not a number"
-            )
+        if odd := int((~np.isfinite(value)).sum()):
+            raise InputError(f"the margin of {odd} of {len(u)} samples is not a finite number")
         self.evaluations += len(u)
         return value
 

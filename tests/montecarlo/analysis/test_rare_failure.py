@@ -209,7 +209,9 @@ def test_roots_of_lines(jump):
         (half_space(3, 4.0), {"method": "magic"}, "unknown method 'magic'"),
         (lambda u: u[:, 0] > 4, {}, "must give 1 floats, got bool"),
         (lambda u: u, {}, r"must give 1 floats, got float64 of shape \(1, 3\)"),
-        (lambda u: u[:, 0] * np.nan, {}, "1 of 1 samples is not a number"),
+        (lambda u: u[:, 0] * np.nan, {}, "1 of 1 samples is not a finite number"),
+        (lambda u: np.full(len(u), np.inf), {}, "not a finite number"),
+        (half_space(3, 20.0), {"method": "lines"}, "the nearest failures that were met are 20 sigma away"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(margin, options, message):
@@ -219,6 +221,7 @@ def test_what_cannot_be_answered_is_refused(margin, options, message):
 
 def test_more_likely_than_not_is_answered_too():
     assert judged(half_space(3, -1.0), 3, FAR(-1), 10)[1] >= 7
+    assert judged(lambda u: -u[:, 0], 3, 0.5, 10)[1] >= 7  # the nominal sample is the boundary
     always = failure_probability(half_space(3, -9.0), 3, np.random.default_rng(0))
     assert (always.probability, always.high) == (1.0, 1.0)
     assert always.low == pytest.approx(0.025 ** (1 / 10_000))

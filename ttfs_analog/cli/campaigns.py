@@ -93,11 +93,33 @@ def attribute(**options: Any) -> Result:
 @technology_option
 @click.option("--neuron", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
+    "--any", "any_neuron", is_flag=True, help="Any neuron of the layer that fails, not one of them."
+)
+@click.option(
     "--latest", type=float, default=None, help="Later spikes fail, and silence [tau_c after t_min]."
 )
 @click.option("--earliest", type=float, default=None, help="Earlier spikes fail [tau_c after t_min].")
 @click.option(
-    "--samples", type=click.IntRange(1), default=2000, show_default=True, help="Besides those of the search."
+    "--error",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Relative standard error to reach.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "lines", "subset"]),
+    default="auto",
+    show_default=True,
+    help="Lines through the nearest failures, or subset simulation; auto: lines, and in the closed form "
+    "subset simulation where failures lie otherwise.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Lines at most; samples of a level of subset simulation.",
 )
 @click.option(
     "--plain", "plain_samples", type=click.IntRange(0), default=0, help="Plain samples to compare with."
@@ -107,7 +129,7 @@ def attribute(**options: Any) -> Result:
 @workers_option
 @common(out="rare.json")
 def rare(**options: Any) -> Result:
-    """Probability that a spike comes too late, too early or never, by importance sampling."""
+    """Probability that a spike comes too late, too early or never: of one neuron, or of any."""
     from ttfs_analog.cli.neuron_results import rare_failure
 
     with progress("rare: samples") as tick:

@@ -83,13 +83,15 @@ def read(kind: Any, path: str | Path) -> Any:
         raise InputError(f"{path} is not a ttfs-analog network file, or is damaged") from None
     if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
         raise InputError(f"{path} does not have schema {SCHEMA!r}")
-    check_digest(path, content.pop("digest", None), content, "take a copy, or make the network again")
     try:
-        return _rebuild(kind, metadata, content["state_dict"])
+        net = _rebuild(kind, metadata, content["state_dict"])
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is not complete: {' '.join(str(error).split())[:200]}") from None
+    digest = content.pop("digest", None)  # after what is plainly wrong has a message of its own
+    check_digest(path, digest, content, "take a copy, or make the network again")
+    return net
 
 
 def _rebuild(kind: Any, metadata: dict[str, Any], state: dict[str, Tensor]) -> Any:

@@ -28,7 +28,7 @@ __all__ = ["Axes", "Figure", "FixedLocator", "NullFormatter", "NullLocator", "fo
 
 USERS = ("backend", "interactive", "toolbar")
 """Settings that say nothing about how a figure looks."""
-OWN = {"svg.hashsalt": "ttfs-analog"}  # the same figure is the same file
+OWN: dict[Any, Any] = {"svg.hashsalt": "ttfs-analog"}  # the same figure is the same file
 
 
 @contextmanager

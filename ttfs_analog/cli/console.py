@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -29,12 +29,14 @@ from rich.text import Text
 from circuits.errors import Diverged, InputError, SimulatorError
 from circuits.one_writer import locked
 from circuits.whole_file import local
-from montecarlo.plots.drawing import Drawing
+
+if TYPE_CHECKING:
+    from montecarlo.plots.drawing import Drawing
 
 Tick = Callable[[int, int], None]
 Result = tuple[dict[str, Any], str]
 """What a command gives: the JSON object, and the text for people."""
-Drawn = tuple[dict[str, Any], str, Sequence[Drawing]]
+Drawn = tuple[dict[str, Any], str, "Sequence[Drawing]"]
 """The same, and figures that are drawn when that has been printed."""
 
 
@@ -301,6 +303,22 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0
+
+
+def check_plot(plot: str | None) -> None:
+    """Refuse a figure that cannot be written, before the work.
+
+    Parameters
+    ----------
+    plot : str or None
+        File; None: there is none.
+    """
+    from montecarlo.plots.drawing import check
+
+    try:
+        _ = plot and check(plot)
+    except InputError as error:
+        raise InputError(f"--plot {error}") from None
 
 
 workers_option = click.option(

@@ -15,8 +15,15 @@ import numpy as np
 from circuits import whole_file
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from montecarlo.plots.drawing import Drawing, check
-from ttfs_analog.cli.console import Drawn, Result, common, load_network, technology_option, workers_option
+from ttfs_analog.cli.console import (
+    Drawn,
+    Result,
+    check_plot,
+    common,
+    load_network,
+    technology_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from circuits.model.layer import Layer
@@ -103,9 +110,9 @@ def simulate(
     from circuits.model.layer_file import read_layer
     from circuits.spice.ngspice import Ngspice
     from montecarlo.mismatch.chip import draw
+    from montecarlo.plots.drawing import Drawing
 
-    if plot:
-        check(plot)
+    check_plot(plot)
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
     (neuron,) = simulation.neurons([layer], decode(times, layer.t_min)[None, :], tech, **conditions)

@@ -24,8 +24,8 @@ from montecarlo.analysis.importance_sampling import Estimate, Fails, importance,
 from montecarlo.analysis.spike_failure import bad_spike
 from montecarlo.campaign.schema import open_dataset, save_dataset
 from montecarlo.mismatch.seeds import PLAN, generator
-from montecarlo.plots.drawing import Drawing, both, check
-from ttfs_analog.cli.console import Drawn, Result, Tick
+from montecarlo.plots.drawing import Drawing, both
+from ttfs_analog.cli.console import Drawn, Result, Tick, check_plot
 from ttfs_analog.cli.law_items import Items, parse_law
 
 if TYPE_CHECKING:
@@ -82,8 +82,7 @@ def attribute_neuron(
     seed : int
         Entropy of the samples.
     """
-    if plot:
-        check(plot)
+    check_plot(plot)
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
     law = parse_law(tech, sigmas)

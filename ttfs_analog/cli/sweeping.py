@@ -58,7 +58,7 @@ def run_sweep(
     else:
         result = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
     kinds = PLACED if plan.placed else NETWORK if plan.network else NEURON
-    drawings = draw(result.load(), kinds, folder)
+    drawings = figures_of(result.load(), kinds, folder)
     figures = [name for drawing in drawings for name in drawing.names]
     points = [_point(result, kinds, place, settings) for place, settings in plan.points()]
     summary = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
@@ -92,7 +92,7 @@ def _where(settings: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" if isinstance(v, str) else f"{k} {v:g}" for k, v in settings.items())
 
 
-def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Drawing]:
+def figures_of(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Drawing]:
     """Curves along the first axis that has numbers, one for each setting of the others, as PNG and SVG.
 
     Corners are drawn as strips too: every sample of every corner. So are chips of a network on transistors.

@@ -162,30 +162,6 @@ def test_an_out_is_free_again_after_the_command(layer, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"layer.json", "found.json"}
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "environment"),
-    [
-        ("matplotlibrc", "text.usetex: True\nfont.family: none such\nfigure.dpi: 7\nsavefig.bbox: tight", {}),
-        ("matplotlibrc", "axes.prop_cycle: nonsense\nbackend: none", {}),
-        ("other", "", {"MPLBACKEND": "nonsense"}),
-        ("other", "", {"MPLBACKEND": "tkagg"}),
-        ("other", "text.usetex: True", {"MATPLOTLIBRC": "other"}),
-    ],
-)
-@pytest.mark.ngspice
-def test_a_figure_does_not_depend_on_settings_of_the_user(layer, name, text, environment):
-    line = ["-m", "ttfs_analog", "simulate", "layer.json", "--json", "--plot"]
-    assert python(*line, "plain.svg").returncode == 0
-    Path(name).write_text(text)
-    done = python(*line, "figure.svg", env={**os.environ, **environment})
-    assert (done.returncode, json.loads(done.stdout)["plot"]) == (0, "figure.svg")
-    undated = [
-        [row for row in Path(file).read_text().split("\n") if "<dc:date>" not in row]
-        for file in ("plain.svg", "figure.svg")
-    ]
-    assert undated[0] == undated[1]
-
-
 @pytest.mark.ngspice
 def test_a_figure_that_fails_costs_no_number(layer, tmp_path):
     """matplotlib does not even load here; the numbers are printed and written before that is known."""

@@ -377,5 +377,5 @@ def place_network(
     ]
     lines += table(about["layers"])
     if before - after > LOSS and not options.get("retrain"):
-        lines.append(f"placing costs {100 * (before - after):.1f} points: --retrain 20 takes them back")
+        lines.append(f"placing costs {100 * (before - after):.1f} points; --retrain 20 trains in unit devices, and is kept where it helps")
     return result, "\n".join([*lines, out])

@@ -13,11 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_asked = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
-import matplotlib  # noqa: E402 - a backend that there is not stops it
+from circuits.errors import InputError
 
+_asked = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+try:
+    import matplotlib  # a backend that there is not would stop it
+except (ValueError, OSError) as error:  # so does a matplotlibrc that is not text
+    raise InputError(f"matplotlib does not load: {error}; mend or move the file matplotlibrc") from None
+finally:
+    if _asked is not None:
+        os.environ["MPLBACKEND"] = _asked
 if _asked is not None:
-    os.environ["MPLBACKEND"] = _asked
     with suppress(ValueError):
         matplotlib.rcParams["backend"] = _asked  # for the user's own figures, as if nothing had been
 from matplotlib.axes import Axes  # noqa: E402

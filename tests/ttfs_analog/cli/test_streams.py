@@ -172,7 +172,8 @@ def test_a_figure_that_fails_costs_no_number(layer, tmp_path):
     found = json.loads(done.stdout)
     assert found["spike_times"][0] > 0
     assert json.loads(Path("found.json").read_text())["spike_times"] == found["spike_times"]
-    assert "error: the numbers are whole, p.png is not: " in done.stderr
+    assert "error: the numbers are whole, p.png is not: matplotlib does not load: " in done.stderr
+    assert "mend or move the file matplotlibrc" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -42,7 +42,7 @@ from ttfs_analog.training import run_checkpoint
 from ttfs_analog.training.recipe import Recipe
 
 FORK = multiprocessing.get_context("fork")
-SIZES = (784, 128, 10)
+SIZES, LENGTH = (784, 128, 10), 1_000_000
 
 
 def network(number: int) -> TTFSNetwork:
@@ -80,9 +80,10 @@ def read_figure(path: Path) -> int:
 
 
 def read_text(path: Path) -> int:
-    """One letter throughout."""
-    (number,) = set(path.read_text())
-    return int(number)
+    """One letter throughout, to the end."""
+    text = path.read_text()
+    (number,) = set(text)
+    return int(number) if len(text) == LENGTH else -1
 
 
 def chips(number: int) -> Chips:
@@ -107,7 +108,7 @@ KINDS: dict[str, tuple[Callable[[Path, int], Any], Callable[[Path], int]]] = {
         lambda p, k: save(bars({str(n): {"a": 1.0} for n in range(1 + 5 * k)}, "J"), p),
         read_figure,
     ),
-    "report.html": (lambda p, k: whole_file.write(p, str(k) * 1_000_000), read_text),
+    "report.html": (lambda p, k: whole_file.write(p, str(k) * LENGTH), read_text),
 }
 
 
@@ -151,7 +152,7 @@ def limited(kind: str, folder: Path, moments: int, rng: random.Random) -> list[s
         limit = int(rng.uniform(0, 0.99) * path.stat().st_size)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
-            states.append(refused(kind, path))
+            states.append(attempt(kind, path))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         states[-1] = states[-1] or state(kind, path)
@@ -165,20 +166,19 @@ def full(kind: str, folder: Path, moments: int, rng: random.Random) -> list[str]
         KINDS[kind][0](path, 0)
         room = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
         filler.write_bytes(bytes(int(room - rng.uniform(0, 0.9) * path.stat().st_size)))
-        states.append(refused(kind, path) or state(kind, path))
+        states.append(attempt(kind, path) or state(kind, path))
         filler.unlink()
     return states + [f"left: {p.name}" for p in folder.iterdir() if p != path]
 
 
-def refused(kind: str, path: Path) -> str:
-    """ "" if a write is refused in the words of the package, and what it did else."""
+def attempt(kind: str, path: Path) -> str:
+    """Empty if a write succeeds or is refused in the words of the package; else the error."""
     try:
         KINDS[kind][0](path, 1)
-    except InputError as error:
-        return "" if f"cannot write {path}" in str(error) else str(error)
     except Exception as error:
-        return "" if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-    return "written"
+        if not isinstance(error, InputError) or f"cannot write {path}" not in str(error):
+            return f"{type(error).__name__}: {error}"
+    return ""
 
 
 @contextlib.contextmanager

@@ -290,7 +290,8 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
         _silence(sys.stdout)
         return 0
     except OSError as error:
-        _silence(sys.stdout) if error.filename is None else None
+        if error.filename is None:  # stdout itself: what is left in its buffer cannot be written either
+            _silence(sys.stdout)
         return fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
     except Exception as error:
         if sys.flags.dev_mode:

@@ -11,6 +11,7 @@ import click
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import (
+    Drawn,
     Result,
     common,
     data_option,
@@ -81,7 +82,7 @@ def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--plot", type=click.Path(), default=None, help="Also draw the shares; no suffix: PNG and SVG.")
 @workers_option
 @common(out="attribution.nc")
-def attribute(**options: Any) -> Result:
+def attribute(**options: Any) -> Drawn:
     """Which device of a neuron makes it vary, and what a larger one buys."""
     from ttfs_analog.cli.neuron_results import attribute_neuron
 
@@ -146,7 +147,7 @@ def rare(**options: Any) -> Result:
 )
 @click.option("--plot", type=click.Path(), default=None, help="Folder for figures (PNG and SVG).")
 @common(out="description.nc")
-def describe(**options: Any) -> Result:
+def describe(**options: Any) -> Drawn:
     """Statistics of a characterization: moments, quantiles, tolerance limits, tests, figures."""
     from ttfs_analog.cli.description import describe_campaign
 
@@ -183,7 +184,7 @@ def describe(**options: Any) -> Result:
 )
 @workers_option
 @scheduler_option
-@common(out="characterization.zarr", folder=True)
+@common(out="characterization.zarr", folder=True, lock=False)
 def characterize(
     net: str | None,
     technology: str | None,
@@ -269,7 +270,7 @@ def _carry_out(plans: list[tuple[Campaign, str]], out: str, workers: int, schedu
 @workers_option
 @scheduler_option
 @common(out="sweep", folder=True)
-def sweep(**options: Any) -> Result:
+def sweep(**options: Any) -> Drawn:
     """Neurons, or chips of a network, over a grid of conditions; the same command again resumes it."""
     from ttfs_analog.cli.sweeping import run_sweep
 

@@ -183,8 +183,13 @@ def train_network(
         "judge": True,
         "checkpoint": file,
         "resume": resume,
+        "options": {
+            "--arch": arch, "--data": data, "--form": form, "--alpha": alpha, "--delta": delta,
+            "--b-low": b_low, "--dtype": dtype, "--zeta": zeta, "--percentile": percentile,
+            "--technology": technology.name, "--seed": seed,
+        },
         "progress": progress,
-    }
+    }  # fmt: skip
     if form == "relu":
         history = train(model, sets, recipe, **options)
         metadata["history"] = history
@@ -378,5 +383,8 @@ def place_network(
     ]
     lines += table(about["layers"])
     if before - after > LOSS and not options.get("retrain"):
-        lines.append(f"placing costs {100 * (before - after):.1f} points; --retrain 20 trains in unit devices, and is kept where it helps")
+        lines.append(
+            f"placing costs {100 * (before - after):.1f} points; --retrain 20 trains in unit devices, and "
+            "is kept where it helps"
+        )
     return result, "\n".join([*lines, out])

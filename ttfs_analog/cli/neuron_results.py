@@ -6,10 +6,11 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from circuits import whole_file
 from circuits.errors import InputError
 from circuits.model.coding import decode
 from circuits.model.layer import Array
@@ -21,10 +22,14 @@ from montecarlo.analysis.device_area import ALL, area_for, enlarged
 from montecarlo.analysis.limit_state import Estimate, Margin, plain
 from montecarlo.analysis.rare_failure import failure_probability
 from montecarlo.analysis.spike_failure import spike_margin
-from montecarlo.campaign.schema import open_dataset
+from montecarlo.campaign.schema import open_dataset, save_dataset
 from montecarlo.mismatch.seeds import PLAN, generator
-from ttfs_analog.cli.console import Result, Tick
+from montecarlo.plots.drawing import Drawing, both
+from ttfs_analog.cli.console import Drawn, Result, Tick, check_plot
 from ttfs_analog.cli.law_items import Items, parse_law
+
+if TYPE_CHECKING:
+    from montecarlo.plots.style import Figure
 
 NAMES = {"lines": "line sampling", "subset": "subset simulation", "plain": "plain Monte Carlo"}
 ROWS = 15
@@ -47,7 +52,7 @@ def attribute_neuron(
     workers: int,
     out: str,
     seed: int,
-) -> Result:
+) -> Drawn:
     """One neuron of a layer file: share of every device in its variance.
 
     Parameters
@@ -78,6 +83,7 @@ def attribute_neuron(
     seed : int
         Entropy of the samples.
     """
+    check_plot(plot)
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
     law = parse_law(tech, sigmas)
@@ -94,7 +100,7 @@ def attribute_neuron(
         workers=workers,
     )
     dataset.attrs["technology"] = technology
-    dataset.to_netcdf(out)
+    save_dataset(dataset, out)
     tables = {q: _table(dataset, q) for q in QUANTITIES}
     result: dict[str, Any] = {
         "path": out,
@@ -119,9 +125,11 @@ def attribute_neuron(
         result["area_for_target"] = needed
         words = ", ".join(f"{k} {v:.3g} x" if math.isfinite(v) else f"{k} cannot" for k, v in needed.items())
         text.append(f"area that alone brings sigma to {target:g}: {words}")
+    drawings = []
     if plot:
-        result["plot"] = _plot_attribution(out, plot)
-    return result, "\n".join([*text, out])
+        drawings.append(Drawing((Path(plot),) if Path(plot).suffix else both(plot), lambda: _bars(out)))
+        result["plot"] = drawings[0].names
+    return result, "\n".join([*text, out]), drawings
 
 
 def _areas(items: tuple[str, ...]) -> dict[str, float]:
@@ -183,17 +191,11 @@ def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]
     return "\n".join(rows)
 
 
-def _plot_attribution(path: str, plot: str) -> list[str]:
-    from montecarlo.plots.distribution_plots import attribution_bars, save_both
-    from montecarlo.plots.plotting import save
+def _bars(path: str) -> Figure:
+    from montecarlo.plots.distribution_plots import attribution_bars
 
     with open_dataset(path, ATTRIBUTION) as stored:
-        figure = attribution_bars(stored)
-    try:
-        made = [save(figure, plot)] if Path(plot).suffix else save_both(figure, plot)
-    except ValueError as error:  # matplotlib's own list of formats
-        raise InputError(f"--plot {plot}: {error}") from None
-    return [str(p) for p in made]
+        return attribution_bars(stored)
 
 
 def rare_failure(
@@ -300,7 +302,7 @@ def rare_failure(
         result["plain"] = _numbers(other) | {"failures": other.failures}
         rows.append(_text(NAMES["plain"], other))
     progress(1, 1)
-    Path(out).write_text(json.dumps(result, indent=1) + "\n")
+    whole_file.write(out, json.dumps(result, indent=1) + "\n")
     return result, "\n".join([*rows, out])
 
 

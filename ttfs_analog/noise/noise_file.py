@@ -1,4 +1,7 @@
-"""The JSON file of a noise model: one set of contents, or a list of them, one a layer."""
+"""The JSON file of a noise model: one set of contents, or a list of them, one a layer.
+
+Its entry `digest` is that of all else in it: a file that was changed is refused, and accepted without it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from circuits import whole_file
 from circuits.errors import InputError
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, READ_OUT, UNITS
 from montecarlo.extraction.terms import LINES
+from ttfs_analog.network.digest import check_digest, digest_of
 from ttfs_analog.noise.terms import REFERENCE, Constant, Contents, Term, check_constant, check_term
 
 SCHEMA = "ttfs-analog/noise-model/2"
+EDITED = "to accept what was edited by hand, remove its entry 'digest'; otherwise fit again"
 RANGES = ("weight", "window")
 KINDS = ("Term", "Constant", "NoiseModel")
 
@@ -27,10 +33,9 @@ def write(path: str | Path, content: dict[str, Any]) -> Path:
     content : dict
         JSON-serializable, without numbers that are not finite.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False) + "\n")
-    return path
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    whole = {"schema": SCHEMA, "digest": digest_of(plain), **plain}
+    return whole_file.write(path, json.dumps(whole, indent=1) + "\n")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -54,6 +59,25 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def check_unchanged(path: str | Path, content: dict[str, Any]) -> None:
+    """Refuse a file that was changed after it was written.
+
+    Parameters
+    ----------
+    path : str or Path
+        For the message.
+    content : dict
+        From `read`.
+
+    Raises
+    ------
+    InputError
+        If its digest does not fit; without one nothing is known, and nothing refused.
+    """
+    rest = {k: v for k, v in content.items() if k != "digest"}
+    check_digest(path, content.get("digest"), rest, EDITED)
+
+
 def content_of(model: Contents) -> dict[str, Any]:
     """One set as the file has it."""
     return {"constants" if k == "systematic" else k: v for k, v in asdict(model).items()}
@@ -63,7 +87,7 @@ def fields_of(content: dict[str, Any]) -> dict[str, Any]:
     """Fields of `ttfs_analog.noise.terms.Contents` from what `content_of` wrote."""
     terms, reference = ({k: _term(t) for k, t in content[part].items()} for part in ("terms", "reference"))
     systematic = {k: Constant(**c) for k, c in content["constants"].items()}
-    rest = {k: v for k, v in content.items() if k != "constants"}
+    rest = {k: v for k, v in content.items() if k not in ("constants", "digest")}
     return {**rest, "terms": terms, "reference": reference, "systematic": systematic}
 
 
@@ -84,7 +108,7 @@ def layers_of(content: dict[str, Any], where: str) -> list[dict[str, Any]]:
     """
     layers, network = content["layers"], content.get("network", "")
     whole = isinstance(layers, list) and layers and all(isinstance(entry, dict) for entry in layers)
-    if not whole or not isinstance(network, str) or set(content) - {"layers", "network"}:
+    if not whole or not isinstance(network, str) or set(content) - {"layers", "network", "digest"}:
         raise InputError(
             f"{where} is not a complete noise model: 'layers' is a list of one set a layer, 'network' the "
             "fingerprint of their network, and there is nothing else"

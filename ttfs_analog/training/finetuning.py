@@ -9,7 +9,7 @@ range that there is room for (`ttfs_analog.network.swing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from circuits.errors import InputError
 from ttfs_analog.constraints.constraints import NONZERO
 from ttfs_analog.data.inputs import pair_for
+from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import check_margin, tighten
@@ -73,6 +74,7 @@ def finetune(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TTFSNetwork:
     """A new network, trained on a fresh chip for every image; the old one is untouched.
@@ -96,6 +98,9 @@ def finetune(
         constraints that fix them, and a placement: its windows are built.
     percentile_of : {"nonzero", "all"}
         See `ttfs_analog.network.windows.choose_windows`.
+    checkpoint, resume, options : optional
+        As of `ttfs_analog.training.training.train`; the network that is tuned, the noise model and the
+        percentile are among the options already.
     """
     if mode not in MODES:
         raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
@@ -119,6 +124,7 @@ def finetune(
         tuned.metadata["compensated"] = not all(c.ideal for c in constants)
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
+    start = {"network": digest_of(net.state_dict())[:16], "noise model": digest_of(repr(noise))[:16]}
     generator = seeded(seed, device=tuned.like.device)
     loss_of = loss_under(tuned, noise, generator)
     if epochs is None:
@@ -132,6 +138,7 @@ def finetune(
             Recipe(epochs, batch, lr, seed=seed),
             checkpoint=checkpoint,
             resume=resume,
+            options={**start, "percentile": percentile, "percentile_of": percentile_of, **(options or {})},
             after=_upkeep(tuned, x_train[order[:SOME]]),
             chances=generator,
             noise="" if noise is None else _described(noise),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ def train(
     judge: bool = False,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """Minimize cross entropy; changes `model`.
@@ -134,6 +135,8 @@ def train(
         Written every minute and after every epoch.
     resume : bool
         Go on from the checkpoint, if it exists: the result is that of an uninterrupted run.
+    options : mapping, optional
+        By name, plain values: what else the run was started with. A checkpoint of others is refused.
 
     Returns
     -------
@@ -164,6 +167,7 @@ def train(
         score=score,
         checkpoint=checkpoint,
         resume=resume,
+        options=options,
         progress=progress,
     )
 
@@ -180,6 +184,7 @@ def optimize(
     resume: bool = False,
     chances: torch.Generator | None = None,
     noise: str = "",
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """The training loop over shuffled batches; see `train`.
@@ -203,7 +208,7 @@ def optimize(
     history: list[dict[str, float]] = []
     first, skip, total = 0, 0, 0.0
     if resume and file is not None and file.exists():
-        state = run_checkpoint.read(file, recipe, fingerprint)
+        state = run_checkpoint.read(file, recipe, fingerprint, options or {})
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
@@ -221,6 +226,7 @@ def optimize(
     def keep(epoch: int, step: int, start: Tensor, total: float) -> None:
         if file is not None:
             state = {"epoch": epoch, "step": step, "total": total, "history": history, "generator": start}
+            state["options"] = dict(options or {})
             if chances is not None:
                 state["chances"] = chances.get_state()
             run_checkpoint.write(file, recipe, fingerprint, model, optimizer, state)

@@ -10,12 +10,13 @@ from pathlib import Path
 import xarray as xr
 
 from circuits.pdk.technology import Technology
-from montecarlo.campaign import runner, store
+from montecarlo.campaign import runner
 from montecarlo.campaign.conditions import Settings, check_axis
 from montecarlo.campaign.neuron_under_test import NeuronUnderTest
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import MismatchLaw
+from montecarlo.stores import store
 
 
 @dataclass(frozen=True)

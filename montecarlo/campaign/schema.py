@@ -6,7 +6,8 @@ noise) is left out with its dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from circuits.errors import InputError
+from circuits.errors import InputError, Notice
 from montecarlo.mismatch.law import UNIT
+from montecarlo.stores.lost_files import lost
 
 CHARACTERIZATION = "ttfs-analog/characterization/2"
 Values = dict[str, np.ndarray]
@@ -128,25 +130,33 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0].split(" see:")[0].split("https:")[0].rstrip(" ,:.")
 
 
-def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset:
+def open_dataset(path: str | Path, schema: str = CHARACTERIZATION, *, to_resume: bool = False) -> xr.Dataset:
     """Open a zarr or netCDF dataset and check what it claims to be.
+
+    Runs of which a copy of the store has lost a file count as not run; a warning names the files.
 
     Parameters
     ----------
     path : str or Path
     schema : str
         The schema that it must have.
+    to_resume : bool
+        Only the status is read: what is missing will be run again, files that are cut short too.
 
     Raises
     ------
     InputError
-        If it is missing, unreadable, or of another schema.
+        If it is missing, unreadable, or of another schema; if files are missing that no run makes.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
     try:
-        dataset = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
+        dataset = (
+            xr.open_zarr(path, consolidated=False, use_zarr_fill_value_as_mask=False)
+            if path.is_dir()
+            else xr.open_dataset(path)
+        )
     except Exception as error:  # zarr and netCDF4 raise many kinds
         raise InputError(f"{path} cannot be read as a dataset: {_first_line(error)}") from None
     stored = dataset.attrs.get("schema")
@@ -155,4 +165,25 @@ def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset
         raise InputError(
             f"{path} has schema {stored!r}, {schema!r} was expected{'; characterize again' if old else ''}"
         )
-    return dataset
+    return _as_it_counts(dataset, path, to_resume) if path.is_dir() else dataset
+
+
+def _as_it_counts(dataset: xr.Dataset, path: Path, to_resume: bool) -> xr.Dataset:
+    """The same dataset; what has lost a file is not run."""
+    missing = lost(path)
+    if missing.cut_short and not to_resume:
+        raise InputError(
+            f"{path}: files are cut short ({_some(missing.cut_short)}); give the command that made it once "
+            "more, and their runs will be done again"
+        )
+    if missing.absent:
+        warnings.warn(
+            f"{path} has lost {_some(missing.absent)}: their runs count as not run", Notice, stacklevel=3
+        )
+    statuses = {name: dataset[name].copy(data=status) for name, status in missing.status.items()}
+    return dataset.assign(statuses)
+
+
+def _some(files: Sequence[str]) -> str:
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return f"{', '.join(files[:3])}{more}"

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from circuits.errors import Diverged, InputError, SimulatorError
+from circuits.errors import Diverged, InputError, Notice, SimulatorError
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 Tick = Callable[[int, int], None]
@@ -128,6 +129,24 @@ def _prepare(target: Path, folder: bool) -> None:
         raise InputError(f"--out {target}: the folder {target.parent} cannot be written to")
 
 
+@contextmanager
+def _notices() -> Iterator[None]:
+    """Notices in one line on stderr, each once."""
+    with warnings.catch_warnings():
+        usual, shown = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if not issubclass(category, Notice):
+                usual(message, category, *place)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                err.print(f"warning: {message}", markup=False)
+
+        warnings.simplefilter("always", Notice)
+        warnings.showwarning = show
+        yield
+
+
 def run(command: click.Command, arguments: list[str] | None) -> int:
     """Run a command and turn whatever happens into an exit code.
 
@@ -155,7 +174,8 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
 
     before = signal.signal(signal.SIGTERM, interrupted)
     try:
-        code = command.main(arguments, prog_name="ttfs-analog", standalone_mode=False)
+        with _notices():
+            code = command.main(arguments, prog_name="ttfs-analog", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
         return 2

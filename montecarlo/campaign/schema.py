@@ -23,6 +23,7 @@ CHARACTERIZATION = "ttfs-analog/characterization/2"
 Values = dict[str, np.ndarray]
 """Variable name -> array (sample, ...), (nominal, ...) or (trial, ...) of one batch."""
 
+ALONE = "decks run alone, after a process that ran several had failed"
 VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "spike_time": (("sample", "stimulus"), "tau_c", "spike time after t_min; inf = silent"),
     "v_t_min": (("sample", "stimulus"), "1", "membrane potential at t_min"),
@@ -39,15 +40,18 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "factor": (("sample", "device"), "1", "current factor of a transistor of comparator or latch"),
     "deviation_reference": (("sample", "line"), "1", "relative deviation of all currents of one bias line"),
     "retried": (("sample",), "1", "transients that converged at the second, more exact setting only"),
+    "alone": (("sample",), "1", ALONE),
     "status": (("sample",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
     "reason": (("sample",), "1", "why a sample failed"),
     "nominal_spike_time": (("nominal",), "tau_c", "spike time without mismatch"),
     "nominal_slope": (("nominal",), "1", "dV/dt of the ramp without mismatch"),
     "nominal_v_t_min": (("nominal",), "1", "membrane potential at t_min without mismatch"),
     "nominal_energy": (("nominal", "supply", "phase"), "J", "supply energy without mismatch"),
+    "nominal_alone": (("nominal",), "1", ALONE),
     "nominal_status": (("nominal",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
     "trial_spike_time": (("trial",), "tau_c", "spike time with device noise, first pattern and input"),
     "trial_v_t_min": (("trial",), "1", "membrane potential at t_min with device noise"),
+    "trial_alone": (("trial",), "1", ALONE),
     "trial_status": (("trial",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
 }
 """Name -> (dims, units, long_name) of what a campaign measures, batch by batch."""
@@ -65,6 +69,7 @@ INPUTS: dict[str, tuple[tuple[str, ...], str, str]] = {
 """The same of what a campaign is asked: known before anything runs."""
 PHASES = ("input", "firing")
 FILL = {"reason": np.array("", "<U160"), "retried": np.array(0, np.int16)}
+FILL |= dict.fromkeys(("alone", "nominal_alone", "trial_alone"), np.array(0, np.int16))
 STATUS = np.array(-1, np.int8)
 
 

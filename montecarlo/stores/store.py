@@ -102,7 +102,7 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     whole = {str(d): n for d, n in template.sizes.items()} | dict(sizes)
-    encoding = {
+    encoding: dict[Any, dict[str, Any]] = {
         name: {
             "chunks": tuple(
                 whole[str(d)] if name in template.coords else chunk.get(str(d), whole[str(d)]) for d in v.dims

@@ -135,9 +135,9 @@ def _notices() -> Iterator[None]:
     with warnings.catch_warnings():
         usual, shown = warnings.showwarning, set[str]()
 
-        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
             if not issubclass(category, Notice):
-                usual(message, category, *place)
+                usual(message, category, *place, **more)
             elif str(message) not in shown:
                 shown.add(str(message))
                 err.print(f"warning: {message}", markup=False)

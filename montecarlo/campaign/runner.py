@@ -196,7 +196,7 @@ def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str
     """Refuse a store of another plan, or one whose other runs came from another simulator."""
     plan = neuron.plan
     with open_dataset(path, to_resume=True) as dataset:
-        attrs = dataset.attrs
+        attrs, labels = dataset.attrs, dataset["stimulus"].values.tolist()
     if attrs.get("plan_hash") != plan.hash:
         old, new = json.loads(attrs.get("plan", "{}")), json.loads(plan.to_json())
         keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
@@ -204,6 +204,11 @@ def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str
         raise InputError(
             f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
             "or remove it"
+        )
+    if labels != list(neuron.stimuli.label):
+        raise InputError(
+            f"{path} was begun by an earlier version, which asked {len(labels)} stimuli instead of "
+            f"{len(neuron.stimuli.label)}; choose another --out, or remove it"
         )
     for key, here in origin.items():
         if attrs.get(key, here) != here and unfinished(neuron, path):

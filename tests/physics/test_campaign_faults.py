@@ -98,7 +98,6 @@ def test_failures_that_stay_are_data_after_three_attempts(tmp_path, folder, flak
     assert len(list(folder.iterdir())) == KEPT == 3  # of the first failures, not of their attempts
 
 
-@pytest.mark.filterwarnings("ignore::circuits.errors.Notice")
 def test_decks_that_fail_together_are_run_alone_and_counted(tmp_path, folder, flaky):
     """A crash of every process that runs several decks: the numbers are the same, and somebody says so."""
     plan = dataclasses.replace(TRANSISTORS, samples=2)

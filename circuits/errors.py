@@ -17,3 +17,7 @@ class SimulatorMissing(SimulatorError):
 
 class Diverged(ArithmeticError):
     """An optimization left the finite numbers; the input was as good as any. CLI exit code 2."""
+
+
+class Notice(UserWarning):
+    """The result holds, but something on the way was not as it should be. The CLI shows it in one line."""

@@ -15,7 +15,16 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("circuits", "montecarlo", "ttfs_analog")  # ground floor first
 ROOMS = {  # of a floor, the lowest first: imports between rooms run one way too
     "circuits": ("model", "pdk", "spice", "ideal", "blocks", "benches", "biasing"),
-    "montecarlo": ("mismatch", "statistics", "campaign", "sweeps", "extraction", "analysis", "plots"),
+    "montecarlo": (
+        "mismatch",
+        "statistics",
+        "stores",
+        "campaign",
+        "sweeps",
+        "extraction",
+        "analysis",
+        "plots",
+    ),
     "ttfs_analog": (
         "neuron",
         "constraints",

@@ -10,6 +10,7 @@ A layer is unit-free; its membrane takes the charge Q = C s_V = I_u tau_c per un
     \sigma_\eta^2 &= k T C / Q^2 + q\,n / Q + 2 q I_{tail} / (g_m^2 s^2 t_d) & &n = \sum |W| x + B t \\
     t_d / \tau_c &= t_{d0} \sqrt{I_0 / I_{tail}}\,(s_0 / s)^{0.4} / \tau_c & &s = B s_V / \tau_c \\
     \delta &= Q_{on} n / Q & &\text{charge at turn-on: acts as so much extra input time} \\
+    v &= Q_{kick} / Q & &\text{charge of comparator and slope source when they are switched on} \\
     E &= V_{DD} Q\,\Big(\sum_{W>0} W x + B t\Big) + V_{DD} I_{tail} \tau_c t + E_{latch}
 
 so jitter and the energy of the membrane depend on Q alone, leakage and the comparator's energy grow with
@@ -23,6 +24,7 @@ measures, the exponent 0.4 of the delay measured too. Not modeled: 1/f noise, wi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +51,7 @@ class Bounds:
     jitter: float = 0.01  #: sigma of a spike's time from trial to trial [tau_c]
     delay: float = 0.3  #: of the comparator [tau_c]
     turn_on: float = 0.1  #: what an active synapse acts longer than its pulse [tau_c]
+    kick: float = math.inf  #: shift by comparator and slope source at switching on, of a unit of potential
     headroom: float = 0.01  #: part of its current that the largest synapse or slope may lose for lack of room
     above_leakage: float = 50.0  #: current of a unit device over the leakage of a synapse that is off
     rounding: float = 0.05  #: rms over calibration of what whole unit devices change [unit of potential]
@@ -124,6 +127,7 @@ def worth(
     frozen = offset**2 + sigma_u**2 * demand.squared / units + matching
     busy = np.where(demand.slope > 0, demand.waiting + delay, 0.0)
     supplied = demand.supplied + demand.slope * delay
+    kicked = np.where(demand.slope > 0, f.kick - f.extra(demand.slope, units), 0.0)
     leaks = max(abs(f.leak_source), abs(f.leak_sink))
     swing = base.v_high - base.v_low
     return Worth(
@@ -144,6 +148,7 @@ def worth(
             "jitter": np.sqrt(jitter2) / bounds.jitter,
             "delay": delay / bounds.delay,
             "turn_on": np.max(np.abs(f.turn_on)) / (unit * tau) / bounds.turn_on,
+            "kick": np.abs(kicked) / charge / bounds.kick,
             "headroom": demand.largest * charge / tau / f.largest(bounds.headroom),
             "unit": leaks * bounds.above_leakage / unit,
             "drawn": parasitic / ((1 - DRAWN) * c),
@@ -160,6 +165,7 @@ REMEDIES = {
     "jitter": "raise c_mem and i_unit",
     "delay": "raise the comparator's tail current, or lengthen tau_c",
     "turn_on": "raise i_unit or tau_c, or take fewer unit devices",
+    "kick": "raise c_mem and i_unit, or lengthen tau_c",
     "headroom": "lower i_unit, lengthen tau_c, or scale the largest weights down",
     "unit": "raise i_unit, shorten tau_c, take fewer unit devices, or make the switches longer",
     "drawn": "raise c_mem, and i_unit with it",
@@ -194,6 +200,8 @@ def refusal(evaluated: Worth, bounds: Bounds, f: Figures, demand: Demand, where:
         "delay": f"the comparator's delay is {ratio * bounds.delay:.3g} tau_c, more than {bounds.delay:g}",
         "turn_on": f"charge parked on a synapse that is off acts like "
         f"{ratio * bounds.turn_on:.3g} tau_c of input, more than {bounds.turn_on:g}",
+        "kick": f"its comparator and slope source shift the membrane by {ratio * bounds.kick:.3g} of a unit "
+        f"when they are switched on, more than {bounds.kick:g}",
         "headroom": f"its largest weight draws {ratio:.3g} times the current that its switch has room for",
         "unit": f"a unit device carries {bounds.above_leakage / ratio:.3g} times the leakage of a synapse at "
         f"{f.temperature:g} C, less than {bounds.above_leakage:g}",

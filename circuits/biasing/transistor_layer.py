@@ -12,6 +12,7 @@ each neuron is a node of its own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +26,7 @@ from circuits.benches.readout import HOLD, ReadoutBench, readout_bench
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
 from circuits.benches.two_layers import Stage
 from circuits.biasing.choose import LayerBias
-from circuits.errors import InputError, SimulatorError
+from circuits.errors import InputError, Notice, SimulatorError
 from circuits.model.closed_form import Constants, fire
 from circuits.model.layer import Array, Layer, LayerResponse, join
 from circuits.model.operating_point import OperatingPoint
@@ -230,7 +231,13 @@ class TransistorNeuron:
             return [measure(b, p) for b, p in zip(benches, plots, strict=True)]
         except (Canceled, HostError):
             raise
-        except SimulatorError:
+        except SimulatorError as error:
+            warnings.warn(
+                f"{len(benches)} neurons that were simulated in one process are simulated alone, which takes "
+                f"up to three times as long: {str(error).splitlines()[0]}",
+                Notice,
+                stacklevel=2,
+            )
             exact = replace(self, accuracy=CONVERGED).benches(spike_times, mismatch, neurons=neurons)
             return [self._again(*pair, simulator) for pair in zip(benches, exact, strict=True)]
 

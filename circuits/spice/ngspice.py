@@ -9,6 +9,7 @@ with limits on time, and in a process group of their own. What is believed of th
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import resource
@@ -35,6 +36,12 @@ PROGRAM = "TTFS_ANALOG_NGSPICE"
 """Environment variable with the path of the ngspice program, if it is not on PATH."""
 MEMORY, ROOM = "/dev/shm", 1 << 30
 """A file system in memory, and the free bytes it must have."""
+MADE, NEW = "ttfs-analog-run-", "ttfs-analog-new-"
+"""Names of run folders: locked by a process that is alive, and not locked yet."""
+KEPT = 3
+"""Folders of failed runs that stay; what fails a thousand times fails in the same way."""
+LAST = "* the last deck\nV1 a 0 1\nR1 a 0 1\n.op\n.end\n"
+"""Ends a process that ran several decks, where `quit` would free their circuits; see `Ngspice.run_many`."""
 PAUSE = 0.1
 """Before the last attempt of a run that failed [s]; half of it before the one but last."""
 T = TypeVar("T")
@@ -93,6 +100,8 @@ class Ngspice:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._canceled = False
+        self.failed = 0  #: runs that failed, retries not counted
+        self.kept: list[Path] = []  #: folders of the first of them
 
     def cancel(self) -> None:
         """Kill every run in flight; later runs refuse to start."""
@@ -111,12 +120,16 @@ class Ngspice:
         Raises
         ------
         SimulatorError
-            Naming the run folder, which stays if `keep`, and ngspice's last lines.
+            Naming the run folder, which stays if `keep` and it is one of the first KEPT, and ngspice's last
+            lines.
         """
         return self._run([deck], {"deck.cir": deck.text}, ["-r", RAW], keep)[0]
 
     def run_many(self, decks: Sequence[Deck]) -> list[Plot]:
         """Simulate decks one after the other in one process: starting ngspice costs 10 ms.
+
+        Circuits are left to the end of the process. `remcirc` and `quit` free them, and an ngspice whose code
+        models are of another version crashes there.
 
         Raises
         ------
@@ -128,9 +141,9 @@ class Ngspice:
         script = ["* several decks in one process", ".control", "set noaskquit", "set nomoremode"]
         script.append("set appendwrite")
         for k in range(len(decks)):
-            script += [f"source s{k}.cir", "run", f"write {RAW}", "destroy all", "remcirc"]
-        script += ["quit 0", ".endc", ".end", ""]
-        texts = {f"s{k}.cir": deck.text for k, deck in enumerate(decks)}
+            script += [f"source s{k}.cir", "run", f"write {RAW}", "destroy all"]
+        script += ["source last.cir", ".endc", ".end", ""]
+        texts = {f"s{k}.cir": deck.text for k, deck in enumerate(decks)} | {"last.cir": LAST}
         return self._run(decks, {"deck.cir": "\n".join(script), **texts}, [])
 
     def _run(
@@ -155,40 +168,48 @@ class Ngspice:
     def _attempt(
         self, decks: Sequence[Deck], texts: dict[str, str], options: list[str], keep: bool
     ) -> list[Plot]:
-        try:
-            folder = Path(tempfile.mkdtemp(prefix=f"ttfs-analog-{os.getpid()}-", dir=_scratch()))
-        except OSError as error:
-            raise HostError(f"cannot make a run folder: {error}; set TMPDIR to a usable disk") from None
+        with _run_folder() as folder:
+            return self._tried(folder, decks, texts, options, keep)
+
+    def _tried(
+        self, folder: Path, decks: Sequence[Deck], texts: dict[str, str], options: list[str], keep: bool
+    ) -> list[Plot]:
         try:
             for deck in decks:
                 texts |= deck.files
             for file, text in texts.items():
                 (folder / file).write_text(text)
             self._execute(folder, options)
-            plots = accept(folder, decks)
+            return accept(folder, decks)
         except Canceled:
-            shutil.rmtree(folder, ignore_errors=True)
             raise
         except SimulatorError as error:
             message = f"{error}\n{last_words(folder)}"
             if full := _full(folder):
-                message, keep = f"the disk of {folder.parent} is full; free some space or set TMPDIR", False
-            if keep:
-                message += f"run folder kept: {_to_disk(folder)}"
-            else:
-                shutil.rmtree(folder, ignore_errors=True)
+                message = f"the disk of {folder.parent} is full; free some space or set TMPDIR"
+            elif keep:
+                message += self._keep(folder)
             raise (HostError if full else type(error))(message.rstrip()) from None
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
             raise HostError(
                 f"cannot write the simulation to {folder}: {error.strerror}; free some space or set "
                 "TMPDIR to another disk"
             ) from None
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        shutil.rmtree(folder, ignore_errors=True)
-        return plots
+
+    def _keep(self, folder: Path) -> str:
+        """Keep the folder of a failed run, if it is one of the first; what to say of it."""
+        with self._lock:
+            self.failed += 1
+            if self.failed > KEPT:
+                first = ", ".join(map(str, self.kept))
+                return f"run folder not kept: {self.failed} runs failed, the first are in {first}"
+            try:
+                saved = Path(tempfile.mkdtemp(prefix="ttfs-analog-failed-"))
+                shutil.copytree(folder, saved, dirs_exist_ok=True)
+            except OSError as error:
+                return f"run folder not kept: {error.strerror or error}"
+            self.kept.append(saved)
+            return f"run folder kept: {saved}"
 
     def _execute(self, folder: Path, options: list[str]) -> None:
         environment = {
@@ -232,27 +253,62 @@ class Ngspice:
             raise SimulatorError(f"ngspice {how}")
 
 
-def _scratch() -> str | None:
+def _scratch() -> str:
     """Where run folders go: TMPDIR if set, else memory if there is room, else the usual place.
 
     A deck comes with some seventy small files, which a disk takes ten times longer to make.
     """
+    usual = tempfile.gettempdir()
     if os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK | os.X_OK):
-        return None
-    _sweep()
+        return usual
+    _sweep(MEMORY)
     with contextlib.suppress(OSError):
         if shutil.disk_usage(MEMORY).free > ROOM:
             return MEMORY
-    return None
+    return usual
 
 
-@lru_cache(maxsize=1)
-def _sweep() -> None:
-    """Once a process: remove what processes that were killed have left in memory."""
-    for folder in Path(MEMORY).glob("ttfs-analog-*-*"):
-        owner = folder.name.split("-")[2]
-        if owner.isdigit() and not Path("/proc", owner).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+@contextlib.contextmanager
+def _run_folder() -> Iterator[Path]:
+    """A private folder that is gone in the end, and locked as long as this process is alive.
+
+    Raises
+    ------
+    HostError
+        If it cannot be made.
+    """
+    try:
+        place = _scratch()
+        _sweep(place)
+        folder = Path(tempfile.mkdtemp(prefix=NEW, dir=place))
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise HostError(f"cannot make a run folder: {error}; set TMPDIR to a usable disk") from None
+    try:
+        with contextlib.suppress(OSError):  # where nothing can be locked, nothing is swept
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            folder = folder.rename(folder.with_name(folder.name.replace(NEW, MADE)))
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+@lru_cache(maxsize=8)
+def _sweep(place: str) -> None:
+    """Once a process: remove what processes that were killed have left.
+
+    A folder is locked while its process lives, whatever number it has: processes that share a place need
+    not see each other.
+    """
+    for folder in Path(place).glob(f"{MADE}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def _full(folder: Path) -> bool:
@@ -260,19 +316,6 @@ def _full(folder: Path) -> bool:
     with contextlib.suppress(OSError):
         return shutil.disk_usage(folder).free < 1 << 16
     return False
-
-
-def _to_disk(folder: Path) -> Path:
-    """Move a run folder that is to be kept out of memory."""
-    if str(folder.parent) != MEMORY:
-        return folder
-    try:
-        saved = Path(tempfile.mkdtemp(prefix="ttfs-analog-failed-"))
-        shutil.copytree(folder, saved, dirs_exist_ok=True)
-    except OSError:
-        return folder
-    shutil.rmtree(folder, ignore_errors=True)
-    return saved
 
 
 def _limit(pid: int, cpu_s: int) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
 
+from circuits.errors import Notice
 from circuits.pdk.technology import Technology
-from montecarlo.campaign import runner, store
+from montecarlo.campaign import runner
 from montecarlo.campaign.conditions import Settings, check_axis
 from montecarlo.campaign.neuron_under_test import NeuronUnderTest
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import MismatchLaw
+from montecarlo.stores import store
 
 
 @dataclass(frozen=True)
@@ -124,4 +127,30 @@ class Campaign(Plan):
                     done += len(todo[k])
                     if progress:
                         progress(done, total)
-        return open_dataset(path)
+        dataset = open_dataset(path)
+        if alone := decks_run_alone(dataset):
+            warnings.warn(
+                f"{path}: {alone} decks were run alone, after a process that ran several had failed: the "
+                "numbers hold, but they took up to three times as long",
+                Notice,
+                stacklevel=2,
+            )
+        if simulator and simulator.failed:
+            where = ", ".join(map(str, simulator.kept)) or "none"
+            warnings.warn(
+                f"{path}: {simulator.failed} runs of ngspice failed; folders kept: {where}",
+                Notice,
+                stacklevel=2,
+            )
+        return dataset
+
+
+def decks_run_alone(dataset: xr.Dataset) -> int:
+    """How many decks of a campaign failed together with others and were run again, each in a process.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization; those of earlier versions do not say, and give 0.
+    """
+    return int(sum(dataset[v].sum() for v in dataset.data_vars if str(v).endswith("alone")))

@@ -12,7 +12,7 @@ from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.conditions import CORNER, TEMPERATURE, check_axis
-from montecarlo.campaign.protocol import LEAST, MOST
+from montecarlo.campaign.protocol import LEAST, MOST, ONE_BY_ONE, WIDEST
 from montecarlo.campaign.rows import Rows
 from montecarlo.mismatch.law import NEURON, MismatchLaw
 from montecarlo.mismatch.space_filling import check_design
@@ -85,6 +85,17 @@ class Plan:
             raise InputError(
                 f"campaign: the threshold (window) must lie in [{LEAST:g}, {MOST:g}] tau_c, got "
                 f"{self.threshold!r}"
+            )
+        if self.synapses > WIDEST:
+            raise InputError(
+                f"campaign: {self.synapses} synapses are more than the {WIDEST} of the widest neuron; sigmas "
+                "do not depend on their number: ask for fewer"
+            )
+        if self.synapses > ONE_BY_ONE and self.law.special:
+            raise InputError(
+                f"campaign: {self.synapses} synapses are asked for their sums, which show independent "
+                f"deviations of the usual distributions only, not {', '.join(self.law.special)}; ask for at "
+                f"most {ONE_BY_ONE}"
             )
         check_design(self.design, self.samples, self.synapses + len(NEURON))
 

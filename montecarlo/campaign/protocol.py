@@ -10,8 +10,17 @@ reference      test current instead of the slope source  capacitance
 ramp_low       slope source, low threshold               slope and offset,
 ramp_high      slope source, high threshold              together
 synapse_j      input j alone, at the start of the window current of synapse j
+sum_k          inputs k, k + G, ... likewise             their sum, of wide neurons
 random_r       all inputs at random times                held out: tests the model
 =============  =======================================  ==========================
+
+One stimulus a synapse costs as the square of their number. Neurons with more than ONE_BY_ONE synapses are
+asked for SUMS sums instead, which together hold every synapse once and have one sign each,
+
+.. math:: \sum_{j\,\equiv\,k \bmod G} W_j (1 + e_j)
+
+Sizes are in random order, so these are random sums. They tell the sigmas of independent deviations, not the
+deviation of each synapse (`montecarlo.extraction.from_spike_times`).
 
 Samples carry one of several weight patterns; the last pattern is held out too.
 """
@@ -33,6 +42,13 @@ THETA_LOW, THETA_HIGH = 2.0, 4.0
 """Thresholds in units of potential: random patterns sum to about +-1, so nearly all fire inside."""
 LEAST, MOST = 2.0, 10.0
 """Thresholds that can be asked for: random patterns stay below, slow neurons fire inside the window."""
+
+ONE_BY_ONE = 512
+"""Synapses that are asked one by one: 256 samples take 10 s then, and four times as long at twice as many."""
+SUMS = 256
+"""Sums that are asked of wider neurons; an even number, so that each has one sign."""
+WIDEST = 4096
+"""Synapses of a neuron: at 10,000 random input times lie too close for ngspice to meet t_min."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +106,14 @@ def stimuli(
     sign = np.where(np.arange(synapses) % 2 == 0, 1.0, -1.0)
     weights = np.stack([rng.permutation(size) * sign for _ in range(patterns)])
     silent = np.full(synapses, np.inf)
-    single = np.where(np.eye(synapses, dtype=bool), 0.0, np.inf)
+    one_by_one = synapses <= ONE_BY_ONE
+    number = np.arange(synapses if one_by_one else SUMS)
+    some = np.where(np.arange(synapses) % len(number) == number[:, None], 0.0, np.inf)
     times = rng.uniform(0.0, T_MIN, (random, synapses))
     times[rng.random((random, synapses)) < 0.2] = np.inf
     label = ["reference", "ramp_low", "ramp_high"]
-    label += [f"synapse_{j}" for j in range(synapses)] + [f"random_{r}" for r in range(random)]
+    label += [f"{'synapse' if one_by_one else 'sum'}_{k}" for k in number]
+    label += [f"random_{r}" for r in range(random)]
     theta = np.full(len(label), float(threshold))
     theta[1] = threshold * THETA_LOW / THETA_HIGH
-    return Stimuli(tuple(label), np.vstack([silent, silent, silent, single, times]), theta, weights)
+    return Stimuli(tuple(label), np.vstack([silent, silent, silent, some, times]), theta, weights)

@@ -19,13 +19,13 @@ from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from circuits.simulation import LEVELS
 from circuits.spice.ngspice import HostError, Ngspice, parallel
-from montecarlo.campaign import store
 from montecarlo.campaign.dask_cluster import remote
 from montecarlo.campaign.ideal_neuron import IdealUnderTest
 from montecarlo.campaign.neuron_under_test import RETRIES, Batch, NeuronUnderTest, Work, coordinates
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import Values, empty, open_dataset, package_version
 from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
+from montecarlo.stores import store
 
 
 def kind_of(technology: Technology) -> type[IdealUnderTest] | type[TransistorsUnderTest]:
@@ -67,7 +67,7 @@ def unfinished(neuron: NeuronUnderTest, path: Path) -> list[Batch]:
     path : Path
         Of the store.
     """
-    with open_dataset(path) as dataset:
+    with open_dataset(path, to_resume=True) as dataset:
         status = {part.name: dataset[part.status].values for part in neuron.parts}
     batches = [batch for part in neuron.parts for batch in part.batches()]
     return [b for b in batches if np.any(status[b.part][b.first : b.last] == -1)]
@@ -195,8 +195,8 @@ def open_store(neuron: NeuronUnderTest, path: Path, simulator: Ngspice | None) -
 def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str]) -> None:
     """Refuse a store of another plan, or one whose other runs came from another simulator."""
     plan = neuron.plan
-    with open_dataset(path) as dataset:
-        attrs = dataset.attrs
+    with open_dataset(path, to_resume=True) as dataset:
+        attrs, labels = dataset.attrs, dataset["stimulus"].values.tolist()
     if attrs.get("plan_hash") != plan.hash:
         old, new = json.loads(attrs.get("plan", "{}")), json.loads(plan.to_json())
         keys = [k for k in sorted(old | new) if old.get(k) != new.get(k)]
@@ -204,6 +204,11 @@ def _check_belongs(neuron: NeuronUnderTest, path: Path, origin: Mapping[str, str
         raise InputError(
             f"{path} belongs to another campaign ({'; '.join(differs)[:300]}); choose another --out, "
             "or remove it"
+        )
+    if labels != list(neuron.stimuli.label):
+        raise InputError(
+            f"{path} was begun by an earlier version, which asked {len(labels)} stimuli instead of "
+            f"{len(neuron.stimuli.label)}; choose another --out, or remove it"
         )
     for key, here in origin.items():
         if attrs.get(key, here) != here and unfinished(neuron, path):

@@ -6,7 +6,8 @@ noise) is left out with its dimension.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import numpy as np
 import xarray as xr
 
 from circuits import whole_file
-from circuits.errors import InputError
+from circuits.errors import InputError, Notice
 from montecarlo.mismatch.law import UNIT
+from montecarlo.stores.lost_files import lost
 
 CHARACTERIZATION = "ttfs-analog/characterization/2"
 Values = dict[str, np.ndarray]
 """Variable name -> array (sample, ...), (nominal, ...) or (trial, ...) of one batch."""
 
+ALONE = "decks run alone, after a process that ran several had failed"
 VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "spike_time": (("sample", "stimulus"), "tau_c", "spike time after t_min; inf = silent"),
     "v_t_min": (("sample", "stimulus"), "1", "membrane potential at t_min"),
@@ -38,15 +41,18 @@ VARIABLES: dict[str, tuple[tuple[str, ...], str, str]] = {
     "factor": (("sample", "device"), "1", "current factor of a transistor of comparator or latch"),
     "deviation_reference": (("sample", "line"), "1", "relative deviation of all currents of one bias line"),
     "retried": (("sample",), "1", "transients that converged at the second, more exact setting only"),
+    "alone": (("sample",), "1", ALONE),
     "status": (("sample",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
     "reason": (("sample",), "1", "why a sample failed"),
     "nominal_spike_time": (("nominal",), "tau_c", "spike time without mismatch"),
     "nominal_slope": (("nominal",), "1", "dV/dt of the ramp without mismatch"),
     "nominal_v_t_min": (("nominal",), "1", "membrane potential at t_min without mismatch"),
     "nominal_energy": (("nominal", "supply", "phase"), "J", "supply energy without mismatch"),
+    "nominal_alone": (("nominal",), "1", ALONE),
     "nominal_status": (("nominal",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
     "trial_spike_time": (("trial",), "tau_c", "spike time with device noise, first pattern and input"),
     "trial_v_t_min": (("trial",), "1", "membrane potential at t_min with device noise"),
+    "trial_alone": (("trial",), "1", ALONE),
     "trial_status": (("trial",), "1", "0 = measured, 1 = failed, -1 = not run yet"),
 }
 """Name -> (dims, units, long_name) of what a campaign measures, batch by batch."""
@@ -64,6 +70,7 @@ INPUTS: dict[str, tuple[tuple[str, ...], str, str]] = {
 """The same of what a campaign is asked: known before anything runs."""
 PHASES = ("input", "firing")
 FILL = {"reason": np.array("", "<U160"), "retried": np.array(0, np.int16)}
+FILL |= dict.fromkeys(("alone", "nominal_alone", "trial_alone"), np.array(0, np.int16))
 STATUS = np.array(-1, np.int8)
 
 
@@ -129,25 +136,33 @@ def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0].split(" see:")[0].split("https:")[0].rstrip(" ,:.")
 
 
-def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset:
+def open_dataset(path: str | Path, schema: str = CHARACTERIZATION, *, to_resume: bool = False) -> xr.Dataset:
     """Open a zarr or netCDF dataset and check what it claims to be.
+
+    Runs of which a copy of the store has lost a file count as not run; a warning names the files.
 
     Parameters
     ----------
     path : str or Path
     schema : str
         The schema that it must have.
+    to_resume : bool
+        Only the status is read: what is missing will be run again, files that are cut short too.
 
     Raises
     ------
     InputError
-        If it is missing, unreadable, or of another schema.
+        If it is missing, unreadable, or of another schema; if files are missing that no run makes.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
     try:
-        dataset = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
+        dataset = (
+            xr.open_zarr(path, consolidated=False, use_zarr_fill_value_as_mask=False)
+            if path.is_dir()
+            else xr.open_dataset(path)
+        )
     except Exception as error:  # zarr and netCDF4 raise many kinds
         raise InputError(f"{path} cannot be read as a dataset: {_first_line(error)}") from None
     stored = dataset.attrs.get("schema")
@@ -156,7 +171,7 @@ def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset
         raise InputError(
             f"{path} has schema {stored!r}, {schema!r} was expected{'; characterize again' if old else ''}"
         )
-    return dataset
+    return _as_it_counts(dataset, path, to_resume) if path.is_dir() else dataset
 
 
 def save_dataset(dataset: xr.Dataset, path: str | Path) -> Path:
@@ -174,3 +189,24 @@ def save_dataset(dataset: xr.Dataset, path: str | Path) -> Path:
     """
     # made in memory: HDF5 has no one way to say that a disk is full
     return whole_file.write(path, dataset.to_netcdf(engine="netcdf4"))
+
+
+def _as_it_counts(dataset: xr.Dataset, path: Path, to_resume: bool) -> xr.Dataset:
+    """The same dataset; what has lost a file is not run."""
+    missing = lost(path)
+    if missing.cut_short and not to_resume:
+        raise InputError(
+            f"{path}: files are cut short ({_some(missing.cut_short)}); give the command that made it once "
+            "more, and their runs will be done again"
+        )
+    if missing.absent:
+        warnings.warn(
+            f"{path} has lost {_some(missing.absent)}: their runs count as not run", Notice, stacklevel=3
+        )
+    statuses = {name: dataset[name].copy(data=status) for name, status in missing.status.items()}
+    return dataset.assign(statuses)
+
+
+def _some(files: Sequence[str]) -> str:
+    more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+    return f"{', '.join(files[:3])}{more}"

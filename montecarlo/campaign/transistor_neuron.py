@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,14 @@ CHUNK = 8
 """Nominal runs, or trials, in one batch."""
 STANDARD = {"random": 3, "nominal": 48, "trials": 40, "batch": 16, "threshold": 1.0, "comparator": "ota"}
 """Of the standard plan."""
+
+
+class Transients(NamedTuple):
+    """Several transients of one neuron."""
+
+    measured: list[Measured]
+    again: int = 0  #: run again, more exactly
+    alone: int = 0  #: run alone, after the process that ran them together had failed
 
 
 @dataclass(frozen=True)
@@ -278,7 +286,7 @@ class TransistorsUnderTest:
             if isinstance(result, SimulatorError):
                 values["status"][k], values["reason"][k] = 1, reason(result)
                 continue
-            measured, values["retried"][k] = result
+            measured, values["retried"][k], values["alone"][k] = result
             values["status"][k] = 0
             for s, one in enumerate(measured):
                 for name in ("spike_time", "v_t_min", "slope", "delay"):
@@ -346,12 +354,12 @@ class TransistorsUnderTest:
         trip: float | None,
         accuracy: Accuracy = CAMPAIGN,
         **options: Any,
-    ) -> tuple[list[Measured], int]:
-        """One neuron under several inputs in one process, and how many had to be run again, more exactly."""
+    ) -> Transients:
+        """One neuron under several inputs in one process; alone, and more exactly, what fails there."""
         benches = [self.bench(weights, t, accuracy=accuracy, **options) for t in inputs]
         plots = attempt(partial(simulator.run_many, [b.deck for b in benches]))
         if not isinstance(plots, SimulatorError):
-            return [measure(b, p, trip) for b, p in zip(benches, plots, strict=True)], 0
+            return Transients([measure(b, p, trip) for b, p in zip(benches, plots, strict=True)])
         measured, again = [], 0
         for bench, times in zip(benches, inputs, strict=True):
             plot = attempt(partial(simulator.run, bench.deck, keep=False))
@@ -359,15 +367,15 @@ class TransistorsUnderTest:
                 bench = self.bench(weights, times, accuracy=CONVERGED, **options)
                 plot, again = simulator.run(bench.deck), again + 1
             measured.append(measure(bench, plot, trip))
-        return measured, again
+        return Transients(measured, again, len(benches))
 
 
-def _note(values: Values, part: str, row: int, result: tuple[list[Measured], int] | SimulatorError) -> None:
+def _note(values: Values, part: str, row: int, result: Transients | SimulatorError) -> None:
     """Write one transient, or its failure, into the values of a part that has one transient a run."""
     values[f"{part}_status"][row] = int(isinstance(result, SimulatorError))
     if isinstance(result, SimulatorError):
         return
-    (one,), _ = result
+    (one,), _, values[f"{part}_alone"][row] = result
     for name in ("spike_time", "slope", "v_t_min"):
         if f"{part}_{name}" in values:
             values[f"{part}_{name}"][row] = getattr(one, name)

@@ -10,7 +10,8 @@ t_j of the input j alone, `circuits.model.closed_form` gives
 
 K is the potential per time of the ramp on the real capacitor. Nothing is assumed about the size of any
 deviation; the injected ones are not looked at. A delay that is the same under all stimuli acts as an offset
-and is counted as one.
+and is counted as one. Of wide neurons, j is a sum of synapses; each of them is given the deviation of the
+sum, and the coordinate SUM says which one that is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from montecarlo.extraction.prediction import Extraction, activations, weights_of
+from montecarlo.extraction.prediction import SUM, Extraction, activations, weights_of
 
 
 def extract(dataset: xr.Dataset) -> Extraction:
@@ -42,14 +43,17 @@ def extract(dataset: xr.Dataset) -> Extraction:
     rate = (theta_high - theta_low) / (high - low)
     slope = rate * capacitance
     offset = capacitance * (rate * high - theta_high)
-    single = [s for s in dataset["stimulus"].values if str(s).startswith("synapse_")]
-    alone = inside.sel(stimulus=single).rename(stimulus="synapse").assign_coords(synapse=dataset["synapse"])
-    charge = theta_high * capacitance + offset - slope * alone
-    x = np.diagonal(activations(dataset.sel(stimulus=single)))
-    nominal = xr.DataArray(weights_of(dataset) * x, dims=("sample", "synapse"))
+    some = [s for s in dataset["stimulus"].values if str(s).startswith(("synapse_", "sum_"))]
+    charge = theta_high * capacitance + offset - slope * inside.sel(stimulus=some)
+    x = activations(dataset.sel(stimulus=some))
+    nominal = xr.DataArray(weights_of(dataset) @ x.T, dims=("sample", "stimulus"))
+    asked = xr.DataArray(np.argmax(x > 0, axis=0), dims="synapse", coords={"synapse": dataset["synapse"]})
+    synapse = (charge / nominal - 1.0).drop_vars("stimulus").isel(stimulus=asked)
+    if len(some) < dataset.sizes["synapse"]:
+        synapse = synapse.assign_coords({SUM: asked})
     deviations = xr.Dataset(
         {
-            "synapse": charge / nominal - 1.0,
+            "synapse": synapse,
             "slope": slope - 1.0,
             "threshold": offset,
             "capacitance": capacitance - 1.0,

@@ -21,6 +21,8 @@ from circuits.model.layer import Array, Layer, LayerMismatch
 REQUIRED = ("synapse", "slope", "threshold", "capacitance")
 """Deviations without which a neuron cannot be predicted; a read-out has those of READ_OUT."""
 READ_OUT = ("synapse", "capacitance")
+SUM = "sum"
+"""Coordinate of synapses that were measured together: the number of their sum."""
 LARGEST_LOSS = 0.01
 """Share of neurons that may be left out of a fit."""
 

@@ -4,6 +4,13 @@ Terms that multiply are columns of ln(1 + deviation), those that add (threshold,
 deviation itself. Where a synapse is made of unit devices in parallel, sigma(W) = sigma / sqrt(|W|): its
 column is scaled to W = 1.
 
+Synapses that were measured together, as a sum, make one number, scaled to the spread of one of them,
+
+.. math:: \ln(1 + e) = m + \Big(\ln \frac{\sum_j W_j (1 + e_j)}{\sum_j W_j} - m\Big)
+          \frac{f_1 \sum_j |W_j|}{\sqrt{\sum_j W_j^2 f_j^2}}
+
+with f_j = sigma(W_j) / sigma, and m the mean of all. Sums are nearly normal whatever their parts are.
+
 References are common to a layer. Those of mirrors multiply currents; that of the comparators' tails delays
 all its spikes,
 
@@ -24,7 +31,7 @@ import xarray as xr
 
 from circuits.model.layer import Array
 from circuits.pdk.technology import Technology
-from montecarlo.extraction.prediction import Extraction, plan_of, spiking, weights_of
+from montecarlo.extraction.prediction import SUM, Extraction, plan_of, spiking, weights_of
 from montecarlo.mismatch.law import OFFSETS, TERMS, MismatchLaw
 from montecarlo.statistics.intervals import mean_interval
 
@@ -73,6 +80,8 @@ def columns(dataset: xr.Dataset, devices: Extraction) -> dict[str, Array]:
     """
     weights, deviations = weights_of(dataset), devices.deviations
     synapse = np.log1p(deviations["synapse"].values)
+    if SUM in deviations.coords:
+        synapse = _of_sums(synapse, weights, deviations[SUM].values, unit_devices(dataset))
     values = {
         "synapse_source": np.where(weights > 0, synapse, np.nan),
         "synapse_sink": np.where(weights < 0, synapse, np.nan),
@@ -82,6 +91,23 @@ def columns(dataset: xr.Dataset, devices: Extraction) -> dict[str, Array]:
             column = deviations[name].values
             values[name] = column if name in OFFSETS else np.log1p(column)
     return {name: column for name, column in values.items() if np.isfinite(column).any()}
+
+
+def _of_sums(values: Array, weights: Array, sums: np.ndarray, units: int | None) -> Array:
+    """One number a sum, at its first synapse, as if that had been measured alone; all others are NaN."""
+    _, first, member = np.unique(sums, return_index=True, return_inverse=True)
+    of_sum = np.equal.outer(member, np.arange(len(first))).astype(float)
+    single = weights * per_unit(np.ones_like(weights), weights, units) ** -1.0
+    factor = (np.abs(weights) @ of_sum) / np.sqrt(single**2 @ of_sum)
+    factor *= np.abs(single[:, first] / weights[:, first])
+    result = np.full_like(values, np.nan)
+    for sign in (1, -1):
+        of_sign = np.sign(weights[:, first]) == sign
+        own = values[:, first][of_sign]
+        mean = np.nanmean(own) if np.isfinite(own).any() else 0.0
+        scaled = mean + (values[:, first] - mean) * factor
+        result[:, first] = np.where(of_sign, scaled, result[:, first])
+    return result
 
 
 def per_unit(values: Array, weights: Array, units: int | None) -> Array:

@@ -22,11 +22,11 @@ import xarray as xr
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from montecarlo.campaign import store
 from montecarlo.campaign.conditions import AXES, CONDITIONS, Settings, check_axis, law_at
 from montecarlo.campaign.schema import open_dataset, package_version, with_units
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.mismatch.space_filling import DESIGNS
+from montecarlo.stores import store
 
 SCHEMA = "ttfs-analog/sweep/1"
 Variables = dict[str, tuple[tuple[str, ...], str, str]]
@@ -224,12 +224,12 @@ def run(
     path = folder / "sweep.zarr"
     with store.locked(path):
         if path.exists():
-            if open_dataset(path, SCHEMA).attrs.get("plan_hash") != plan.hash:
+            if open_dataset(path, SCHEMA, to_resume=True).attrs.get("plan_hash") != plan.hash:
                 raise InputError(f"{path} belongs to another sweep; choose another --out, or remove it")
             store.clear(path)
         else:
             _create(plan, path, variables, coords)
-        status = open_dataset(path, SCHEMA)["status"].values
+        status = open_dataset(path, SCHEMA, to_resume=True)["status"].values
         points = dict(enumerate(plan.points()))
         todo = [number for number, (place, _) in points.items() if status[place] != 0]
         here: Measurements = ((number, measure(number, points[number][1])) for number in todo)

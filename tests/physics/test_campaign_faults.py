@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from watching import run_folders_in, until
 
-from circuits.errors import InputError, SimulatorError
+from circuits.errors import InputError, Notice, SimulatorError
 from circuits.ideal.crossings import fast_form
 from circuits.pdk.technology import Technology
-from circuits.spice.ngspice import PROGRAM, HostError
-from montecarlo.campaign.campaign import Campaign
+from circuits.spice.ngspice import KEPT, PROGRAM, HostError
+from montecarlo.campaign.campaign import Campaign, decks_run_alone
 from montecarlo.campaign.schema import MEASURED, open_dataset
 from ttfs_analog.cli.app import main
 
@@ -88,13 +88,28 @@ def test_failures_that_pass_leave_no_trace_in_the_dataset(tmp_path, folder, flak
 
 def test_failures_that_stay_are_data_after_three_attempts(tmp_path, folder, flaky):
     log = flaky("exit 7")
-    found = dataclasses.replace(PLAN, samples=6).run(tmp_path / "store").load()
+    with pytest.warns(Notice, match=rf"{STIMULI} runs of ngspice failed; folders kept: {folder}.*failed"):
+        found = dataclasses.replace(PLAN, samples=6).run(tmp_path / "store").load()
     assert np.all(found["status"] == 1)
     assert all("exit code 7" in str(r) for r in found["reason"].values)
     assert all(np.all(np.isnan(found[name])) for name in MEASURED)
     assert np.all(np.isfinite(found["deviation_slope"]))
     assert runs(log) == 3 * (STIMULI + 1)
-    assert len(list(folder.iterdir())) == STIMULI  # one kept folder a failure, not three
+    assert len(list(folder.iterdir())) == KEPT == 3  # of the first failures, not of their attempts
+
+
+def test_decks_that_fail_together_are_run_alone_and_counted(tmp_path, folder, flaky):
+    """A crash of every process that runs several decks: the numbers are the same, and somebody says so."""
+    plan = dataclasses.replace(TRANSISTORS, samples=2)
+    whole = plan.run(tmp_path / "whole").load()
+    assert decks_run_alone(whole) == 0
+    flaky('grep -q "^source" deck.cir && kill -SEGV $$\nexec "$NG" "$@"')
+    with pytest.warns(Notice, match=r"6 decks were run alone, .* three times as long"):
+        found = plan.run(tmp_path / "crashes").load()
+    assert found["alone"].values.tolist() == [1, 1]
+    assert (decks_run_alone(found), len(list(folder.iterdir()))) == (6, KEPT)
+    for name in (*MEASURED, "nominal_spike_time", "trial_spike_time", "status"):
+        assert np.array_equal(found[name], whole[name], equal_nan=True), name
 
 
 def test_a_simulator_that_disappears_stops_the_campaign_and_is_not_data(tmp_path, flaky):

@@ -248,17 +248,26 @@ def _plans_of(
 
 def _carry_out(plans: list[tuple[Campaign, str]], out: str, workers: int, scheduler: str | None) -> Result:
     """Run campaigns one after the other."""
-    failed, reasons, samples = 0, set(), 0
+    from montecarlo.campaign.campaign import decks_run_alone
+
+    failed, reasons, samples, alone = 0, set(), 0, 0
     for n, (plan, path) in enumerate(plans):
         label = "characterize: samples" if len(plans) == 1 else f"characterize: layer {n}"
         with progress(label) as tick:
             dataset = plan.run(path, workers=workers, scheduler=scheduler, progress=tick)
         samples += plan.samples
         failed += int((dataset["status"] != 0).sum())
+        alone += decks_run_alone(dataset)
         reasons |= set(dataset["reason"].values.tolist()) - {""}
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(u.ru_utime + u.ru_stime for u in used)
-    result: dict[str, Any] = {"path": out, "n_samples": samples, "n_failed": failed, "cpu_s": cpu}
+    result: dict[str, Any] = {
+        "path": out,
+        "n_samples": samples,
+        "n_failed": failed,
+        "n_alone": alone,
+        "cpu_s": cpu,
+    }
     if failed:
         result["reasons"] = sorted(reasons)
     text = f"{out}: {samples} samples, {failed} failed, {cpu:.1f} s CPU"

@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from circuits.errors import Diverged, InputError, SimulatorError
+from circuits.errors import Diverged, InputError, Notice, SimulatorError
 from circuits.one_writer import locked
 from circuits.whole_file import local
 
@@ -241,6 +242,24 @@ def _reserved(out: str | None, folder: bool | None, lock: bool) -> Iterator[None
         yield
 
 
+@contextmanager
+def _notices() -> Iterator[None]:
+    """Notices in one line on stderr, each once."""
+    with warnings.catch_warnings():
+        usual, shown = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, Notice):
+                usual(message, category, *place, **more)
+            elif str(message) not in shown:
+                shown.add(str(message))
+                err.print(f"warning: {message}", markup=False)
+
+        warnings.simplefilter("always", Notice)
+        warnings.showwarning = show
+        yield
+
+
 def run(command: click.Command, arguments: list[str] | None) -> int:
     """Run a command and turn whatever happens into an exit code.
 
@@ -269,7 +288,8 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
 
     before = signal.signal(signal.SIGTERM, interrupted)
     try:
-        code = command.main(arguments, prog_name="ttfs-analog", standalone_mode=False)
+        with _notices():
+            code = command.main(arguments, prog_name="ttfs-analog", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
         return 2

@@ -125,7 +125,8 @@ def evaluate(folder: Path, file: str, expression: str) -> Any:
     names: dict[str, Any] = {"np": np, "float": float, "int": int, "__builtins__": {}}
     if path.suffix == ".json":
         return eval(expression, {**names, "js": json.loads(path.read_text())})
-    opened = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
+    options: dict[str, Any] = {"consolidated": False, "use_zarr_fill_value_as_mask": False}
+    opened = xr.open_zarr(path, **options) if path.is_dir() else xr.open_dataset(path)
     with opened as ds, np.errstate(invalid="ignore"):
         return eval(expression, {**names, "ds": ds.load()})
 

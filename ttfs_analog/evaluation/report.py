@@ -79,7 +79,7 @@ def _collect(folder: Path, prefix: str = "") -> dict[str, dict[str, Any]]:
             continue  # campaigns on the layers of a network, which its noise model is fitted on
         try:
             if path.suffix == ".zarr":
-                content: Any = xr.open_zarr(path, consolidated=False)
+                content: Any = xr.open_zarr(path, consolidated=False, use_zarr_fill_value_as_mask=False)
             elif path.suffix == ".nc":
                 with xr.open_dataset(path) as opened:
                     content = opened.load()

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from circuits.ideal.stimulus import stimulus
 from circuits.model.layer import Layer, LayerMismatch
 from circuits.model.operating_point import OperatingPoint
 from circuits.spice.deck import Deck
-from circuits.spice.ngspice import PROGRAM, Ngspice, parallel
+from circuits.spice.ngspice import KEPT, PROGRAM, Ngspice, _run_folder, _sweep, parallel
 
 TRAN = ".tran 1e-8 1e-6 0 1e-8 uic\n"
 RC = "* rc circuit\nV1 in 0 1\nR1 in out 1000\nC1 out 0 1e-9 ic=0\n"
@@ -55,6 +56,72 @@ def test_a_good_deck_gives_its_waveform_and_leaves_nothing_behind(folder):
     plot = Ngspice().run(rc())
     wanted = 1 - np.exp(-plot["time"] / 1e-6)
     np.testing.assert_allclose(plot["v(out)"], wanted, rtol=0, atol=1e-5)
+    assert list(folder.iterdir()) == []
+
+
+def at_hand() -> list[str]:
+    """Every ngspice on PATH, such as ngspice and ngspice-46, each once."""
+    places = [Path(p) for p in os.environ["PATH"].split(os.pathsep) if Path(p).is_dir()]
+    programs = {p.resolve() for place in places for p in place.glob("ngspice*") if os.access(p, os.X_OK)}
+    return sorted(map(str, programs))
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("program", at_hand())
+def test_several_decks_in_one_process_are_each_of_them_alone(folder, program):
+    simulator = Ngspice(program)
+    alone = simulator.run(rc())
+    for plot in simulator.run_many([rc(), rc(run=TRAN.replace("1e-8", "2e-8")), rc()])[::2]:
+        np.testing.assert_array_equal(plot.values, alone.values)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.ngspice
+@pytest.mark.parametrize("command", ["quit", "remcirc"])
+def test_several_decks_need_no_command_that_frees_their_circuits(folder, tmp_path, command):
+    """There ngspice 46 crashes if its code models are those of ngspice 39."""
+    program = tmp_path / "simulator"
+    program.write_text(
+        f'#!/bin/sh\ngrep -qs ^{command} deck.cir && kill -SEGV $$\nexec {shutil.which("ngspice")} "$@"\n'
+    )
+    program.chmod(0o755)
+    assert len(Ngspice(str(program)).run_many([rc(), rc()])) == 2
+
+
+@pytest.mark.ngspice
+def test_only_the_first_failed_runs_are_kept_and_the_others_are_counted(folder):
+    simulator = Ngspice()
+    for k in range(5):
+        with pytest.raises(SimulatorError) as caught:
+            simulator.run(rc(nodes=("nowhere",)))
+        says = (
+            "run folder kept: " if k < KEPT else f"run folder not kept: {k + 1} runs failed, the first are in"
+        )
+        assert says in str(caught.value)
+    assert sorted(folder.iterdir()) == sorted(simulator.kept)
+    assert (len(simulator.kept), simulator.failed) == (3, 5)
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_uses_is_not(folder):
+    """A lock, not a process number: processes in two containers with one /dev/shm do not see each other."""
+    code = (
+        "from circuits.spice.ngspice import _run_folder\nimport time\n"
+        "with _run_folder() as f: print(f, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout
+            made = Path(child.stdout.readline().strip())
+            (made / "deck.cir").touch()
+            _sweep.cache_clear()
+            with _run_folder() as mine:
+                assert sorted(folder.iterdir()) == sorted([made, mine])
+            assert (made / "deck.cir").exists()
+        finally:
+            child.kill()
+    _sweep.cache_clear()
+    with _run_folder() as mine:
+        assert list(folder.iterdir()) == [mine]
     assert list(folder.iterdir()) == []
 
 

@@ -77,6 +77,18 @@ def test_zero_of_anything_needed_is_refused(item):
 
 
 @pytest.mark.parametrize(
+    ("synapses", "law", "message"),
+    [
+        (100_000, {}, "100000 synapses are more than the 4096 of the widest neuron.*ask for fewer"),
+        (600, {"common": (("slope", 0.1),)}, "sums, .* not common; ask for at most 512"),
+    ],
+)
+def test_a_fan_in_that_cannot_be_asked_for_is_refused_before_anything_is_made(synapses, law, message):
+    with pytest.raises(InputError, match=message):
+        dataclasses.replace(IDEAL, synapses=synapses, law=MismatchLaw(**law))
+
+
+@pytest.mark.parametrize(
     ("plan", "names", "values", "kind"),
     [
         (IDEAL, TRANSISTORS_ONLY, OTHER_GENERIC, "ideal sources"),

@@ -48,7 +48,8 @@ def test_nothing_is_measured_in_an_empty_dataset():
     assert np.all(dataset["status"] == -1)
     assert np.all(dataset["reason"] == "")
     assert np.all(dataset["retried"] == 0)
-    for name in set(dataset.data_vars) - {"status", "reason", "retried", "theta"}:
+    assert np.all(dataset["alone"] == 0)
+    for name in set(dataset.data_vars) - {"status", "reason", "retried", "alone", "theta"}:
         assert np.all(np.isnan(dataset[name])), name
     assert dataset.attrs == {"schema": CHARACTERIZATION, "entropy": 7}
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.campaign import Campaign
 from montecarlo.extraction.by_technology import extract
-from montecarlo.extraction.prediction import only_complete, spike_times, weights_of
+from montecarlo.extraction.prediction import activations, only_complete, spike_times, weights_of
+from montecarlo.extraction.terms import spreads
+from montecarlo.mismatch.law import MismatchLaw
+from ttfs_analog.noise.noise_model import NoiseModel
 
 NAMES = ("synapse", "slope", "threshold", "capacitance")
 
@@ -42,6 +47,28 @@ def test_the_injected_values_are_not_looked_at(make_dataset):
     for name in NAMES:
         blind[f"deviation_{name}"].values[:] = np.nan
     assert extract(blind).deviations.identical(extract(dataset).deviations)
+
+
+@pytest.mark.parametrize("units", [None, 4])
+def test_sums_of_a_wide_neuron_tell_the_sigmas_that_were_injected(tmp_path, units):
+    """40 x 128 sums a sign: a sigma to 1 %; asked one by one the same neurons would take 600 stimuli."""
+    law = MismatchLaw(units=units, synapse_source=0.03, synapse_sink=0.06, slope=0.02)
+    plan = Campaign.characterize(Technology.load("ideal"), 40, 3, synapses=600, law=law)
+    dataset = plan.run(tmp_path / "s.zarr", level="closed-form").load()
+    assert dataset.sizes["stimulus"] == 3 + 256 + 8
+    devices = extract(dataset)
+    x = activations(dataset)
+    assert np.array_equal(x[3:-8].sum(0), np.ones(600))  # every synapse once
+    found = spreads(dataset, devices)
+    assert found["synapse_source"].std == pytest.approx(0.03, rel=0.04)
+    assert found["synapse_sink"].std == pytest.approx(0.06, rel=0.04)
+    current = weights_of(dataset) * (1 + dataset["deviation_synapse"].values)
+    sums = (current @ x[3:-8].T) / (weights_of(dataset) @ x[3:-8].T) - 1.0
+    np.testing.assert_allclose(devices.deviations["synapse"].values[:, :256], sums, atol=1e-10)
+    model = NoiseModel.fit(dataset, 0)
+    low, high = model.terms["synapse_sink"].std_ci
+    assert low < 0.06 < high
+    assert high - low < 0.004
 
 
 def test_a_stimulus_that_did_not_fire_leaves_its_device_unknown(make_dataset):

@@ -2,6 +2,9 @@
 
 A region is a chunk, so no two writes touch one file. zarr replaces a file in one step; what a killed
 writer leaves are files named `*.partial`, which the next one removes.
+
+What is absent was not run: the fill value of `status` is -1, and a region that is done has a file for every
+variable, be it all NaN. So files that a copy has lost are known (`montecarlo.stores.lost_files`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ import zarr
 from circuits.errors import InputError
 from circuits.one_writer import locked as locked
 
+NOT_RUN = -1
+"""Of `status`, and its fill value."""
+EMPTY_TOO = {"array.write_empty_chunks": True}
+"""Setting of zarr under which chunks of fill values are files like any other."""
 ADVICE = "what was done is safe: free some space and give the same command again"
 
 
@@ -28,7 +35,7 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
     ----------
     template : xarray.Dataset
         A few entries along each dim of `sizes`; the rest is filled with what zarr calls the fill value
-        (NaN, or 0), except for `status`, which is -1, and coordinates, which count on.
+        (NaN, or 0; NOT_RUN of `status`), except for coordinates, which count on.
     path : Path
         Of the store.
     sizes : dict
@@ -44,7 +51,7 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
     partial = path.with_name(path.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     whole = {str(d): n for d, n in template.sizes.items()} | dict(sizes)
-    encoding = {
+    encoding: dict[Any, dict[str, Any]] = {
         name: {
             "chunks": tuple(
                 whole[str(d)] if name in template.coords else chunk.get(str(d), whole[str(d)]) for d in v.dims
@@ -53,6 +60,9 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
         for name, v in template.variables.items()
         if v.dims
     }
+    for name in encoding:
+        if str(name).endswith("status"):
+            encoding[name]["_FillValue"] = np.int8(NOT_RUN)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         template.to_zarr(partial, encoding=encoding, consolidated=False, zarr_format=2)
@@ -64,13 +74,22 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
             array.resize(tuple(whole[str(d)] for d in variable.dims))
             if name in sizes and name in template.coords and np.issubdtype(variable.dtype, np.integer):
                 array[:] = np.arange(sizes[str(name)])
-            if str(name).endswith("status"):
-                array[:] = -1
+        _write_whole(partial, template, set(sizes) | set(chunk))
         zarr.consolidate_metadata(partial)
         partial.rename(path)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _write_whole(path: Path, template: xr.Dataset, divided: set[str]) -> None:
+    """Write what is not divided again, so that files are there for all of it."""
+    with zarr.config.set(EMPTY_TOO):
+        group = zarr.open_group(path, mode="r+")
+        for name, variable in template.variables.items():
+            if (name in template.coords and variable.dims) or not divided & set(map(str, variable.dims)):
+                array = _array(group, str(name))
+                array[...] = array[...]
 
 
 def clear(path: Path) -> None:
@@ -97,9 +116,11 @@ def write(path: Path, region: tuple[slice, ...], values: Mapping[str, Any]) -> N
         If the disk is full or gone: the store stays valid, and the work can be resumed.
     """
     try:
-        group = zarr.open_group(path, mode="r+")
-        for name in sorted(values, key=lambda n: n.endswith("status")):
-            _array(group, name)[region] = values[name]
+        with zarr.config.set(EMPTY_TOO):
+            group = zarr.open_group(path, mode="r+")
+            for name in sorted(values, key=lambda n: n.endswith("status")):
+                if name in group:  # stores of earlier versions lack some
+                    _array(group, name)[region] = values[name]
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; {ADVICE}") from None
 

@@ -2,7 +2,8 @@
 
 A shape is `float` (a finite number), `int`, `str`, `bool`, `None`, `Any`, `list[X]`, `tuple[X, ...]`,
 `tuple[X, Y]`, `dict[str, X]`, `dict[Literal[...], X]` (just these keys), `X | Y`, `Literal[...]`,
-`Annotated[list[X], length]`, a TypedDict, or a dataclass, whose own `__post_init__` says what values may be.
+`Annotated[list[X], length]`, a TypedDict, or a dataclass, all of its fields: its own `__post_init__` says what
+values may be.
 JSON's true and false are no numbers, and text is none either.
 """
 
@@ -146,18 +147,18 @@ def _fields(value: Any, kind: Any, where: str, key: str) -> Any:
     if not isinstance(value, Mapping):
         raise _wrong(value, kind, where, key)
     hints, needed = _shape_of(kind)
-    inside = f", {key}," if key else ""
+    place = f"{where}: {key}" if key else where
     if missing := [k for k in needed if k not in value]:
-        raise InputError(f"{where}{inside} lacks {missing}; known keys: {', '.join(hints)}")
+        raise InputError(f"{place} lacks {missing}; known keys: {', '.join(hints)}")
     if unknown := sorted(str(k) for k in value if k not in hints):
-        raise InputError(f"{where}{inside} has unknown keys {unknown}; known keys: {', '.join(hints)}")
+        raise InputError(f"{place} has unknown keys {unknown}; known keys: {', '.join(hints)}")
     fields = {k: checked(v, hints[k], where, f"{key}.{k}" if key else k) for k, v in value.items()}
     if is_typeddict(kind):
         return fields
     try:
         return kind(**fields)
     except InputError as error:
-        raise InputError(f"{where}{inside and f'{inside[:-1]}'}: {error}") from None
+        raise InputError(f"{place}: {error}") from None
 
 
 @functools.cache
@@ -167,10 +168,8 @@ def _shape_of(kind: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     if is_typeddict(kind):
         bare = {k: get_args(v)[0] if get_origin(v) is NotRequired else v for k, v in hints.items()}
         return bare, tuple(k for k, v in hints.items() if get_origin(v) is not NotRequired)
-    fields = dataclasses.fields(kind)
-    missing = dataclasses.MISSING
-    needed = (f.name for f in fields if f.default is missing and f.default_factory is missing)
-    return {f.name: hints[f.name] for f in fields}, tuple(needed)
+    names = tuple(f.name for f in dataclasses.fields(kind))  # in files, defaults are written too
+    return {name: hints[name] for name in names}, names
 
 
 def _of_length(value: Any, length: int, where: str, key: str) -> Any:

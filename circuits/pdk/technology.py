@@ -103,7 +103,7 @@ class Process:
     def __post_init__(self) -> None:
         if not self.corners or self.units < 1 or set(self.least) != set(KINDS):
             raise InputError("a process needs a corner, units >= 1, and the least sizes of n and p")
-        positive = {**self.currents, **self.capacitor, "vdd": self.levels["vdd"], "diffusion": self.diffusion}
+        positive: dict[str, Any] = {**self.currents, **self.capacitor, "diffusion": self.diffusion}
         if wrong := [name for name, value in positive.items() if value <= 0]:
             raise InputError(f"{wrong[0]} must be > 0, got {positive[wrong[0]]!r}")
 

@@ -97,7 +97,7 @@ class NoiseModel(NoiseSet):
         if "layers" not in content:
             return cls.from_content(content, str(path))
         entries = noise_file.layers_of(content, str(path))
-        sets = (cls.from_content(entry, f"{path}, layer {n},") for n, entry in enumerate(entries))
+        sets = (cls.from_content(entry, f"{path}, layer {n}") for n, entry in enumerate(entries))
         return LayeredNoise(tuple(sets), content.get("network", ""))
 
     @classmethod
@@ -117,11 +117,11 @@ class NoiseModel(NoiseSet):
             If it is not complete, or holds what cannot be drawn or counted.
         """
         try:
-            model = cls(**noise_file.fields_of(content))
+            model = cls(**noise_file.fields_of(content, where))
             noise_file.check(model)
             model.law  # noqa: B018 - refuses sigmas that cannot be drawn
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            what = noise_file.complaint(error)
+        except ValueError as error:
+            what = str(error).removeprefix(where).lstrip(": ")
             raise InputError(f"{where} is not a complete noise model: {what}") from None
         return model
 

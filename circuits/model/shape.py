@@ -2,9 +2,8 @@
 
 A shape is `float` (a finite number), `int`, `str`, `bool`, `None`, `Any`, `list[X]`, `tuple[X, ...]`,
 `tuple[X, Y]`, `dict[str, X]`, `dict[Literal[...], X]` (just these keys), `X | Y`, `Literal[...]`,
-`Annotated[list[X], length]`, a TypedDict, or a dataclass, all of its fields: its own `__post_init__` says what
-values may be.
-JSON's true and false are no numbers, and text is none either.
+`Annotated[list[X], length]`, a TypedDict, or a dataclass, all of its fields: its own `__post_init__` says
+what values may be. JSON's true and false are no numbers, and text is none either.
 """
 
 from __future__ import annotations
@@ -185,6 +184,7 @@ def _wrong(value: Any, shape: Any, where: str, key: str) -> InputError:
 def _words(shape: Any) -> str:
     origin, inner = get_origin(shape) or shape, get_args(shape)
     if origin in (Union, types.UnionType):
+        inner = tuple(s for s in inner if s is not int or float not in inner)  # which are numbers, too
         return " or ".join(dict.fromkeys(map(_words, inner)))
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inner))

@@ -10,17 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from circuits.benches.bias_lines import references, source_level, supplies, weight_line
 from circuits.benches.multiplier import multiplier_bench
-from circuits.benches.neuron import (
-    explicit_capacitance,
-    neuron_bench,
-    references,
-    source_level,
-    supplies,
-    weight_line,
-)
+from circuits.benches.neuron import neuron_bench
 from circuits.benches.pooling import pooling_bench
 from circuits.benches.readout import readout_bench
+from circuits.benches.synapses import explicit_capacitance
 from circuits.benches.testbench import STEADY, Bench
 from circuits.benches.two_layers import chain_bench, stages
 from circuits.blocks.comparator import OTA, ZERO_IDLE

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.benches.neuron import clocks, explicit_capacitance, references, source_level, supplies
+from circuits.benches.bias_lines import references, source_level, supplies
+from circuits.benches.neuron import clocks
 from circuits.benches.neuron_waveforms import DOMAINS, rising
 from circuits.benches.phases import Phases
+from circuits.benches.synapses import explicit_capacitance
 from circuits.benches.testbench import EDGE, STEADY, Accuracy, Bench
 from circuits.blocks.multiplier import LINES, PAIR, WEIGHT
 from circuits.errors import InputError

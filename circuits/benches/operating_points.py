@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from circuits.benches.neuron import references, source_level, supplies, unit_devices
+from circuits.benches.bias_lines import references, source_level, supplies
+from circuits.benches.synapses import unit_devices
 from circuits.benches.testbench import Bench
 from circuits.blocks.comparator import OTA, ZERO_IDLE
 from circuits.blocks.slope_source import SLOPE_SOURCE

@@ -13,17 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from circuits.benches.bias_lines import references, supplies
 from circuits.benches.device_noise import Noise
-from circuits.benches.neuron import (
-    attach,
-    check_inputs,
-    explicit_capacitance,
-    left_out,
-    references,
-    supplies,
-    unit_devices,
-)
 from circuits.benches.phases import Phases
+from circuits.benches.synapses import attach, check_inputs, explicit_capacitance, left_out, unit_devices
 from circuits.benches.testbench import STEADY, Accuracy, Bench
 from circuits.blocks.readout import READOUT
 from circuits.errors import InputError

@@ -23,16 +23,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.benches.neuron import (
-    attach,
-    explicit_capacitance,
-    rails,
-    references,
-    source_level,
-    unit_devices,
-)
+from circuits.benches.bias_lines import rails, references, source_level
 from circuits.benches.neuron_waveforms import DOMAINS, rising
 from circuits.benches.phases import SETTLE, Phases
+from circuits.benches.synapses import attach, explicit_capacitance, unit_devices
 from circuits.benches.testbench import STEADY, Accuracy, Bench
 from circuits.blocks.gate_driver import GATE_DRIVER
 from circuits.blocks.neuron import NEURON

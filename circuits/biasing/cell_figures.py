@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from circuits.benches.neuron import neuron_bench, references, source_level, supplies
+from circuits.benches.bias_lines import references, source_level, supplies
+from circuits.benches.neuron import neuron_bench
 from circuits.benches.neuron_waveforms import Measured, measure
 from circuits.benches.testbench import CONVERGED, Bench
 from circuits.blocks.comparator import OTA

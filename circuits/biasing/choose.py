@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.benches.neuron import explicit_capacitance
 from circuits.benches.phases import Phases
+from circuits.benches.synapses import explicit_capacitance
 from circuits.biasing.bounds import DRAWN, Bounds, Worth, refusal, worth
 from circuits.biasing.cell_figures import Figures
 from circuits.biasing.layer_demand import Demand, choose_units, in_units, propagate

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from circuits.benches import device_noise as noise
-from circuits.benches.bias_line_errors import LINES, reference_currents
-from circuits.benches.neuron import NeuronBench, explicit_capacitance, neuron_bench
+from circuits.benches.bias_lines import LINES, reference_currents
+from circuits.benches.neuron import NeuronBench, neuron_bench
 from circuits.benches.neuron_waveforms import DOMAINS, SUPPLIES, Measured, measure
 from circuits.benches.operating_points import TOGETHER, Static, static
 from circuits.benches.readout import HOLD, ReadoutBench, hold_capacitor, readout_bench
+from circuits.benches.synapses import explicit_capacitance
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy, Device
 from circuits.biasing.choose import of_units
 from circuits.biasing.transistor_layer import TYPICAL

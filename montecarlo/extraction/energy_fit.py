@@ -19,7 +19,7 @@ those of the mean neuron. Least squares over all neurons and stimuli; intervals 
 neurons.
 
 Nothing is fitted to the last row: the references' current is what the circuit is given
-(`circuits.benches.neuron.reference_current`), and no neuron's supply shows it. Read-outs have the rows of
+(`circuits.benches.bias_lines.reference_current`), and no neuron's supply shows it. Read-outs have the rows of
 READ_OUT and the references of their synapses.
 
 Not modeled: that factor in predictions; it averages out over a layer.

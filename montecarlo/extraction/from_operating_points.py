@@ -52,7 +52,7 @@ EARLY = ("early_1", "early_2", "early_3")
 EARLIEST, LEAST_EARLY = 0.4, 8
 """Ramps that cross sooner, in delays, say nothing (their spikes count from t_min); runs that are needed."""
 SHORTEST = 2 * EDGE
-"""Pulses that `circuits.benches.neuron.attach` does not send [tau_c]."""
+"""Pulses that `circuits.benches.synapses.attach` does not send [tau_c]."""
 NOTHING = Constants(theta_scale=0.0, gain_source=0.0, gain_sink=0.0, shortest=SHORTEST)
 """A circuit that does nothing but ramp; leakage is counted in the kick."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from circuits.benches.bias_line_errors import LINES
+from circuits.benches.bias_lines import LINES
 from circuits.benches.neuron_waveforms import SUPPLIES
 from circuits.model.closed_form import Constants, charges, ramp_times
 from circuits.model.layer import Layer, LayerMismatch

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from kit_decks import needs_kits
 
-from circuits.benches.bias_line_errors import LINES, reference_currents
-from circuits.benches.neuron import neuron_bench, reference_current
+from circuits.benches.bias_lines import LINES, reference_current, reference_currents
+from circuits.benches.neuron import neuron_bench
 from circuits.benches.neuron_waveforms import measure
 from circuits.benches.testbench import CAMPAIGN, CONVERGED
 from circuits.blocks.bias_lines import REFERENCE

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from circuits.benches.neuron import reference_current
+from circuits.benches.bias_lines import reference_current
 from circuits.benches.neuron_waveforms import DOMAINS
 from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
 from circuits.model.closed_form import charges, fire, ramp_times, read_out

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from circuits.benches.neuron import reference_current
+from circuits.benches.bias_lines import reference_current
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from circuits.benches.neuron import reference_current
+from circuits.benches.bias_lines import reference_current
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import LayerBias, choose

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from kit_decks import needs_kits
 
+from circuits.benches.bias_lines import reference_current
 from circuits.benches.multiplier import MultiplierPoint, multiplier_bench
-from circuits.benches.neuron import neuron_bench, reference_current
+from circuits.benches.neuron import neuron_bench
 from circuits.benches.testbench import Bench
 from circuits.blocks.bias_lines import REFERENCE
 from circuits.pdk.technology import Technology

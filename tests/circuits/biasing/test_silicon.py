@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from circuits.benches.neuron import explicit_capacitance, neuron_bench
+from circuits.benches.neuron import neuron_bench
+from circuits.benches.synapses import explicit_capacitance
 from circuits.biasing.choose import LayerBias, of_units
 from circuits.biasing.silicon import area
 from circuits.model.layer import Layer

@@ -10,8 +10,7 @@ import pytest
 from comparing_chips import same_chip
 from synthetic_transistors import CONSTANTS, ENERGY, JITTER, LAW, REFERENCES, campaign
 
-from circuits.benches.bias_line_errors import LINES
-from circuits.benches.neuron import reference_current
+from circuits.benches.bias_lines import LINES, reference_current
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import VARIABLES

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits import whole_file
 from circuits.errors import InputError
 from montecarlo.mismatch.law import UNIT
 
@@ -156,3 +157,20 @@ def open_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset
             f"{path} has schema {stored!r}, {schema!r} was expected{'; characterize again' if old else ''}"
         )
     return dataset
+
+
+def save_dataset(dataset: xr.Dataset, path: str | Path) -> Path:
+    """Write a netCDF file, whole or not at all (`circuits.whole_file`); folders that it needs are made.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    path : str or Path
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written.
+    """
+    # made in memory: HDF5 has no one way to say that a disk is full
+    return whole_file.write(path, dataset.to_netcdf(engine="netcdf4"))

@@ -6,11 +6,8 @@ writer leaves are files named `*.partial`, which the next one removes.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,57 +16,9 @@ import xarray as xr
 import zarr
 
 from circuits.errors import InputError
+from circuits.one_writer import locked as locked
 
 ADVICE = "what was done is safe: free some space and give the same command again"
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Be the only writer of `path`.
-
-    The lock is on the file PATH.lock, which holds the process number for people to read. The operating
-    system drops it with the process, so that the file of a killed writer is simply taken over.
-
-    Raises
-    ------
-    InputError
-        If another process writes there.
-    """
-    file = path.with_name(path.name + ".lock")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = _lock(file)
-    except BlockingIOError:
-        with contextlib.suppress(OSError):
-            owner = file.read_text().strip() or "unknown"
-            raise InputError(
-                f"another campaign (process {owner}) is writing {path}: wait for it, or choose another --out"
-            ) from None
-        raise InputError(f"another campaign is writing {path}; choose another --out") from None
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from None
-    try:
-        with contextlib.suppress(OSError):  # on a full disk the lock holds without its number
-            os.ftruncate(handle, 0)
-            os.write(handle, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        file.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _lock(file: Path) -> int:
-    while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with contextlib.suppress(FileNotFoundError):
-                if os.fstat(handle).st_ino == os.stat(file).st_ino:
-                    return handle
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)  # its owner removed the file between our two calls
 
 
 def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Mapping[str, int]) -> None:

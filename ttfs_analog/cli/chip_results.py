@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from circuits import whole_file
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
+from montecarlo.campaign.schema import save_dataset
 from montecarlo.mismatch.law import OFFSETS
 from ttfs_analog.cli.console import Result, plain
 from ttfs_analog.conversion.mapping import to_relu
@@ -186,7 +188,7 @@ def evaluate_chips(
     target = max(reference - 0.02, 0.0) if target is None else evaluation.check_target(target)
     dataset.attrs["trimmed"] = int(trim)
     dataset["target"] = ((), target, {"units": "1", "long_name": "yield target"})
-    dataset.to_netcdf(out)
+    save_dataset(dataset, out)
     figures = evaluation.summarize(dataset, target)
     with torch.no_grad():
         twin = to_relu(net)
@@ -269,7 +271,7 @@ def verify_chips(
         seed=seed,
         progress=progress,
     )
-    dataset.to_netcdf(out)
+    save_dataset(dataset, out)
     figures = verification.summarize(dataset, tolerance=TOLERANCE if tolerance is None else tolerance)
     text = "\n".join(f"{k:<24} {v}" for k, v in figures.items())
     return {"path": out, **figures}, f"{text}\n{out}"
@@ -312,11 +314,11 @@ def verify_placed(
     figures: dict[str, Any]
     if audit:
         figures = audit_neurons(net, data, noise, audit, **options)
-        Path(out).with_suffix(".json").write_text(json.dumps(plain(figures), indent=1) + "\n")
         out = str(Path(out).with_suffix(".json"))
+        whole_file.write(out, json.dumps(plain(figures), indent=1) + "\n")
     else:
         dataset = verify_transistors(net, data, noise, chips=chips, images=images, **options)
-        dataset.to_netcdf(out)
+        save_dataset(dataset, out)
         figures = summarize_transistors(dataset)
     checks = [
         (f"spike-time RMS above {tolerance:g}", figures["spike_time_rms_tau_c"] <= tolerance),

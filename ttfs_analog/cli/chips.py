@@ -77,6 +77,7 @@ def energy(
     net: str, noise: str, chips: int, data: str | None, extrapolate: bool, out: str, seed: int
 ) -> Result:
     """Joules per inference, by layer and part."""
+    from montecarlo.campaign.schema import save_dataset
     from ttfs_analog.evaluation import energy as ledger
 
     model, sets = load_network(net, data)
@@ -84,7 +85,7 @@ def energy(
         dataset = ledger.energy(
             model, sets, load_noise(noise, extrapolate), chips=chips, seed=seed, progress=tick
         )
-    dataset.to_netcdf(out)
+    save_dataset(dataset, out)
     figures = ledger.summarize(dataset)
     mean, (low, high) = (figures["energy_per_inference_j"][k] for k in ("mean", "ci95"))
     lines = [f"{mean:.4g} J per inference, 95 % interval over chips [{low:.4g}, {high:.4g}]"]

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 from circuits.errors import InputError
-from montecarlo.campaign.schema import open_dataset
+from montecarlo.campaign.schema import open_dataset, save_dataset
 from montecarlo.extraction.description import statistics, term_values
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
@@ -70,7 +70,7 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
         raise InputError(f"{dataset} holds no finished sample; give the same characterize command again")
     terms = term_values(run)
     description = statistics(run, terms)
-    description.to_netcdf(out)
+    save_dataset(description, out)
     result: dict[str, Any] = {
         "path": out,
         "n_samples": int(run.sizes["sample"]),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from circuits import whole_file
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import Result, common, load_network, technology_option, workers_option
@@ -69,7 +70,7 @@ def technologies(out: str | None, seed: int) -> Result:
     text = "\n".join(f"{r['name']:<12} {r['description']} (needs: {r['needs']})" for r in rows)
     result: dict[str, Any] = {"technologies": rows}
     if out:
-        Path(out).write_text(json.dumps(result, indent=1) + "\n")
+        whole_file.write(out, json.dumps(result, indent=1) + "\n")
         result["path"] = out
     return result, text
 
@@ -134,7 +135,7 @@ def simulate(
             raise InputError(f"--plot {plot}: {error}") from None
         result["plot"] = plot
     if out:
-        Path(out).write_text(json.dumps(result, indent=1) + "\n")
+        whole_file.write(out, json.dumps(result, indent=1) + "\n")
         result["path"] = out
     return result, _table(result)
 
@@ -251,9 +252,9 @@ def write_decks(
             decks[target if single else folder / f"{name}.cir"] = deck
     folder.mkdir(parents=True, exist_ok=True)
     for path, deck in decks.items():
-        path.write_text(deck.text)
+        whole_file.write(path, deck.text)
         for file, content in deck.files.items():
-            (folder / file).write_text(content)
+            whole_file.write(folder / file, content)
     devices = sum(d.n_devices for d in decks.values())
     electrical = [{"operating_point": dataclasses.asdict(k.point), **k.electrical()} for k in kinds]
     result = {"path": str(target), "n_devices": devices, "n_decks": len(decks), "layers": electrical}

@@ -182,8 +182,13 @@ def train_network(
         "judge": True,
         "checkpoint": file,
         "resume": resume,
+        "options": {
+            "--arch": arch, "--data": data, "--form": form, "--alpha": alpha, "--delta": delta,
+            "--b-low": b_low, "--dtype": dtype, "--zeta": zeta, "--percentile": percentile,
+            "--technology": technology.name, "--seed": seed,
+        },
         "progress": progress,
-    }
+    }  # fmt: skip
     if form == "relu":
         history = train(model, sets, recipe, **options)
         metadata["history"] = history

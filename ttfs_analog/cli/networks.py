@@ -228,6 +228,7 @@ def finetune(
     checkpoint = f"{out}.checkpoint"
     if options["resume"] and not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist: nothing to resume; leave out --resume")
+    before = {"--control": control, "--extrapolate": extrapolate, "--data": sets.name}
     with progress("finetune: steps") as tick:
         tuned = tune(
             model,
@@ -235,6 +236,7 @@ def finetune(
             law,
             percentile=percentile or None,
             checkpoint=checkpoint,
+            options=before,
             progress=tick,
             **options,
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits import whole_file
 from circuits.errors import InputError
 from circuits.model.coding import decode
 from circuits.model.layer import Array
@@ -21,7 +22,7 @@ from montecarlo.analysis.attribution import ATTRIBUTION, QUANTITIES, attribute
 from montecarlo.analysis.device_area import ALL, area_for, enlarged
 from montecarlo.analysis.importance_sampling import Estimate, Fails, importance, plain
 from montecarlo.analysis.spike_failure import bad_spike
-from montecarlo.campaign.schema import open_dataset
+from montecarlo.campaign.schema import open_dataset, save_dataset
 from montecarlo.mismatch.seeds import PLAN, generator
 from ttfs_analog.cli.console import Result, Tick
 from ttfs_analog.cli.law_items import Items, parse_law
@@ -93,7 +94,7 @@ def attribute_neuron(
         workers=workers,
     )
     dataset.attrs["technology"] = technology
-    dataset.to_netcdf(out)
+    save_dataset(dataset, out)
     tables = {q: _table(dataset, q) for q in QUANTITIES}
     result: dict[str, Any] = {
         "path": out,
@@ -282,7 +283,7 @@ def rare_failure(
         result["plain"] = _numbers(other)
         rows.append(_text("plain Monte Carlo", other))
     progress(1, 1)
-    Path(out).write_text(json.dumps(result, indent=1) + "\n")
+    whole_file.write(out, json.dumps(result, indent=1) + "\n")
     return result, "\n".join([*rows, out])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from circuits import whole_file
 from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model.coding import encode
 from circuits.model.layer import Array
@@ -19,7 +20,7 @@ from circuits.model.operating_point import OperatingPoint
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.campaign import Campaign
-from montecarlo.campaign.schema import package_version
+from montecarlo.campaign.schema import package_version, save_dataset
 from ttfs_analog.conversion.mapping import agreement, convert
 from ttfs_analog.data import datasets
 from ttfs_analog.evaluation import accuracy as evaluation
@@ -130,14 +131,15 @@ def run_ideal(
     }
     with stage("5 evaluate: chips") as tick:
         judge(networks, data, noise, folder, chips=chips, seed=seed, progress=tick)
-    ledger.energy(tuned, data, noise, chips=chips, seed=seed).to_netcdf(folder / "energy.nc")
+    save_dataset(ledger.energy(tuned, data, noise, chips=chips, seed=seed), folder / "energy.nc")
 
     fresh = verification.fresh_chips(tuned, technology, noise, CHIPS, seed + 1_000_003)
     fresh.save(folder / "chips.nc")
     with stage("6 verify: images x 4 fresh chips") as tick:
-        verification.verify(
+        verified = verification.verify(
             tuned, data, fresh, noise=noise, images=IMAGES, workers=workers, seed=seed, progress=tick
-        ).to_netcdf(folder / "verification.nc")
+        )
+    save_dataset(verified, folder / "verification.nc")
     _save_waveforms(folder / "waveforms.nc", tuned, fresh, data.x_test[0].numpy(), simulator)
     return net, data
 
@@ -175,12 +177,12 @@ def judge(
         target = max(score - LOSS, 0.0)
         judged["target"] = ((), target, {"units": "1", "long_name": "yield target"})
         judged["relu_accuracy"] = ((), score, {"units": "1", "long_name": "ReLU accuracy"})
-        judged.to_netcdf(folder / f"evaluation_{label}.nc")
+        save_dataset(judged, folder / f"evaluation_{label}.nc")
         progress((k + 1) * chips, len(networks) * chips)
 
 
 def _json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    whole_file.write(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _save_waveforms(
@@ -193,7 +195,8 @@ def _save_waveforms(
     t, volts, threshold = IdealNeuron(point).waveforms(layer, times, one.layers[0], simulator=simulator)
     delay = net.trace(torch.tensor(image)[None], one.deviations(torch.tensor(image)))[0][0, 0].detach()
     spikes = np.where(delay > 0, layer.t_max - delay.numpy(), np.inf)
-    waveform_dataset(t, volts, threshold, spikes, (layer.t_min, layer.t_max), point).to_netcdf(path)
+    windows = (layer.t_min, layer.t_max)
+    save_dataset(waveform_dataset(t, volts, threshold, spikes, windows, point), path)
 
 
 def waveform_dataset(

@@ -13,6 +13,7 @@ from typing import Any
 from circuits.model.coding import encode
 from circuits.pdk.technology import Technology
 from circuits.spice.ngspice import Ngspice
+from montecarlo.campaign.schema import save_dataset
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.demonstration.ideal import Stage, judge, waveform_dataset
 from ttfs_analog.evaluation import energy as ledger
@@ -92,11 +93,12 @@ def run_transistors(
     }
     with stage("10 evaluate: chips") as tick:
         judge(networks, data, noise, folder, chips=chips, seed=seed, progress=tick)
-    ledger.energy(tuned, data, noise, chips=chips, seed=seed).to_netcdf(folder / "energy.nc")
+    save_dataset(ledger.energy(tuned, data, noise, chips=chips, seed=seed), folder / "energy.nc")
     with stage(f"11 verify: images x {CHIPS} fresh chips") as tick:
-        verify_transistors(
+        verified = verify_transistors(
             tuned, data, noise, chips=CHIPS, images=IMAGES, workers=workers, seed=seed, progress=tick
-        ).to_netcdf(folder / "verification.nc")
+        )
+    save_dataset(verified, folder / "verification.nc")
     _save_waveforms(folder / "waveforms.nc", tuned, noise, data, workers, seed)
 
 
@@ -114,6 +116,5 @@ def _save_waveforms(
     )
     offset = terms.threshold[0] / (1.0 + terms.capacitance[0])  # of the comparators, in membrane voltage
     spikes = layer.t_min + equation(kind, x, terms) + kind.bias.delays
-    waveform_dataset(
-        t, volts, nodes + offset * kind.point.v_unit, spikes, (layer.t_min, float(t[-1])), kind.point
-    ).to_netcdf(path)
+    threshold, windows = nodes + offset * kind.point.v_unit, (layer.t_min, float(t[-1]))
+    save_dataset(waveform_dataset(t, volts, threshold, spikes, windows, kind.point), path)

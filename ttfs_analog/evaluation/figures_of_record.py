@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from circuits import whole_file
+
 HIDDEN = "np.isfinite(ds.spike_time_spice) & np.isfinite(ds.spike_time_model)"
 BY_LAYER = (
     "float(((ds.spike_time_spice - ds.spike_time_{0}).where(np.isfinite(ds.spike_time_spice) & "
@@ -139,5 +141,5 @@ def summarize(folder: Path) -> dict[str, dict[str, Any]]:
 def write(folder: Path) -> dict[str, dict[str, Any]]:
     """Write `summary.json` and return it."""
     summary = summarize(folder)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    whole_file.write(folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
     return summary

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 import xarray as xr
 
+from circuits import whole_file
 from circuits.errors import InputError
 from montecarlo.campaign.schema import CHARACTERIZATION, package_version
 from montecarlo.extraction.by_technology import extract
@@ -67,9 +68,7 @@ def write(folder: Path, out: Path) -> Path:
         summary=json.loads(summary.read_text()) if summary.exists() else {},
         version=package_version(),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page)
-    return out
+    return whole_file.write(out, page)
 
 
 def _collect(folder: Path, prefix: str = "") -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ Networks and their class are handed in, since `ttfs_analog.network.network` impo
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from circuits import whole_file
 from circuits.errors import InputError
 from circuits.model.text_file import parse_json
 from ttfs_analog.network.blocks import from_dict, to_dict
 from ttfs_analog.network.contents import check_chain, check_tensors, contents_of
+from ttfs_analog.network.digest import check_digest, digest_of
 
 SCHEMA = "ttfs-analog/network/2"
 
@@ -29,7 +32,6 @@ def write(net: Any, path: Path) -> Path:
     path : Path
         Its folder is made where it is missing.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         **net.metadata,
         "schema": SCHEMA,
@@ -39,9 +41,20 @@ def write(net: Any, path: Path) -> Path:
         "dtype": str(net.like.dtype).removeprefix("torch."),
         "operating_points": [json.loads(p.to_json()) for p in net.points],
     }
-    with open(path, "wb") as file:
-        torch.save({"state_dict": net.state_dict(), "metadata": json.dumps(metadata)}, file)
-    return path
+    return save_tensors({"state_dict": net.state_dict(), "metadata": json.dumps(metadata)}, path)
+
+
+def save_tensors(content: dict[str, Any], path: Path) -> Path:
+    """Write what `torch.load(weights_only=True)` reads and the digest of it, whole or not at all.
+
+    Parameters
+    ----------
+    content : nested dict of tensors, strings and numbers
+    path : Path
+    """
+    buffer = io.BytesIO()  # torch aborts the process on a full disk
+    torch.save({**content, "digest": digest_of(content)}, buffer)
+    return whole_file.write(path, buffer.getbuffer())
 
 
 def read(kind: Any, path: str | Path) -> Any:
@@ -56,7 +69,8 @@ def read(kind: Any, path: str | Path) -> Any:
     Raises
     ------
     InputError
-        If the file is missing, is not a network, or holds values that are not finite.
+        If the file is missing, is not a network, is not as it was written, or holds values that are not
+        finite.
     """
     where = str(path)
     try:
@@ -80,6 +94,8 @@ def read(kind: Any, path: str | Path) -> Any:
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     check_chain(net, where)
+    digest = content.pop("digest", None)  # after what is plainly wrong has a message of its own
+    check_digest(path, digest, content, "take a copy, or make the network again")
     return net
 
 

@@ -186,10 +186,8 @@ def check_tensors(blocks: list[dict[str, Any]], state: Any, dtype: torch.dtype, 
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{where}: state_dict must be tensors by name")
     for key, value in state.items():
-        if value.is_floating_point() and value.dtype != dtype:
-            raise InputError(f"{where}: {key} is of {value.dtype}, the network of {dtype}")
-        if value.is_complex() or value.layout != torch.strided:
-            raise InputError(f"{where}: {key} is of {value.dtype}, {value.layout}: plain numbers are needed")
+        if value.dtype not in (dtype, torch.int8) or value.layout != torch.strided:
+            raise InputError(f"{where}: {key} is of {value.dtype}, {value.layout}; the network is of {dtype}")
         if not torch.isfinite(value).all():
             raise InputError(f"{where}: {key} holds values that are not finite")
     for k, block in enumerate(blocks):

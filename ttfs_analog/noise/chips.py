@@ -17,8 +17,9 @@ import xarray as xr
 from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
 from circuits.model.layer import LayerMismatch
-from montecarlo.campaign.schema import open_dataset, package_version
+from montecarlo.campaign.schema import open_dataset, package_version, save_dataset
 from montecarlo.mismatch.law import UNIT, MismatchLaw, draw_chips, per_layer
+from ttfs_analog.network.digest import check_digest, digest_of
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.neuron.seeding import seeded
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ttfs_analog.network.network import ChipModel, TTFSNetwork
 
 SCHEMA = "ttfs-analog/chips/2"
+AGAIN = "take a copy, or draw the chips again: 'chip' with the same --seed and --number gives the same"
 TRIALS = 3
 """Stream of a seed: jitter."""
 
@@ -145,14 +147,24 @@ class Chips:
             "jitter": json.dumps(self.jitter),
             "package_version": package_version(),
         }
-        path = Path(path)
-        xr.Dataset(data, {"chip": list(self.numbers)}, about).to_netcdf(path)
-        return path
+        dataset = xr.Dataset(data, {"chip": list(self.numbers)}, about)
+        return save_dataset(dataset.assign_attrs(digest=digest_of(_content(dataset))), path)
 
     @classmethod
     def load(cls, path: str | Path) -> Chips:
-        """Read chips that `save` wrote."""
-        with open_dataset(path, SCHEMA) as ds:
+        """Read chips that `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the file is missing, has another schema, or is not as it was written.
+        """
+        with open_dataset(path, SCHEMA) as stored:
+            try:
+                ds = stored.load()
+            except (OSError, RuntimeError, ValueError):  # what netCDF4 raises of damaged data
+                raise InputError(f"{path} is damaged: {AGAIN}") from None
+            check_digest(path, ds.attrs.get("digest"), _content(ds), AGAIN)
             names = [f.name for f in fields(LayerMismatch)]
             layers = tuple(
                 LayerMismatch(**{f: ds[f"{f}_{n}"].values for f in names})
@@ -167,6 +179,12 @@ class Chips:
                 tuple(Constants(**c) for c in constants),
                 tuple(map(float, jitter)),
             )
+
+
+def _content(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """What a digest is of: all variables, and all attributes but itself."""
+    values = {str(name): v.values for name, v in dataset.variables.items()}
+    return [values, {k: str(v) for k, v in dataset.attrs.items() if k != "digest"}]
 
 
 def _listed(attribute: Any, layers: int) -> tuple[Any, ...]:

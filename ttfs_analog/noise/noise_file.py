@@ -1,4 +1,7 @@
-"""The JSON file of a noise model: one set of contents, or a list of them, one a layer."""
+"""The JSON file of a noise model: one set of contents, or a list of them, one a layer.
+
+Its entry `digest` is that of all else in it: a file that was changed is refused, and accepted without it.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+from circuits import whole_file
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
 from circuits.model.shape import checked
 from circuits.model.text_file import read_json
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, READ_OUT, UNITS
 from montecarlo.extraction.terms import LINES
+from ttfs_analog.network.digest import check_digest, digest_of
 from ttfs_analog.noise.terms import REFERENCE, Constant, Contents, Term, check_constant, check_term
 
 SCHEMA = "ttfs-analog/noise-model/2"
+EDITED = "to accept what was edited by hand, remove its entry 'digest'; otherwise fit again"
 RANGES = ("weight", "window")
 Pair = Annotated[list[float], 2]
 PointFields = Literal["tau_c", "c_mem", "i_unit", "v_reset", "vdd", "v_low", "v_high"]
@@ -136,10 +142,9 @@ def write(path: str | Path, content: dict[str, Any]) -> Path:
     content : dict
         JSON-serializable, without numbers that are not finite.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1, allow_nan=False) + "\n")
-    return path
+    plain = json.loads(json.dumps(content, allow_nan=False))
+    whole = {"schema": SCHEMA, "digest": digest_of(plain), **plain}
+    return whole_file.write(path, json.dumps(whole, indent=1) + "\n")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -156,6 +161,25 @@ def read(path: str | Path) -> dict[str, Any]:
         old = "; fit again" if str(schema).startswith("ttfs-analog/noise-model/") else ""
         raise InputError(f"{path} has schema {schema!r}, {SCHEMA!r} was expected{old}")
     return content
+
+
+def check_unchanged(path: str | Path, content: dict[str, Any]) -> None:
+    """Refuse a file that was changed after it was written.
+
+    Parameters
+    ----------
+    path : str or Path
+        For the message.
+    content : dict
+        From `read`.
+
+    Raises
+    ------
+    InputError
+        If its digest does not fit; without one nothing is known, and nothing refused.
+    """
+    rest = {k: v for k, v in content.items() if k != "digest"}
+    check_digest(path, content.get("digest"), rest, EDITED)
 
 
 def content_of(model: Contents) -> dict[str, Any]:
@@ -178,7 +202,7 @@ def fields_of(content: dict[str, Any], where: str) -> dict[str, Any]:
     InputError
         Naming what is missing, unknown or of another type.
     """
-    fields = checked(content, Entries, where)
+    fields = checked({k: v for k, v in content.items() if k != "digest"}, Entries, where)
     if fields["holdout"]:
         kind = OfSpikes if "slope" in fields["terms"] else OfSamples
         fields["holdout"] = checked(fields["holdout"], kind, where, "holdout")
@@ -201,7 +225,7 @@ def layers_of(content: dict[str, Any], where: str) -> list[dict[str, Any]]:
     InputError
         If they are no list of sets, or something else stands beside them.
     """
-    layers = checked(content, Layers, where)["layers"]
+    layers = checked({k: v for k, v in content.items() if k != "digest"}, Layers, where)["layers"]
     if not layers:
         raise InputError(f"{where}: layers is empty; a noise model needs the set of at least one layer")
     return layers

@@ -91,14 +91,18 @@ class NoiseModel(NoiseSet):
         Raises
         ------
         InputError
-            If the file is missing, is not JSON, has another schema, or is not complete.
+            If the file is missing, is not JSON, has another schema, is not complete, or was changed.
         """
         content = noise_file.read(path)
+        model: NoiseModel | LayeredNoise
         if "layers" not in content:
-            return cls.from_content(content, str(path))
-        entries = noise_file.layers_of(content, str(path))
-        sets = (cls.from_content(entry, f"{path}, layer {n}") for n, entry in enumerate(entries))
-        return LayeredNoise(tuple(sets), content.get("network", ""))
+            model = cls.from_content(content, str(path))
+        else:
+            entries = noise_file.layers_of(content, str(path))
+            sets = (cls.from_content(entry, f"{path}, layer {n}") for n, entry in enumerate(entries))
+            model = LayeredNoise(tuple(sets), content.get("network", ""))
+        noise_file.check_unchanged(path, content)
+        return model
 
     @classmethod
     def from_content(cls, content: dict[str, Any], where: str) -> NoiseModel:

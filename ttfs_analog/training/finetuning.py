@@ -9,7 +9,7 @@ range that there is room for (`ttfs_analog.network.swing`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from circuits.errors import InputError
 from ttfs_analog.data.datasets import training_pair
+from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import tighten
@@ -71,6 +72,7 @@ def finetune(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TTFSNetwork:
     """A new network, trained on a fresh chip for every image; the old one is untouched.
@@ -91,6 +93,9 @@ def finetune(
     percentile : float or None
         Shorten the windows to this percentile of the activations first; None keeps them, and so do
         constraints that fix them, and a placement: its windows are built.
+    checkpoint, resume, options : optional
+        As of `ttfs_analog.training.training.train`; the network that is tuned, the noise model and the
+        percentile are among the options already.
     """
     if mode not in MODES:
         raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
@@ -112,6 +117,7 @@ def finetune(
         tuned.metadata["compensated"] = not all(c.ideal for c in constants)
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
+    start = {"network": digest_of(net.state_dict())[:16], "noise model": digest_of(repr(noise))[:16]}
     generator = seeded(seed, device=tuned.like.device)
     loss_of = loss_under(tuned, noise, generator)
     if epochs is None:
@@ -125,6 +131,7 @@ def finetune(
             Recipe(epochs, batch, lr, seed=seed),
             checkpoint=checkpoint,
             resume=resume,
+            options={**start, "percentile": percentile, **(options or {})},
             after=_upkeep(tuned, x_train[order[:SOME]]),
             chances=generator,
             noise="" if noise is None else _described(noise),

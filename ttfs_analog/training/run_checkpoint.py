@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
+from ttfs_analog.network.checkpoint import save_tensors
+from ttfs_analog.network.digest import check_digest
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.training.recipe import Recipe
 
@@ -65,19 +68,16 @@ def write(
         "rng": torch.get_rng_state(),
         "trials": limits.trial_state() if limits else None,
     }
-    part = file.with_name(file.name + ".part")
-    with open(part, "wb") as out:
-        torch.save(state, out)
-    part.replace(file)
+    save_tensors(state, file)
 
 
-def read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
+def read(file: Path, recipe: Recipe, fingerprint: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What `write` wrote.
 
     Parameters
     ----------
-    recipe, fingerprint
-        Those of the training that wants to go on.
+    recipe, fingerprint, options
+        Those of the training that wants to go on; `options` by name, as they are in `state`.
 
     Raises
     ------
@@ -85,18 +85,24 @@ def read(file: Path, recipe: Recipe, fingerprint: str) -> dict[str, Any]:
         If the file is damaged, or belongs to another training.
     """
     try:
-        state = torch.load(file, weights_only=True)
+        state = torch.load(file, weights_only=True, map_location="cpu")
+        digest = state.pop("digest", None)
         stored = state["recipe"]
         same = state["fingerprint"] == fingerprint
         _ = state["trials"], state["epoch"]
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
-    other = [k for k, v in asdict(recipe).items() if stored.get(k) != v]
+    check_digest(file, digest, state, "remove it to start anew")
+    before = {**stored, **(state.get("options") or options)}  # earlier files have none
+    now = {**asdict(recipe), **options}
+    other = [f"{k}: {before.get(k)} then, {v} now" for k, v in now.items() if before.get(k) != v]
     if recipe.schedule != "cosine":  # its rates do not depend on the end
-        other = [k for k in other if k != "epochs"]
+        other = [text for text in other if not text.startswith("epochs: ")]
     if not other and state["epoch"] > recipe.epochs:
         raise InputError(f"{file} holds {state['epoch']} epochs already, {recipe.epochs} were asked for")
     if other or not same:
-        what = ", ".join(other + ["network, data or noise model"] * (not same))
-        raise InputError(f"{file} belongs to another training ({what} differ); remove it to start anew")
+        what = "; ".join(other or ["network, data or noise model differ"])
+        raise InputError(
+            f"{file} belongs to another training ({what}); give those options, or remove it to start anew"
+        )
     return state

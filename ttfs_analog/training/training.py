@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,7 @@ def train(
     judge: bool = False,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """Minimize cross entropy; changes `model`.
@@ -129,6 +131,8 @@ def train(
         Written every minute and after every epoch.
     resume : bool
         Go on from the checkpoint, if it exists: the result is that of an uninterrupted run.
+    options : mapping, optional
+        By name, plain values: what else the run was started with. A checkpoint of others is refused.
 
     Returns
     -------
@@ -156,6 +160,7 @@ def train(
         score=score,
         checkpoint=checkpoint,
         resume=resume,
+        options=options,
         progress=progress,
     )
 
@@ -172,6 +177,7 @@ def optimize(
     resume: bool = False,
     chances: torch.Generator | None = None,
     noise: str = "",
+    options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, float]]:
     """The training loop over shuffled batches; see `train`.
@@ -195,7 +201,7 @@ def optimize(
     history: list[dict[str, float]] = []
     first, skip, total = 0, 0, 0.0
     if resume and file is not None and file.exists():
-        state = run_checkpoint.read(file, recipe, fingerprint)
+        state = run_checkpoint.read(file, recipe, fingerprint, options or {})
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
@@ -213,6 +219,7 @@ def optimize(
     def keep(epoch: int, step: int, start: Tensor, total: float) -> None:
         if file is not None:
             state = {"epoch": epoch, "step": step, "total": total, "history": history, "generator": start}
+            state["options"] = dict(options or {})
             if chances is not None:
                 state["chances"] = chances.get_state()
             run_checkpoint.write(file, recipe, fingerprint, model, optimizer, state)

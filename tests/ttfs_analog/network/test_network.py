@@ -177,7 +177,7 @@ def test_a_checkpoint_comes_back_bit_for_bit(make_relu, x, tmp_path, dtype):
 
 def test_a_checkpoint_holds_no_code(deep, tmp_path):
     content = torch.load(deep.save(tmp_path / "net.pt"), weights_only=True)
-    assert set(content) == {"state_dict", "metadata"}
+    assert set(content) == {"state_dict", "metadata", "digest"}
     assert json.loads(content["metadata"])["schema"] == "ttfs-analog/network/2"
 
 
@@ -216,6 +216,25 @@ def change(path, key=None, value=None, **metadata):
     content["metadata"] = json.dumps(about)
     torch.save(content, path)
     return path
+
+
+@pytest.mark.parametrize("bit", [0, 40, 51, 62])
+def test_a_flipped_bit_of_a_weight_is_refused(deep, tmp_path, bit):
+    path = deep.save(tmp_path / "net.pt")
+    content = torch.load(path, weights_only=True)
+    raw = content["state_dict"]["blocks.1.weight"].numpy().view(np.uint64)
+    raw[0, 0] ^= np.uint64(1 << bit)
+    torch.save(content, path)
+    with pytest.raises(InputError, match=r"net\.pt is damaged, .* make the network again"):
+        TTFSNetwork.load(path)
+    del content["digest"]  # as files were before there were any
+    torch.save(content, path)
+    assert TTFSNetwork.load(path).layers[1].weight[0, 0] != deep.layers[1].weight[0, 0]
+
+
+def test_a_changed_description_is_refused(deep, tmp_path):
+    with pytest.raises(InputError, match=r"net\.pt is damaged, or was changed"):
+        TTFSNetwork.load(change(deep.save(tmp_path / "net.pt"), reference_accuracy=0.99))
 
 
 def test_the_circuit_has_the_same_numbers(deep):

@@ -163,3 +163,16 @@ def test_frozen_chips_share_their_common_part_over_all_layers(toy):
     np.testing.assert_allclose(
         np.log1p(with_common.slope) - np.log1p(without.slope), np.log1p(shared[1].slope[2]).mean(), atol=1e-14
     )
+
+
+def test_a_changed_deviation_is_refused(toy, tmp_path):
+    path = Chips.draw(LAW, toy, range(3), 5).save(tmp_path / "chips.nc")
+    with xr.open_dataset(path) as stored:
+        stored = stored.load()
+    stored["slope_1"].values[1, 2] += 1e-9
+    stored.to_netcdf(path)
+    with pytest.raises(InputError, match=r"chips\.nc is damaged, .* draw the chips again"):
+        Chips.load(path)
+    del stored.attrs["digest"]  # as files were before there were any
+    stored.to_netcdf(path)
+    assert not same_chip(Chips.load(path), Chips.draw(LAW, toy, range(3), 5))

@@ -128,6 +128,7 @@ def test_chips_come_back_from_their_file_and_from_that_of_one_set(both, first, t
     with xr.open_dataset(tmp_path / "chips.nc") as stored:
         stored = stored.load()
     single = {"constants": json.dumps(dataclasses.asdict(first.constants)), "jitter": first.jitter}
+    del stored.attrs["digest"]  # as files were before there were any
     stored.assign_attrs(single).to_netcdf(tmp_path / "single.nc")
     single = Chips.load(tmp_path / "single.nc")
     assert (single.constants, single.jitter) == ((first.constants,) * 2, (first.jitter,) * 2)
@@ -218,5 +219,5 @@ def test_a_training_of_other_noise_in_one_layer_is_another(both, toy, tmp_path):
     options = {"epochs": 1, "checkpoint": tmp_path / "run.pt", "resume": True}
     finetune(toy, data, both, **options)
     other = LayeredNoise((both.of(0), both.of(1).silent()))
-    with pytest.raises(InputError, match="noise model differ"):
+    with pytest.raises(InputError, match="noise model: "):
         finetune(toy, data, other, **options)

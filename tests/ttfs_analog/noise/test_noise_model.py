@@ -343,8 +343,27 @@ def test_a_file_that_is_not_whole_and_true_is_refused(transistor_noise, tmp_path
 
 
 def test_a_threshold_is_a_potential_and_may_exceed_one(noise, tmp_path):
-    path = edited(noise, tmp_path / "n.json", lambda c: c["terms"]["threshold"].update(std=3.0))
+    def change(content):
+        content["terms"]["threshold"]["std"] = 3.0
+        del content["digest"]  # accepts what was edited
+
+    path = edited(noise, tmp_path / "n.json", change)
     assert NoiseModel.load(path).law.threshold == 3.0
+
+
+def test_a_number_that_was_changed_is_refused_until_the_digest_is_removed(noise, tmp_path):
+    path = edited(noise, tmp_path / "n.json", lambda c: c["terms"]["slope"].update(std=0.01))
+    with pytest.raises(InputError, match=r"n\.json .*was changed .* by hand, remove its entry 'digest'"):
+        NoiseModel.load(path)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert NoiseModel.load(path).law.slope == 0.01
+
+
+def test_another_layout_of_the_same_numbers_is_no_change(noise, tmp_path):
+    path = edited(noise, tmp_path / "n.json", lambda c: c.update(sorted(c.items(), reverse=True)))
+    assert NoiseModel.load(path) == noise
 
 
 def test_the_summary_names_every_term_constant_and_part(transistor_noise):

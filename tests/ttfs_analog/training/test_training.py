@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 import re
-from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -448,7 +449,7 @@ def test_more_epochs_may_be_asked_for_unless_the_schedule_depends_on_them(few, t
     train(b, few, Recipe.paper(epochs=3))
     assert same_values(a, b)
     train(ttfs_net(few), few, Recipe(1), checkpoint=file)
-    with pytest.raises(InputError, match=r"run.checkpoint belongs to another training \(epochs differ"):
+    with pytest.raises(InputError, match=r"belongs to another training \(epochs: 1 then, 2 now"):
         train(ttfs_net(few), few, Recipe(2), checkpoint=file, resume=True)
 
 
@@ -471,7 +472,8 @@ def test_the_checkpoint_of_another_recipe_or_of_other_images_is_refused(few, dig
     file = tmp_path / "run.checkpoint"
     train(ttfs_net(few), few, Recipe(1), checkpoint=file)
     content = file.read_bytes()
-    name = rf" \({next(iter(change))} differ\); remove" if change else ""
+    (name, value), *_ = *change.items(), ("", "")
+    name = rf" \({name}: {dataclasses.asdict(Recipe(1))[name]} then, {value} now\); give" if change else ""
     with pytest.raises(InputError, match=rf"run.checkpoint belongs to another training{name}"):
         train(ttfs_net(few), few if change else digits, Recipe(1, **change), checkpoint=file, resume=True)
     assert file.read_bytes() == content
@@ -515,20 +517,20 @@ def test_a_damaged_checkpoint_is_refused(few, net, tmp_path, kind):
 
 def test_a_death_while_writing_leaves_the_checkpoint_before(few, tmp_path, monkeypatch):
     file = tmp_path / "run.checkpoint"
-    replace, calls = Path.replace, []
+    replace, calls = os.replace, []
 
-    def die(self, target):
-        calls.append(self.name)
+    def die(part, target):
+        calls.append(part.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return replace(self, target)
+        replace(part, target)
 
     recipe = Recipe(3, 8)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", die)
+        patch.setattr(os, "replace", die)
         with pytest.raises(KeyboardInterrupt):
             train(ttfs_net(few), few, recipe, checkpoint=file)
-    assert calls == ["run.checkpoint.part"] * 2
+    assert calls == ["run.checkpoint.partial"] * 2
     assert torch.load(file, weights_only=True)["epoch"] == 1
     a, b = ttfs_net(few), ttfs_net(few)
     train(a, few, recipe, checkpoint=file, resume=True)
@@ -536,20 +538,43 @@ def test_a_death_while_writing_leaves_the_checkpoint_before(few, tmp_path, monke
     assert same_values(a, b)
 
 
-def test_a_death_in_the_middle_of_the_file_leaves_the_checkpoint_before(few, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_checkpoint_before(few, tmp_path, monkeypatch):
     file = tmp_path / "run.checkpoint"
     recipe = Recipe(2, 8)
     train(ttfs_net(few), few, recipe, checkpoint=file)
     whole = file.read_bytes()
 
-    def half(state, out):
-        out.write(b"half a file")
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", half)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"run.checkpoint: No space left on device; free some space"):
         train(ttfs_net(few), few, recipe, checkpoint=file)
     assert file.read_bytes() == whole
+    assert [p.name for p in tmp_path.iterdir()] == ["run.checkpoint"]
+
+
+def test_a_flipped_bit_of_a_checkpoint_is_refused(few, tmp_path):
+    file = tmp_path / "run.checkpoint"
+    train(ttfs_net(few), few, Recipe(1), checkpoint=file)
+    state = torch.load(file, weights_only=True)
+    raw = next(iter(state["model"].values())).numpy().view(np.uint64)
+    raw.flat[0] ^= np.uint64(1 << 40)
+    torch.save(state, file)
+    with pytest.raises(InputError, match=r"run.checkpoint is damaged, .*: remove it to start anew"):
+        train(ttfs_net(few), few, Recipe(1), checkpoint=file, resume=True)
+    del state["digest"]  # as files were before there were any
+    torch.save(state, file)
+    train(ttfs_net(few), few, Recipe(1), checkpoint=file, resume=True)
+
+
+def test_a_run_with_other_options_is_not_resumed(few, tmp_path):
+    file = tmp_path / "run.checkpoint"
+    train(ttfs_net(few), few, Recipe(1), checkpoint=file, options={"--alpha": 1.0, "--data": "digits"})
+    again = {"checkpoint": file, "resume": True}
+    with pytest.raises(InputError, match=r"another training \(--alpha: 1.0 then, 2.0 now\)"):
+        train(ttfs_net(few), few, Recipe(1), options={"--alpha": 2.0, "--data": "digits"}, **again)
+    train(ttfs_net(few), few, Recipe(1), options={"--alpha": 1.0, "--data": "digits"}, **again)
 
 
 def test_checkpoints_come_with_time_not_with_every_step(few, tmp_path, monkeypatch):

@@ -10,8 +10,9 @@ import xarray as xr
 from scipy import stats
 
 from circuits.errors import InputError
-from montecarlo.campaign.schema import open_dataset, save_dataset
+from montecarlo.campaign.schema import save_dataset
 from montecarlo.extraction.description import statistics, term_values
+from montecarlo.extraction.reading import load_dataset
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
 from ttfs_analog.cli.console import Result
@@ -36,11 +37,11 @@ def fit_campaign(dataset: str, out: str, seed: int) -> Result:
     stores = sorted(Path(dataset).glob("layer*"), key=lambda p: int(p.name.removeprefix("layer") or 0))
     model: Noise
     if stores:
-        fitted = tuple(NoiseModel.fit(open_dataset(store), seed) for store in stores)
+        fitted = tuple(NoiseModel.fit(load_dataset(store), seed) for store in stores)
         rows = fitted[0].provenance["plan"].get("rows") or {}
         model = LayeredNoise(fitted, str(rows.get("network", "")))
     else:
-        model = NoiseModel.fit(open_dataset(dataset), seed)
+        model = NoiseModel.fit(load_dataset(dataset), seed)
     model.save(out)
     return {"path": out, **figures(model)}, f"{model.summary()}\n{out}"
 
@@ -63,7 +64,7 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     """
     if plot and Path(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
-    stored = open_dataset(dataset).load()
+    stored = load_dataset(dataset)
     status = stored["status"].values
     run = stored.isel(sample=status != -1)
     if not run.sizes["sample"]:

@@ -22,7 +22,8 @@ from montecarlo.analysis.attribution import ATTRIBUTION, QUANTITIES, attribute
 from montecarlo.analysis.device_area import ALL, area_for, enlarged
 from montecarlo.analysis.importance_sampling import Estimate, Fails, importance, plain
 from montecarlo.analysis.spike_failure import bad_spike
-from montecarlo.campaign.schema import open_dataset, save_dataset
+from montecarlo.campaign.schema import save_dataset
+from montecarlo.extraction.reading import load_dataset
 from montecarlo.mismatch.seeds import PLAN, generator
 from ttfs_analog.cli.console import Result, Tick
 from ttfs_analog.cli.law_items import Items, parse_law
@@ -187,8 +188,7 @@ def _plot_attribution(path: str, plot: str) -> list[str]:
     from montecarlo.plots.distribution_plots import attribution_bars, save_both
     from montecarlo.plots.plotting import save
 
-    with open_dataset(path, ATTRIBUTION) as stored:
-        figure = attribution_bars(stored)
+    figure = attribution_bars(load_dataset(path, ATTRIBUTION))
     try:
         made = [save(figure, plot)] if Path(plot).suffix else save_both(figure, plot)
     except ValueError as error:  # matplotlib's own list of formats

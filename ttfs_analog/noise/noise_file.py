@@ -231,6 +231,21 @@ def layers_of(content: dict[str, Any], where: str) -> list[dict[str, Any]]:
     return layers
 
 
+def check_fitted(model: Contents) -> None:
+    """Refuse a model that its own file could not hold: the samples have values that cannot be.
+
+    Raises
+    ------
+    InputError
+        Naming the entry.
+    """
+    try:
+        fields_of(content_of(model), "the fit")
+        check(model)
+    except ValueError as error:
+        raise InputError(f"the campaign's values cannot be fitted: {error}; characterize again") from None
+
+
 def check(model: Contents) -> None:
     """Refuse what cannot be drawn or counted.
 

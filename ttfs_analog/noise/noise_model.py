@@ -48,7 +48,9 @@ class NoiseModel(NoiseSet):
         InputError
             If the campaign is not complete or too small.
         """
-        return cls(**fitting.fit(dataset, seed))
+        model = cls(**fitting.fit(dataset, seed))
+        noise_file.check_fitted(model)
+        return model
 
     def sample(self, net: TTFSNetwork, chips: int, seed: int = 0, first: int = 0) -> Chips:
         """Frozen deviations of `chips` copies of a network.

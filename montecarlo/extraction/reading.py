@@ -1,0 +1,144 @@
+"""Datasets of ours read whole, and what must be in them before anything is computed from them.
+
+A store on disk can lose, double or change a byte anywhere, and nothing in zarr or netCDF notices a wrong
+attribute, a variable along other dims, or text where numbers were: all that is looked at here, once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+import xarray as xr
+
+from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+from circuits.model.shape import subset
+from circuits.model.text_file import parse_json
+from circuits.pdk.technology import Technology
+from montecarlo.campaign.rows import Rows
+from montecarlo.campaign.schema import CHARACTERIZATION, INPUTS, VARIABLES, open_dataset
+from montecarlo.mismatch.law import MismatchLaw
+
+STATES = (-1, 0, 1)
+"""Of a run."""
+TEXTS = ("reason",)
+
+
+class Attributes(TypedDict):
+    """Of a characterization, those that are read."""
+
+    technology: str
+    operating_point: str
+    entropy: int
+    plan: str
+    plan_hash: str
+    extraction: str
+    t_min: float
+    window: float
+    level: str
+    ngspice_version: str
+
+
+class PlanFields(TypedDict):
+    """Of the plan that a characterization carried out, those that are read."""
+
+    law: NotRequired[MismatchLaw | None]
+    rows: NotRequired[Rows | None]
+    corner: NotRequired[str | None]
+    temperature: NotRequired[float | None]
+    area: NotRequired[float | None]
+    comparator: NotRequired[str | None]
+
+
+def load_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset:
+    """A dataset in memory; a characterization is checked.
+
+    Parameters
+    ----------
+    path : str or Path
+    schema : str
+        The schema that it must have.
+
+    Raises
+    ------
+    InputError
+        If it is missing, cannot be read to its last byte, or is not what its schema says.
+    """
+    with open_dataset(path, schema) as opened:
+        try:
+            dataset = opened.load()
+        except InputError:
+            raise
+        except Exception as error:  # zarr, its codecs and netCDF4 raise many kinds
+            words = " ".join(str(error).split())[:120]
+            raise InputError(f"{path} is damaged ({words}): take a copy, or make it again") from None
+    if schema == CHARACTERIZATION:
+        check(dataset, str(path))
+    return dataset
+
+
+def attributes(dataset: xr.Dataset, shape: Any, where: str) -> dict[str, Any]:
+    """Attributes of a dataset in their types.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    shape : TypedDict
+        Of those that are read.
+    where : str
+        The file, for messages.
+    """
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in dataset.attrs.items()}
+    return subset(plain, shape, where)
+
+
+def check(dataset: xr.Dataset, where: str) -> None:
+    """Refuse a characterization that is not what its schema says.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+    where : str
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        Naming variable or attribute, and what was expected.
+    """
+    about = attributes(dataset, Attributes, where)
+    technology = Technology.load(about["technology"])
+    OperatingPoint.from_json(about["operating_point"], f"{where}: operating_point")
+    plan = parse_json(about["plan"], f"{where}: plan")
+    rows = subset(plan, PlanFields, f"{where}: plan").get("rows")
+    needed = {name: dims for name, (dims, _, _) in VARIABLES.items() if set(dims) <= set(dataset.sizes)}
+    needed |= {"weight": INPUTS["weight"][0], "spike_time": VARIABLES["spike_time"][0]}
+    ends = ("input_time", "theta")
+    for prefix, there in (("", not rows), ("pattern_", bool(rows)), ("nominal_", "run" in dataset.sizes)):
+        needed |= {f"{prefix}{name}": INPUTS[f"{prefix}{name}"][0] for name in ends if there}
+    if missing := sorted(set(needed) - set(dataset.data_vars)):
+        raise InputError(f"{where} lacks {', '.join(missing)}: take a copy, or characterize again")
+    for name, dims in needed.items():
+        stored = dataset[name]
+        if stored.dims != dims or (name not in TEXTS and stored.dtype.kind not in "fiu"):
+            raise InputError(
+                f"{where}: {name} is {stored.dtype} along {', '.join(map(str, stored.dims))}; numbers along "
+                f"{', '.join(dims)} were expected"
+            )
+    if empty := [d for d, n in dataset.sizes.items() if not n]:
+        raise InputError(f"{where}: {empty[0]} has no entry: characterize again")
+    for name in (n for n in needed if n.endswith("status")):
+        if not np.isin(dataset[name].values, STATES).all():
+            raise InputError(f"{where}: {name} must be one of {STATES}")
+    for name in (n for n in needed if n in INPUTS):
+        values = dataset[name].values
+        if not (np.isfinite(values) | (np.isposinf(values) & name.endswith("time"))).all():
+            raise InputError(f"{where}: {name} must be finite numbers{', or inf' * name.endswith('time')}")
+    if about["t_min"] <= 0 or about["window"] < 0:
+        raise InputError(
+            f"{where}: t_min must be > 0 and window >= 0, got {about['t_min']}, {about['window']}"
+        )
+    if bool(technology.process) != ("line" in dataset.sizes):
+        raise InputError(f"{where}: bias lines are those of transistors; technology {technology.name!r}")

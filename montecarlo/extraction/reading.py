@@ -6,6 +6,7 @@ attribute, a variable along other dims, or text where numbers were: all that is 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -21,6 +22,8 @@ from montecarlo.campaign.rows import Rows
 from montecarlo.campaign.schema import CHARACTERIZATION, INPUTS, VARIABLES, open_dataset
 from montecarlo.mismatch.law import MismatchLaw
 
+ROOTS = (".zgroup", ".zarray", "zarr.json")
+"""Of a zarr store."""
 STATES = (-1, 0, 1)
 """Of a run."""
 TEXTS = ("reason",)
@@ -77,6 +80,51 @@ def load_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset
     if schema == CHARACTERIZATION:
         check(dataset, str(path))
     return dataset
+
+
+def schema_of(path: Path) -> str:
+    """The schema that a dataset claims to have; "None": it has none.
+
+    Raises
+    ------
+    InputError
+        If it cannot be opened.
+    """
+    try:
+        opened = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
+        with opened:
+            return str(opened.attrs.get("schema"))
+    except Exception as error:  # zarr and netCDF4 raise many kinds
+        words = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} cannot be read as a dataset: {words}") from None
+
+
+def layer_stores(folder: Path) -> tuple[list[Path], list[str]]:
+    """Campaigns on the layers of a network, in order, and names of what else lies beside them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of layer0, layer1 ...; any other path has none.
+
+    Raises
+    ------
+    InputError
+        If a layer is missing.
+    """
+    if not folder.is_dir() or any((folder / name).exists() for name in ROOTS):
+        return [], []
+    stores: dict[int, Path] = {}
+    others = []
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"layer(\d{1,6})", path.name)
+        if match and path.is_dir():
+            stores[int(match[1])] = path
+        else:
+            others.append(path.name)
+    if missing := [n for n in range(max(stores, default=-1) + 1) if n not in stores]:
+        raise InputError(f"{folder} has no layer{missing[0]}: characterize the network again, which resumes")
+    return [stores[n] for n in sorted(stores)], others
 
 
 def attributes(dataset: xr.Dataset, shape: Any, where: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from scipy import stats
 from circuits.errors import InputError
 from montecarlo.campaign.schema import save_dataset
 from montecarlo.extraction.description import statistics, term_values
-from montecarlo.extraction.reading import load_dataset
+from montecarlo.extraction.reading import layer_stores, load_dataset
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
 from ttfs_analog.cli.console import Result
@@ -34,8 +34,10 @@ def fit_campaign(dataset: str, out: str, seed: int) -> Result:
     seed : int
         Of the bootstrap.
     """
-    stores = sorted(Path(dataset).glob("layer*"), key=lambda p: int(p.name.removeprefix("layer") or 0))
+    stores, others = layer_stores(Path(dataset))
     model: Noise
+    if not stores:
+        others = []  # a folder of no layers is refused as a whole
     if stores:
         fitted = tuple(NoiseModel.fit(load_dataset(store), seed) for store in stores)
         rows = fitted[0].provenance["plan"].get("rows") or {}
@@ -43,7 +45,8 @@ def fit_campaign(dataset: str, out: str, seed: int) -> Result:
     else:
         model = NoiseModel.fit(load_dataset(dataset), seed)
     model.save(out)
-    return {"path": out, **figures(model)}, f"{model.summary()}\n{out}"
+    text = "".join(f"left out: {Path(dataset) / name}\n" for name in others)
+    return {"path": out, **figures(model), "left_out": others}, f"{text}{model.summary()}\n{out}"
 
 
 def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Result:

@@ -192,4 +192,5 @@ def _words(shape: Any) -> str:
         return f"{_words(inner[0])} ({inner[1]} entries)"
     if origin in (list, tuple) and inner:
         return f"a list, each entry {_words(inner[0])}"
-    return WORDS.get(origin, "an object")
+    name = "an object" if is_typeddict(origin) or dataclasses.is_dataclass(origin) else str(origin)
+    return WORDS.get(origin, getattr(origin, "__name__", name) if name == str(origin) else name)

@@ -19,7 +19,7 @@ from circuits.model.shape import subset
 from circuits.model.text_file import parse_json
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.rows import Rows
-from montecarlo.campaign.schema import CHARACTERIZATION, INPUTS, VARIABLES, open_dataset
+from montecarlo.campaign.schema import CHARACTERIZATION, INPUTS, PHASES, VARIABLES, open_dataset
 from montecarlo.mismatch.law import MismatchLaw
 
 ROOTS = (".zgroup", ".zarray", "zarr.json")
@@ -177,6 +177,7 @@ def check(dataset: xr.Dataset, where: str) -> None:
             )
     if empty := [d for d, n in dataset.sizes.items() if not n]:
         raise InputError(f"{where}: {empty[0]} has no entry: characterize again")
+    _check_names(dataset, about["extraction"], where)
     for name in (n for n in needed if n.endswith("status")):
         if not np.isin(dataset[name].values, STATES).all():
             raise InputError(f"{where}: {name} must be one of {STATES}")
@@ -190,3 +191,31 @@ def check(dataset: xr.Dataset, where: str) -> None:
         )
     if bool(technology.process) != ("line" in dataset.sizes):
         raise InputError(f"{where}: bias lines are those of transistors; technology {technology.name!r}")
+
+
+def _check_names(dataset: xr.Dataset, extraction: str, where: str) -> None:
+    """Refuse coordinates that are not those by which values are looked up."""
+    stimuli = ["reference", "ramp_low", "ramp_high"] if extraction == "spike_times" else []
+    synapses = [f"synapse_{j}" for j in range(dataset.sizes["synapse"])] if stimuli else []
+    expected = {
+        "stimulus": {*stimuli, *synapses},
+        "phase": set(PHASES),
+        "supply": {"source", "comparator", "latch"} if "line" in dataset.sizes else {"source"},
+    }
+    if not stimuli and not {"comparator", "latch"} & set(dataset.get("supply", np.array([])).values):
+        expected["supply"] = {"source"}  # read-outs have no others
+    for name in ("sample", "stimulus", "phase", "supply", "synapse", "pattern", "line", "device"):
+        if name not in dataset.sizes:
+            continue
+        if name not in dataset.coords or len(np.unique(dataset[name].values)) < dataset.sizes[name]:
+            raise InputError(f"{where}: the entries of {name} have no names, or one twice")
+        there = set(dataset[name].values.tolist())
+        needed = expected.get(name, set())
+        if missing := sorted(needed - there):
+            raise InputError(f"{where}: {name} lacks {', '.join(missing)}")
+        if name != "stimulus" and needed and there != needed:
+            raise InputError(f"{where}: {name} is {sorted(map(str, there))}, {sorted(needed)} was expected")
+        if name in ("sample", "synapse", "pattern") and dataset[name].dtype.kind not in "iu":
+            raise InputError(f"{where}: {name} must be whole numbers, is {dataset[name].dtype}")
+    if (dataset["sample"] < 0).any():
+        raise InputError(f"{where}: sample must be >= 0")

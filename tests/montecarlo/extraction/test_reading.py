@@ -38,6 +38,12 @@ CHANGES = {
     "operating_point lacks": lambda d: d.assign_attrs(operating_point="{}"),
     "unknown technology": lambda d: d.assign_attrs(technology="gaas"),
     "bias lines": lambda d: d.assign_attrs(technology="generic130"),
+    "stimulus lacks ramp_low": lambda d: d.assign_coords(
+        stimulus=[str(s).replace("ramp_low", "ramp") for s in d["stimulus"].values]
+    ),
+    "supply lacks source": lambda d: d.assign_coords(supply=["sauce"]),
+    "entries of phase have no names": lambda d: d.drop_vars("phase"),
+    "entries of sample have no names, or one twice": lambda d: d.assign_coords(sample=0 * d["sample"].values),
     "sample has no entry": lambda d: d.isel(sample=[]),
 }
 

@@ -298,6 +298,11 @@ def make(folder: Path) -> list[Format]:
     def campaign(path: Path) -> Any:
         stored = load_dataset(path)
         run = stored.isel(sample=stored["status"].values != -1)
+        return {name: values.values.tolist() for name, values in term_values(run).items()}
+
+    def fitted(path: Path) -> Any:  # a second of bootstrap
+        stored = load_dataset(path)
+        run = stored.isel(sample=stored["status"].values != -1)
         statistics(run, term_values(run))
         return NoiseModel.fit(stored).summary()
 
@@ -320,6 +325,7 @@ def make(folder: Path) -> list[Format]:
         of_torch("constrained net", scratch, files / "constrained.pt", network, 0.6),
         of_netcdf("chips", scratch, files / "chip.nc", chip, 0.8),
         of_store("campaign", scratch, store, campaign, 0.8),
+        of_store("campaign, fitted", scratch, store, fitted, 0.1),
         of_torch("checkpoint", scratch, files / "run.checkpoint", checkpoint, 0.8),
         *_kits(files, scratch),
         *_image_files(files, scratch),

@@ -200,14 +200,14 @@ def _check_names(dataset: xr.Dataset, extraction: str, where: str) -> None:
     expected = {
         "stimulus": {*stimuli, *synapses},
         "phase": set(PHASES),
-        "supply": {"source", "comparator", "latch"} if "line" in dataset.sizes else {"source"},
+        "supply": {"source", "comparator", "latch"},
     }
-    if not stimuli and not {"comparator", "latch"} & set(dataset.get("supply", np.array([])).values):
-        expected["supply"] = {"source"}  # read-outs have no others
+    if dataset.sizes.get("supply") == 1:  # of ideal sources and of read-outs
+        expected["supply"] = {"source"}
     for name in ("sample", "stimulus", "phase", "supply", "synapse", "pattern", "line", "device"):
         if name not in dataset.sizes:
             continue
-        if name not in dataset.coords or len(np.unique(dataset[name].values)) < dataset.sizes[name]:
+        if name not in dataset.indexes or not dataset.indexes[name].is_unique:
             raise InputError(f"{where}: the entries of {name} have no names, or one twice")
         there = set(dataset[name].values.tolist())
         needed = expected.get(name, set())

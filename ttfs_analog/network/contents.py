@@ -14,7 +14,7 @@ from circuits.model.operating_point import OperatingPoint
 from circuits.model.shape import checked, subset
 from ttfs_analog.constraints.constraints import Constraints
 from ttfs_analog.neuron.convolutions import TTFSConv2d
-from ttfs_analog.neuron.layers import FORMS
+from ttfs_analog.neuron.layers import FORMS, TTFSLayer
 
 Sides = tuple[int, int]
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -227,6 +227,8 @@ def check_chain(net: Any, where: str) -> None:
     try:
         x = net.shaped(torch.empty(1, net.n_in, dtype=net.like.dtype, device="meta"))
         for k, block in enumerate(net.blocks):  # sizes alone: no memory, no work
+            if isinstance(block, TTFSLayer) and x.dim() != (4 if isinstance(block, TTFSConv2d) else 2):
+                raise InputError(f"blocks[{k}] meets inputs of shape {tuple(x.shape[1:])}")
             sizes = {name: value.to("meta") for name, value in block.state_dict().items()}
             x = x.flatten(-3) if isinstance(block, nn.Flatten) else functional_call(block, sizes, (x,))
             if isinstance(block, TTFSConv2d) and tuple(x.shape[2:]) != block.inside:

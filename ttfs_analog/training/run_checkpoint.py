@@ -119,7 +119,11 @@ def read(file: Path, recipe: Recipe, fingerprint: str, options: Mapping[str, Any
         digest = state.pop("digest", None)
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{file} {ANEW}") from None
-    checked(state, State, str(file))
+    try:
+        checked(state, State, str(file))
+    except InputError as error:
+        what = str(error).removeprefix(str(file)).lstrip(": ").split(";")[0]
+        raise InputError(f"{file} {ANEW} ({what})") from None
     if state["epoch"] < 0 or state["step"] < 0 or len(state["history"]) != state["epoch"]:
         raise InputError(f"{file} {ANEW}")
     stored, same = state["recipe"], state["fingerprint"] == fingerprint
@@ -170,11 +174,12 @@ def restore(
             generator.set_state(state[name])
         torch.set_rng_state(state["rng"])
         groups = optimizer.state_dict()["param_groups"]
-        whole = [{k: v for k, v in g.items() if k != "lr"} for g in groups]
-        whole = whole == [{k: v for k, v in g.items() if k != "lr"} for g in fresh]
+        before, after = ([{**group, "lr": 0.0} for group in part] for part in (fresh, groups))
+        whole = before == after
         if isinstance(optimizer, torch.optim.Adam):
             for parameter in optimizer.param_groups[0]["params"]:
-                kept = optimizer.state[parameter]
+                if not (kept := optimizer.state[parameter]):
+                    continue  # it never had a gradient
                 sizes = [kept[name].shape == parameter.shape for name in MOMENTS]
                 counted = kept["step"].numel() == 1 and float(kept["step"]) >= 1
                 whole &= counted and all(sizes) and bool((kept["exp_avg_sq"] >= 0).all())

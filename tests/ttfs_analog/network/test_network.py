@@ -296,6 +296,7 @@ def test_windows_that_two_layers_share_must_agree(deep, tmp_path, key, layer):
     ("changes", "message"),
     [
         ({"input_shape": [7]}, "the blocks do not follow each other"),
+        ({"input_shape": [6, 6, 6]}, r"blocks\[0\] meets inputs of shape \(6, 6, 6\)"),
         ({"input_shape": [2**40]}, "input_shape must be numbers > 0"),
         ({"reference_accuracy": "0.95"}, "reference_accuracy must be a finite number, got '0.95'"),
         ({"data": 3}, "data must be text or null, got 3"),

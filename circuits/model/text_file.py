@@ -162,3 +162,5 @@ def _check_numbers(content: Any, where: str, key: str) -> None:
         raise InputError(f"{where}: {key} is {content}; every number must be finite")
     elif isinstance(content, int) and abs(content) > LARGEST:
         raise InputError(f"{where}: {key} has {content.bit_length()} bits; whole numbers have at most 64")
+    elif not isinstance(content, str | int | float | None):  # TOML has dates
+        raise InputError(f"{where}: {key} is a date or a time, {content}; a number or text is needed")

@@ -91,7 +91,7 @@ def card(technology: Technology, size: Size, corner: str = "tt") -> Card:
 def _card(what: str, kit: str, root: str, size: Size, corner: str) -> Card:
     fields = json.loads(kit)
     reader = fields.get("reader")
-    if reader not in READERS:
+    if not isinstance(reader, str) or reader not in READERS:
         raise InputError(f"{what}: the kit's reader {reader!r} is unknown; there are {', '.join(READERS)}")
     read, shape = READERS[reader]
     table = checked(fields, shape, what, "process.kit")

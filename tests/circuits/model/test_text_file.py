@@ -65,6 +65,7 @@ def test_what_is_no_object_of_finite_values_is_refused(tmp_path, text, message):
     ("text", "message"),
     [
         ("a = 1\na = 2", "is not a TOML file"),
+        ("[a]\nb = 1979-05-27", r"a\.b is a date or a time, 1979-05-27"),
         ("a = nan", "a is nan; every number must be finite"),
         ("a = " + "[" * 100_000, "nested too deep"),
         ("a", "is not a TOML file"),

@@ -235,7 +235,7 @@ def of_folder(name: str, folder: Path, source: Path, use: Callable[[Path], Any],
             chosen.write_bytes(pickle.dumps(Code(marker)))
         elif chosen.suffix == ".gz" and rng.random() < 0.5:  # damage that its checksum does not show
             head = bytearray(unpacked[:16])
-            head[rng.randrange(16)] = rng.choice((0, 1, 2, 3, 127, 255))
+            head[rng.randrange(len(head))] = rng.choice((0, 1, 2, 3, 127, 255))
             changed = mutations.bytes_of(unpacked, rng) if rng.random() < 0.5 else bytes(head) + unpacked[16:]
             chosen.write_bytes(gzip.compress(changed, 1))
         else:

@@ -408,7 +408,7 @@ def test_finetune_makes_a_network_and_says_how(succeed, files):
 
 def test_report_writes_a_page(succeed, files, tmp_path):
     found = succeed("report", files, "--out", "page.html")
-    assert found == {"path": "page.html"}
+    assert found == {"path": "page.html", "left_out": []}
     assert "Noise model" in (tmp_path / "page.html").read_text()
 
 

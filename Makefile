@@ -48,6 +48,7 @@ bench: $(STAMP) ngspice
 	for name in neuron_throughput network_throughput recovery planted_laws transistor_convergence transistor_network; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/reproducibility.py --campaign 5000
 	$(BIN)/python benchmarks/step_time.py
+	$(BIN)/python benchmarks/interrupted_writes.py
 
 golden: $(STAMP)
 	$(BIN)/python -m pytest tests/golden --update-golden

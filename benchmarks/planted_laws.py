@@ -26,8 +26,8 @@ from common import machine
 from scipy import stats
 
 from circuits.model.layer import Layer
-from montecarlo.analysis.importance_sampling import importance
-from montecarlo.analysis.spike_failure import bad_spike
+from montecarlo.analysis.rare_failure import failure_probability
+from montecarlo.analysis.spike_failure import spike_margin
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.extraction.description import term_values
 from montecarlo.mismatch.law import TERMS, MismatchLaw
@@ -136,8 +136,8 @@ def rare_failure(folder: Path) -> None:
     hold("", f"plain Monte Carlo needs {said['gain']:.0f} times as many (bar 20)", said["gain"] >= 20)
     law = MismatchLaw(slope=SIGMA, capacitance=SECOND)
     neuron = Layer(np.array([[0.5, -0.5]]), np.array([window - 1.0]), t_min=1.0, t_max=1.0 + window)
-    fails, dimensions = bad_spike(law, neuron, np.full(2, np.inf), latest=deadline)
-    many = [importance(fails, dimensions, 2000, np.random.default_rng(s)) for s in range(SEEDS)]
+    margin, dimensions = spike_margin(law, neuron, np.full(2, np.inf), latest=deadline)
+    many = [failure_probability(margin, dimensions, np.random.default_rng(s)) for s in range(SEEDS)]
     inside = sum(e.low <= exact <= e.high for e in many)
     hold("", f"exact value inside the interval for {inside} of {SEEDS} seeds (closed form)", inside >= 17)
     true_se = float(np.std([e.probability for e in many], ddof=1))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from montecarlo.plots.plotting import save
+from montecarlo.plots.style import Figure, NullFormatter, house_style
 
 
 def draw_fig5(out: Path, found: dict[str, Any]) -> None:
@@ -58,6 +58,7 @@ def draw_fig25(out: Path, found: dict[str, Any]) -> None:
     )
 
 
+@house_style()
 def plot(
     out: Path,
     name: str,
@@ -79,4 +80,4 @@ def plot(
         axes.set(xlabel=label, ylabel="test accuracy [%]" if k == 0 else None, title=title)
         axes.legend(fontsize=7)
     for suffix in ("png", "svg"):
-        figure.savefig(out / f"{name}.{suffix}", dpi=150)
+        save(figure, out / f"{name}.{suffix}")

@@ -24,6 +24,7 @@ import xarray as xr
 from common import machine
 from torch import nn
 
+from montecarlo.campaign.schema import save_dataset
 from montecarlo.plots.plotting import save
 from ttfs_analog.conversion.mapping import convert, to_relu
 from ttfs_analog.data import datasets
@@ -116,7 +117,7 @@ def train_in_lockstep(
             found = trajectories(model, data, own, interval=max(1, steps // 150))
             spent = time.perf_counter() - start
             stem = out / f"{what}_lr{own.lr:g}_seed{seed}"
-            found.to_netcdf(stem.with_name(f"{stem.name}.nc"))
+            save_dataset(found, stem.with_name(f"{stem.name}.nc"))
             for suffix in ("png", "svg"):
                 save(diagnostic_plots.trajectories(found), stem.with_name(f"{stem.name}.{suffix}"))
             about = f"{plan.arch} on {plan.data}, lr {own.lr:g}, seed {seed}"
@@ -139,7 +140,7 @@ def train_in_lockstep(
 def spectrum(out: Path, seeds: int | None) -> None:
     """P Fig. 2: the three cases at standard initialization."""
     found = initial_spectrum(seeds=range(10 if seeds is None else seeds))
-    found.to_netcdf(out / "spectrum.nc")
+    save_dataset(found, out / "spectrum.nc")
     for suffix in ("png", "svg"):
         save(diagnostic_plots.spectrum(found), out / f"spectrum.{suffix}")
     for name in found.case.values:

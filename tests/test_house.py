@@ -41,13 +41,18 @@ ONLY_IN = {
     "PySpice": {"circuits/spice/deck.py"},
     "torch": {"ttfs_analog/"},
     "distributed": {"montecarlo/campaign/dask_cluster.py"},
-    "matplotlib": {
-        "montecarlo/plots/",
-        "ttfs_analog/training/diagnostic_plots.py",
-        "ttfs_analog/evaluation/report.py",
-    },
+    "matplotlib": {"montecarlo/plots/style.py"},
     "click": {"ttfs_analog/cli/"},
 }
+WRITERS = {  # what writes a file in place: where it is, and why it may be
+    "to_zarr": {"montecarlo/campaign/store.py"},  # a folder beside its place, then renamed
+    "write_text": {"circuits/spice/ngspice.py"},  # a run folder, which nobody keeps
+    "open": {"circuits/spice/ngspice.py", "circuits/whole_file.py"},
+    "to_netcdf": {"montecarlo/campaign/schema.py"},  # these three into memory
+    "torch.save": {"ttfs_analog/network/checkpoint.py"},
+    "savefig": {"montecarlo/plots/plotting.py"},
+}
+OTHER_WRITERS = {"write_bytes", "json.dump", "np.save", "np.savez", "np.savetxt", "tofile", "to_csv"}
 TOP = {
     ".ci",
     ".gitignore",
@@ -146,6 +151,55 @@ def test_the_top_level_is_as_agreed():
     if not tracked:
         pytest.skip("not a git checkout")
     assert tracked == TOP
+
+
+def writes(path: Path) -> set[str]:
+    """Names of the calls in a file that write one in place, of those known."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        full = ast.unparse(node.func)
+        name = full.rpartition(".")[2]
+        texts = [
+            v.value for v in [*node.args, *(k.value for k in node.keywords)] if isinstance(v, ast.Constant)
+        ]
+        if name == "open" and full != "os.open":  # zarr's `r+` is that of a store
+            reads = not any(isinstance(t, str) and re.fullmatch(r"[wax]b?\+?|r\+?b?\+", t) for t in texts)
+            found |= set() if reads else {"open"}
+        found |= {n for n in (full, name) if (n in WRITERS and n != "open") or n in OTHER_WRITERS}
+    return found
+
+
+def test_files_are_written_whole():
+    """Nothing but `circuits.whole_file` writes where a result stands."""
+    for path in FILES:
+        for name in writes(path):
+            assert path.as_posix() in WRITERS.get(name, ()), f"{path} writes in place with {name}"
+
+
+def test_the_search_for_writers_finds_them():
+    wanted = {
+        name: {name} for name in ("to_zarr", "write_text", "open", "to_netcdf", "torch.save", "savefig")
+    }
+    for name, files in WRITERS.items():
+        assert all(wanted[name] <= writes(Path(file)) for file in files), name
+
+
+def test_figures_are_drawn_in_the_house_style():
+    """Every public function that gives a figure or writes one; a user's settings would count without it."""
+    for path in FILES:
+        tree = ast.parse((ROOT / path).read_text())
+        for node in tree.body:
+            if not isinstance(node, ast.FunctionDef) or "montecarlo/plots/style" in path.as_posix():
+                continue
+            draws = node.returns is not None and re.search(r"\bFigure\b", ast.unparse(node.returns))
+            takes = any(
+                a.annotation is not None and ast.unparse(a.annotation) == "Figure" for a in node.args.args
+            )
+            if (draws or takes) and "plots" in path.as_posix():
+                styled = {ast.unparse(d) for d in node.decorator_list}
+                assert "house_style()" in styled or node.name == "save_both", f"{path}: {node.name}"
 
 
 def test_every_module_says_what_it_is():

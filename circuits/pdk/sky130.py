@@ -16,6 +16,7 @@ from typing import Any
 
 from circuits.errors import InputError
 from circuits.pdk.bins import Bin, Card, cut, numbers, statement
+from circuits.pdk.drawn_line import device_fields
 from circuits.pdk.installation import locate
 from circuits.pdk.model_library import REMEDY, read, values
 from circuits.pdk.technology import Size
@@ -54,6 +55,9 @@ def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
     path, *others = files(kit, what, size.kind, corner)
     file = read(path)
     model_bin = cut(file, [f"{kit['models'][size.kind]}__model"], size, what)
+    device, fields = device_fields(file, kit["models"][size.kind])
+    if drawn := sorted({"delvto", "mulu0"} & fields.keys()):
+        raise InputError(f"{file.where(device)}: {', '.join(drawn)} of the transistor is not read; {REMEDY}")
     parameters = {k: v for other in others for k, v in read(other).parameters().items()}
 
     scores = [name for name in file.parameters() if name.endswith(SCORE)]

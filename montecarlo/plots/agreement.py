@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from circuits.model.layer import Array
 from montecarlo.plots.plotting import COLORS, GRAY, canvas
+from montecarlo.plots.style import Figure, house_style
 
 
+@house_style()
 def predictions(panels: Mapping[str, Array], simulated: Array, groups: Array) -> Figure:
     """One panel a prediction, all on the same axes; spikes of one side only are left out.
 

@@ -12,17 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy import stats
 
 from circuits.errors import InputError
 from circuits.model.layer import Array
+from montecarlo.plots.drawing import both
 from montecarlo.plots.plotting import BLUE, COLORS, GRAY, GREEN, ORANGE, canvas, save
+from montecarlo.plots.style import Axes, Figure, house_style
 from montecarlo.statistics.goodness_of_fit import LEAST, tails
 from montecarlo.statistics.moments import LEVEL, varies
 
-SUFFIXES = (".png", ".svg")
 FITTED = 20_000
 """Student's t is fitted to this many values at most: what a histogram can show."""
 LINE = 36
@@ -40,8 +39,7 @@ def save_both(figure: Figure, stem: str | Path) -> list[Path]:
     stem : str or Path
         Path without suffix.
     """
-    stem = Path(stem)
-    return [save(figure, stem.with_name(stem.name + suffix)) for suffix in SUFFIXES]
+    return [save(figure, file) for file in both(stem)]
 
 
 def _good(values: Array) -> tuple[Array, str]:
@@ -54,6 +52,7 @@ def _good(values: Array) -> tuple[Array, str]:
     return good, note + (f", {silent} silent" if silent else "")
 
 
+@house_style()
 def _axes(ax: Axes | None) -> tuple[Figure, Axes]:
     """The figure to draw in: a new one, unless axes of one are given."""
     if ax is not None and isinstance(owner := ax.figure, Figure):
@@ -79,6 +78,7 @@ def _empty(ax: Axes, good: Array, least: int = 2) -> bool:
     return True
 
 
+@house_style()
 def histogram(values: Array, label: str, title: str = "", ax: Axes | None = None) -> Figure:
     """Density with the normal law of the same moments and, where its tails are heavier, Student's t.
 
@@ -113,6 +113,7 @@ def histogram(values: Array, label: str, title: str = "", ax: Axes | None = None
     return figure
 
 
+@house_style()
 def qq(values: Array, label: str, title: str = "", ax: Axes | None = None, level: float = LEVEL) -> Figure:
     """Ordered values against normal quantiles; the band is where each would lie with chance `level`.
 
@@ -148,6 +149,7 @@ def qq(values: Array, label: str, title: str = "", ax: Axes | None = None, level
     return figure
 
 
+@house_style()
 def convergence(
     values: Array, label: str, title: str = "", ax: Axes | None = None, level: float = LEVEL
 ) -> Figure:
@@ -187,6 +189,7 @@ def convergence(
     return figure
 
 
+@house_style()
 def distribution(values: Array, label: str, title: str = "") -> Figure:
     """Histogram, Q-Q plot and convergence side by side.
 
@@ -202,6 +205,7 @@ def distribution(values: Array, label: str, title: str = "") -> Figure:
     return figure
 
 
+@house_style()
 def attribution_bars(attribution: xr.Dataset) -> Figure:
     """Share of every device in the Monte Carlo variance, largest first; one panel a quantity."""
     quantities = [str(q) for q in attribution["quantity"].values]
@@ -224,6 +228,7 @@ def attribution_bars(attribution: xr.Dataset) -> Figure:
     return figure
 
 
+@house_style()
 def sweep(x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: str, ylabel: str) -> Figure:
     """Curves with bands; x is logarithmic over a decade or more.
 
@@ -258,6 +263,7 @@ def sweep(x: Array, curves: Mapping[str, tuple[Array, Array, Array]], xlabel: st
     return figure
 
 
+@house_style()
 def strips(groups: Mapping[str, Array], label: str, title: str = "") -> Figure:
     """Groups of samples side by side (corners, technologies): every value, middle half and mean.
 

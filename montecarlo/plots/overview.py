@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
 
 from montecarlo.extraction.by_technology import extract
 from montecarlo.extraction.prediction import only_complete, spike_times, weights_of
 from montecarlo.plots.plotting import BLUE, GRAY, GREEN, ORANGE, canvas
+from montecarlo.plots.style import Figure, house_style
 
 
+@house_style()
 def overview(dataset: xr.Dataset, terms: Mapping[str, tuple[float, float, float]]) -> Figure:
     """Spike times against their prediction, the size of every term, the energy by supply and phase.
 

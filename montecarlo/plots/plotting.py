@@ -1,6 +1,6 @@
 """Figures from arrays and datasets. Nothing is computed here that is not also in a file.
 
-Uses matplotlib's object interface only: no global state, no display.
+Uses matplotlib's object interface only, in a style of its own (`montecarlo.plots.style`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy import stats
 
+from circuits import whole_file
+from circuits.errors import InputError
 from circuits.model.layer import Array
+from montecarlo.plots.style import Axes, Figure, house_style
 
 BLUE, ORANGE, GREEN, GRAY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
 COLORS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GRAY)
 
 
+@house_style()
 def canvas(columns: int = 1, width: float = 4.2, height: float = 3.0) -> tuple[Figure, list[Axes]]:
     """A figure with one row of axes.
 
@@ -38,20 +40,29 @@ def canvas(columns: int = 1, width: float = 4.2, height: float = 3.0) -> tuple[F
     return figure, list(axes)
 
 
+@house_style()
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure.
+    """Write a figure, whole or not at all.
 
     Parameters
     ----------
     figure : Figure
     path : str or Path
-        Its suffix chooses the format.
+        Its suffix chooses the format; without one it is a PNG.
+
+    Raises
+    ------
+    InputError
+        If the format is not known, or the place cannot be written.
     """
-    path = Path(path)
-    figure.savefig(path, dpi=150)
-    return path
+    buffer, kind = io.BytesIO(), Path(path).suffix[1:].lower() or "png"
+    if kind not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"{path}: figures cannot be written as .{kind}; take .png or .svg")
+    figure.savefig(buffer, format=kind, dpi=150)
+    return whole_file.write(path, buffer.getbuffer())
 
 
+@house_style()
 def data_uri(figure: Figure) -> str:
     """A figure as an SVG data URI, for a page in one file."""
     buffer = io.BytesIO()
@@ -59,6 +70,7 @@ def data_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+@house_style()
 def waveforms(
     time: Array, volts: Array, threshold: Array, t_min: float, t_max: float, spikes: Array
 ) -> Figure:
@@ -96,6 +108,7 @@ def waveforms(
     return figure
 
 
+@house_style()
 def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure:
     """One histogram a term with the fitted normal law: name -> (values, mean, std, axis label)."""
     figure, axes = canvas(len(columns), width=3.0, height=2.7)
@@ -112,6 +125,7 @@ def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure
     return figure
 
 
+@house_style()
 def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Figure:
     """Estimates with their intervals.
 
@@ -131,6 +145,7 @@ def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Fig
     return figure
 
 
+@house_style()
 def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float | None) -> Figure:
     """Accuracy of every chip, one strip a network, with mean and quartiles.
 
@@ -161,6 +176,7 @@ def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float
     return figure
 
 
+@house_style()
 def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, width: float) -> Figure:
     """Spike times of the same chips: predicted against simulated, the residual, and intervals.
 
@@ -194,6 +210,7 @@ def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, w
     return figure
 
 
+@house_style()
 def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1.0) -> Figure:
     """Stacked bars.
 
@@ -219,6 +236,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], label: str, scale: float = 1
     return figure
 
 
+@house_style()
 def log_bars(rows: Mapping[str, float], label: str) -> Figure:
     """Positive numbers of very different size, on a logarithmic axis.
 

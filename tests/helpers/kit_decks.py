@@ -61,6 +61,18 @@ def whole(technology: Technology, corner: str) -> tuple[list[str], dict[str, str
     return list(dict.fromkeys(lines)), names, 1e-6
 
 
+def newer_gf180(folder: Path) -> Path:
+    """A folder of kits with GF180MCU as it has been since October 2023: the current factor is drawn too."""
+    old = locate("the test", [[p] for p in Technology.load("gf180mcu").transistors().kit["places"]])[0]
+    place = folder / "kits" / "gf180mcu_fd_pr"
+    place.mkdir(parents=True)
+    drawn = r"(delvto='mis_vth\*sw_stat_mismatch')(?!\s*mulu0)"
+    text, count = re.subn(drawn, r"\1 mulu0='1-mis_k*sw_stat_mismatch'", old.read_text(encoding="latin-1"))
+    assert count > 0 or "mulu0" in text
+    (place / old.name).write_text(text, encoding="latin-1")
+    return place.parent
+
+
 def cut(technology: Technology, corner: str, sizes: Iterable[Size]) -> tuple[list[str], dict[Size, str]]:
     """The cards that stand for a kit, and which model each size has."""
     cards = {size: card(technology, size, corner) for size in sizes}

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from kit_decks import cut, needs_kits, operating_point, whole
+from kit_decks import cut, needs_kits, newer_gf180, operating_point, whole
 from scipy.stats import chi2
 
 from circuits.pdk.model_cards import card
@@ -148,6 +148,43 @@ def test_gf180mcu_spread_of_vgs_is_the_kits_formula_and_the_kits_draws(tmp_path)
     assert below < formula < above
     assert low < above
     assert below < high
+
+
+@pytest.mark.parametrize(("kind", "right"), [("n", 0.005125), ("p", 0.00207)])
+def test_gf180mcu_since_2023_draws_the_current_factor_too(kind, right, tmp_path, monkeypatch):
+    """ln I at |V_GS| = 3 V, where the threshold counts little: both effects, in quadrature."""
+    new = newer_gf180(tmp_path)
+    monkeypatch.setenv("PDK_ROOT", str(new))
+    technology, count, sign = Technology.load("gf180mcu"), 500, 1 if kind == "n" else -1
+    unit = card(technology, Size(kind, UM, UM))
+    assert unit.sigma_beta == pytest.approx(right, rel=1e-3)
+    rng = np.random.default_rng(2)
+    draws = zip(
+        rng.normal(0, unit.sigma_vth, count).tolist(),
+        np.exp(rng.normal(0, unit.sigma_beta, count)).tolist(),
+        strict=True,
+    )
+    head, wrappers, _ = whole(technology, "tt")
+    head[0] = head[0].replace("sw_stat_mismatch=0", "sw_stat_mismatch=1")
+    ours = [f"{unit.model} w=1u l=1u delvto={dv!r} mulu0={mu!r}" for dv, mu in draws]
+    edges = [
+        f"{unit.model} w=1u l=1u delvto={dv} mulu0={mu}"
+        for dv, mu in ((-1e-3, 1), (1e-3, 1), (0, 0.99), (0, 1.01))
+    ]
+    theirs = [f"{wrappers[kind]} w=1u l=1u"] * count
+
+    def spread(lines: list[str], letter: str, devices: list[str]) -> np.ndarray:
+        lines = [*lines, f"vg g 0 {3 * sign}"]
+        lines += [f"vd{k} d{k} 0 {3 * sign}\n{letter}{k} d{k} g 0 0 {d}" for k, d in enumerate(devices)]
+        return np.log(np.abs(operating_point(lines, [f"vd{k}" for k in range(len(devices))], tmp_path)))
+
+    steps = np.diff(spread([unit.text], "m", edges))[::2] / [2e-3, 2e-2]
+    threshold, factor = steps * [unit.sigma_vth, unit.sigma_beta]
+    formula = math.hypot(threshold, factor)
+    for found in (spread([unit.text], "m", ours), spread([".option seed=5", *head], "x", theirs)):
+        below, above = interval(found)
+        assert below < formula < above
+    assert formula > 1.05 * abs(threshold)
 
 
 SCORES = {"n": ("vth0", "toxe", "voff"), "p": ("vth0", "toxe", "voff", "nfactor")}

@@ -11,6 +11,7 @@ import click
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import (
+    Drawn,
     Result,
     common,
     data_option,
@@ -81,7 +82,7 @@ def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--plot", type=click.Path(), default=None, help="Also draw the shares; no suffix: PNG and SVG.")
 @workers_option
 @common(out="attribution.nc")
-def attribute(**options: Any) -> Result:
+def attribute(**options: Any) -> Drawn:
     """Which device of a neuron makes it vary, and what a larger one buys."""
     from ttfs_analog.cli.neuron_results import attribute_neuron
 
@@ -93,11 +94,33 @@ def attribute(**options: Any) -> Result:
 @technology_option
 @click.option("--neuron", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
+    "--any", "any_neuron", is_flag=True, help="Any neuron of the layer that fails, not one of them."
+)
+@click.option(
     "--latest", type=float, default=None, help="Later spikes fail, and silence [tau_c after t_min]."
 )
 @click.option("--earliest", type=float, default=None, help="Earlier spikes fail [tau_c after t_min].")
 @click.option(
-    "--samples", type=click.IntRange(1), default=2000, show_default=True, help="Besides those of the search."
+    "--error",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.05,
+    show_default=True,
+    help="Relative standard error to reach.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "lines", "subset"]),
+    default="auto",
+    show_default=True,
+    help="Lines through the nearest failures, or subset simulation; auto: lines, and in the closed form "
+    "subset simulation where failures lie otherwise.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Lines at most; samples of a level of subset simulation.",
 )
 @click.option(
     "--plain", "plain_samples", type=click.IntRange(0), default=0, help="Plain samples to compare with."
@@ -107,7 +130,7 @@ def attribute(**options: Any) -> Result:
 @workers_option
 @common(out="rare.json")
 def rare(**options: Any) -> Result:
-    """Probability that a spike comes too late, too early or never, by importance sampling."""
+    """Probability that a spike comes too late, too early or never: of one neuron, or of any."""
     from ttfs_analog.cli.neuron_results import rare_failure
 
     with progress("rare: samples") as tick:
@@ -124,7 +147,7 @@ def rare(**options: Any) -> Result:
 )
 @click.option("--plot", type=click.Path(), default=None, help="Folder for figures (PNG and SVG).")
 @common(out="description.nc")
-def describe(**options: Any) -> Result:
+def describe(**options: Any) -> Drawn:
     """Statistics of a characterization: moments, quantiles, tolerance limits, tests, figures."""
     from ttfs_analog.cli.description import describe_campaign
 
@@ -161,7 +184,7 @@ def describe(**options: Any) -> Result:
 )
 @workers_option
 @scheduler_option
-@common(out="characterization.zarr", folder=True)
+@common(out="characterization.zarr", folder=True, lock=False)
 def characterize(
     net: str | None,
     technology: str | None,
@@ -247,7 +270,7 @@ def _carry_out(plans: list[tuple[Campaign, str]], out: str, workers: int, schedu
 @workers_option
 @scheduler_option
 @common(out="sweep", folder=True)
-def sweep(**options: Any) -> Result:
+def sweep(**options: Any) -> Drawn:
     """Neurons, or chips of a network, over a grid of conditions; the same command again resumes it."""
     from ttfs_analog.cli.sweeping import run_sweep
 

@@ -122,14 +122,10 @@ def chips_of(net: TTFSNetwork, file: str | Path) -> Chips:
         If they are chips of a network of another shape.
     """
     chips = Chips.load(file)
-    neurons = net.neurons()
-    if len(chips.layers) != len(neurons):
-        raise InputError(f"{file} holds chips of {len(chips.layers)} layers, the network has {len(neurons)}")
-    for n, (layer, mismatch) in enumerate(zip(neurons, chips.layers, strict=True)):
-        try:
-            mismatch.fits(layer)
-        except InputError as error:
-            raise InputError(f"{file}, layer {n}: {error}") from None
+    try:
+        chips.require_fit(net)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
     return chips
 
 

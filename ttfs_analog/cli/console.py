@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -27,11 +27,87 @@ from rich.progress import (
 from rich.text import Text
 
 from circuits.errors import Diverged, InputError, SimulatorError
+from circuits.one_writer import locked
+from circuits.whole_file import local
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from montecarlo.plots.drawing import Drawing
+
 Tick = Callable[[int, int], None]
 Result = tuple[dict[str, Any], str]
 """What a command gives: the JSON object, and the text for people."""
+Drawn = tuple[dict[str, Any], str, "Sequence[Drawing]"]
+"""The same, and figures that are drawn when that has been printed."""
+
+
+class _Lenient:
+    """A stream whose reader may go away, or whose disk may be full: what nobody can read is let go."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        with _let_go(self.stream):
+            return self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _let_go(self.stream):
+            self.stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+class _Stderr(Console):
+    """Messages and progress: work goes on when nobody reads them."""
+
+    @property
+    def file(self) -> IO[str]:
+        return _Lenient(super().file)  # type: ignore[return-value]
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+
+@contextmanager
+def _let_go(stream: IO[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        _silence(stream)
+
+
+def _silence(stream: IO[str]) -> None:
+    """Nothing more is read here: what is left in buffers goes nowhere, and Python ends without a word."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+err = _Stderr(stderr=True, highlight=False, soft_wrap=True)
+
+
+def tell(text: str) -> None:
+    """Print on stdout; a reader that has gone is no fault.
+
+    Parameters
+    ----------
+    text : str
+
+    Raises
+    ------
+    InputError
+        If stdout is a file that cannot be written.
+    """
+    try:
+        click.echo(text)
+    except OSError as error:
+        _silence(sys.stdout)
+        if error.errno != errno.EPIPE:
+            raise InputError(
+                f"cannot write to standard output: {error.strerror}; free some space, or name another file"
+            ) from None
 
 
 class _Rate(ProgressColumn):
@@ -77,30 +153,31 @@ def plain(value: Any) -> Any:
     return value
 
 
-def common(out: str = "", folder: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Options that every command has; the command returns (result, text for people).
+def common(
+    out: str = "", folder: bool | None = False, lock: bool = True
+) -> Callable[[Callable[..., Any]], Any]:
+    """Options that every command has; the command returns a Result or Drawn.
 
-    A result with `passed` false makes exit code 1.
+    A result with `passed` false makes exit code 1. Two commands never write one --out at a time.
 
     Parameters
     ----------
     out : str
         Default of --out; empty: none.
-    folder : bool
-        Whether --out may be a folder.
+    folder : bool, optional
+        Whether --out is a folder; None: it may be one.
+    lock : bool
+        False: the command is the only writer of --out by itself.
     """
 
-    def decorate(function: Callable[..., tuple[dict[str, Any], str]]) -> Any:
+    def decorate(function: Callable[..., Result | Drawn]) -> Any:
         @functools.wraps(function)
         def wrapped(as_json: bool, **options: Any) -> int:
-            if target := options.get("out"):
-                _prepare(Path(target), folder)
-            result, text = function(**options)
-            if as_json:
-                click.echo(json.dumps(plain(result), allow_nan=False))
-            else:
-                click.echo(text)
-            return 1 if result.get("passed") is False else 0
+            with _reserved(options.get("out"), folder, lock):
+                result, text, *drawings = function(**options)
+                tell(json.dumps(plain(result), allow_nan=False) if as_json else text)
+                code = _draw(drawings[0]) if drawings else 0
+            return code or int(result.get("passed") is False)
 
         command = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(
             wrapped
@@ -119,13 +196,49 @@ def common(out: str = "", folder: bool = False) -> Callable[[Callable[..., Any]]
     return decorate
 
 
-def _prepare(target: Path, folder: bool) -> None:
-    """Find out before the work, not after it, that a result cannot be written."""
-    if target.is_dir() and not folder:
+def _draw(drawings: Sequence[Drawing]) -> int:
+    """Draw figures; the exit code. The numbers are printed: none of them is lost with a figure."""
+    for drawing in drawings:
+        try:
+            drawing.make()
+        except Exception as error:
+            reason = str(error) or type(error).__name__
+            err.print(f"error: the numbers are whole, {drawing.names[0]} is not: {reason}", markup=False)
+            return 3 if isinstance(error, SimulatorError) else 2
+    return 0
+
+
+@contextmanager
+def _reserved(out: str | None, folder: bool | None, lock: bool) -> Iterator[None]:
+    """Find out before the work that its result cannot be written, and let nobody else write it meanwhile."""
+    if not out:
+        yield
+        return
+    try:
+        target = local(out)
+    except InputError as error:
+        raise InputError(f"--out {error}") from None
+    if target.exists() and not target.is_file() and not target.is_dir():
+        yield  # a device or a pipe, such as /dev/null
+        return
+    if target.is_dir() and folder is False:
         raise InputError(f"--out {target} is a folder; name a file in it")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_file() and folder:
+        raise InputError(f"--out {target} is a file; name a folder")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"--out {target}: the folder {target.parent} cannot be made: {reason}") from None
     if not os.access(target.parent, os.W_OK):
         raise InputError(f"--out {target}: the folder {target.parent} cannot be written to")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise InputError(f"--out {target} may not be written; choose another name")
+    if not lock:
+        yield
+        return
+    with locked(target, "command"):
+        yield
 
 
 def run(command: click.Command, arguments: list[str] | None) -> int:
@@ -146,7 +259,8 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
 
     def fail(message: str, code: int) -> int:
         if "--json" in arguments:
-            click.echo(json.dumps({"error": message, "exit_code": code}))
+            with suppress(InputError):  # it stands on stderr too
+                tell(json.dumps({"error": message, "exit_code": code}))
         err.print(f"error: {message}", markup=False)
         return code
 
@@ -172,10 +286,12 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
         return fail(
             "interrupted; a campaign goes on with the same command, train and finetune with --resume", 130
         )
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # what click makes of a reader that has gone
+        _silence(sys.stdout)
         return 0
     except OSError as error:
+        if error.filename is None:  # stdout itself: what is left in its buffer cannot be written either
+            _silence(sys.stdout)
         return fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
     except Exception as error:
         if sys.flags.dev_mode:
@@ -188,6 +304,22 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return code if isinstance(code, int) else 0
+
+
+def check_plot(plot: str | None) -> None:
+    """Refuse a figure that cannot be written, before the work.
+
+    Parameters
+    ----------
+    plot : str or None
+        File; None: there is none.
+    """
+    from montecarlo.plots.drawing import check
+
+    try:
+        _ = plot and check(plot)
+    except InputError as error:
+        raise InputError(f"--plot {error}") from None
 
 
 workers_option = click.option(

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
 from circuits.errors import InputError
+from circuits.whole_file import local
 from montecarlo.campaign.schema import save_dataset
 from montecarlo.extraction.description import statistics, term_values
 from montecarlo.extraction.reading import layer_stores, load_dataset
+from montecarlo.plots.drawing import Drawing, both
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
-from ttfs_analog.cli.console import Result
+from ttfs_analog.cli.console import Drawn, Result
 from ttfs_analog.noise.layered import LayeredNoise
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.noise.noise_set import NoiseSet
 from ttfs_analog.noise.summary import figures
+
+if TYPE_CHECKING:
+    from montecarlo.plots.style import Figure
 
 
 def fit_campaign(dataset: str, out: str, seed: int) -> Result:
@@ -49,7 +55,7 @@ def fit_campaign(dataset: str, out: str, seed: int) -> Result:
     return {"path": out, **figures(model), "left_out": others}, f"{text}{model.summary()}\n{out}"
 
 
-def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Result:
+def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Drawn:
     """Statistics of a campaign of any technology, and what its noise model says where it is complete.
 
     Parameters
@@ -65,7 +71,7 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     seed : int
         Of the bootstrap.
     """
-    if plot and Path(plot).exists() and not Path(plot).is_dir():
+    if plot and local(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
     stored = load_dataset(dataset)
     status = stored["status"].values
@@ -92,9 +98,10 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     model, summary = _model(stored, seed)
     if model:
         result |= {k: v for k, v in figures(model).items() if k not in result}
+    drawings = _drawings(run, terms, model, Path(plot)) if plot else []
     if plot:
-        result["plots"] = _plots(run, terms, model, Path(plot))
-    return result, f"{_text(result)}\n\n{summary}\n{out}"
+        result["plots"] = [name for drawing in drawings for name in drawing.names]
+    return result, f"{_text(result)}\n\n{summary}\n{out}", drawings
 
 
 def _model(stored: xr.Dataset, seed: int) -> tuple[NoiseModel | None, str]:
@@ -170,23 +177,30 @@ def _text(result: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _plots(
+def _drawings(
     run: xr.Dataset, terms: dict[str, xr.DataArray], model: NoiseModel | None, folder: Path
-) -> list[str]:
-    from montecarlo.plots.distribution_plots import distribution, save_both, strips
-    from montecarlo.plots.overview import overview
+) -> list[Drawing]:
+    def of_term(name: str) -> Figure:
+        from montecarlo.plots.distribution_plots import distribution
 
-    folder.mkdir(parents=True, exist_ok=True)
-    made = []
-    for name, values in terms.items():
-        made += save_both(distribution(values.values, str(values.attrs["long_name"]), name), folder / name)
-    pattern = run["sample"].values % run.sizes["pattern"]
-    last = run["spike_time"].isel(stimulus=-1)
-    groups = {f"pattern {k}": last.values[pattern == k] for k in range(run.sizes["pattern"])}
-    title = f"stimulus {last['stimulus'].item()}, by weight pattern"
-    figure = strips(groups, "spike time after t_min [tau_c]", title)
-    made += save_both(figure, folder / "spike_time_by_pattern")
+        return distribution(terms[name].values, str(terms[name].attrs["long_name"]), name)
+
+    def by_pattern() -> Figure:
+        from montecarlo.plots.distribution_plots import strips
+
+        pattern = run["sample"].values % run.sizes["pattern"]
+        last = run["spike_time"].isel(stimulus=-1)
+        groups = {f"pattern {k}": last.values[pattern == k] for k in range(run.sizes["pattern"])}
+        title = f"stimulus {last['stimulus'].item()}, by weight pattern"
+        return strips(groups, "spike time after t_min [tau_c]", title)
+
+    def of_all(model: NoiseModel) -> Figure:
+        from montecarlo.plots.overview import overview
+
+        return overview(run, {name: (t.std, *t.std_ci) for name, t in model.terms.items()})
+
+    made = [Drawing(both(folder / name), partial(of_term, name)) for name in terms]
+    made.append(Drawing(both(folder / "spike_time_by_pattern"), by_pattern))
     if model:
-        spreads = {name: (t.std, *t.std_ci) for name, t in model.terms.items()}
-        made += save_both(overview(run, spreads), folder / "overview")
-    return [str(p) for p in made]
+        made.append(Drawing(both(folder / "overview"), partial(of_all, model)))
+    return made

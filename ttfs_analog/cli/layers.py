@@ -15,12 +15,21 @@ import numpy as np
 from circuits import whole_file
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from ttfs_analog.cli.console import Result, common, load_network, technology_option, workers_option
+from ttfs_analog.cli.console import (
+    Drawn,
+    Result,
+    check_plot,
+    common,
+    load_network,
+    technology_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
     from circuits.model.layer import Layer
     from circuits.simulation import Neuron
     from circuits.spice.deck import Deck
+    from montecarlo.plots.style import Figure
 
 CALIBRATION = 64
 """Test images that the layers of a network are biased for."""
@@ -94,14 +103,16 @@ def simulate(
     out: str | None,
     seed: int,
     **conditions: Any,
-) -> Result:
+) -> Drawn:
     """One layer, one input: spike times, potentials, slopes, energy; of transistors: one deck a neuron."""
     from circuits import simulation
     from circuits.model.coding import decode
     from circuits.model.layer_file import read_layer
     from circuits.spice.ngspice import Ngspice
     from montecarlo.mismatch.chip import draw
+    from montecarlo.plots.drawing import Drawing
 
+    check_plot(plot)
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
     (neuron,) = simulation.neurons([layer], decode(times, layer.t_min)[None, :], tech, **conditions)
@@ -124,20 +135,19 @@ def simulate(
         **neuron.electrical(),
     }
     if plot:
-        from montecarlo.plots.plotting import save, waveforms
-
-        curves = neuron.waveforms(layer, times, mismatch, simulator=Ngspice(), workers=workers)
-        late = neuron.constants.delays(layer.slope)
-        figure = waveforms(*curves, layer.t_min, layer.t_max + float(np.max(late)), spikes + late)
-        try:
-            save(figure, plot)
-        except ValueError as error:  # matplotlib's own list of formats
-            raise InputError(f"--plot {plot}: {error}") from None
         result["plot"] = plot
     if out:
         whole_file.write(out, json.dumps(result, indent=1) + "\n")
         result["path"] = out
-    return result, _table(result)
+
+    def figure() -> Figure:
+        from montecarlo.plots.plotting import waveforms
+
+        curves = neuron.waveforms(layer, times, mismatch, simulator=Ngspice(), workers=workers)
+        late = neuron.constants.delays(layer.slope)
+        return waveforms(*curves, layer.t_min, layer.t_max + float(np.max(late)), spikes + late)
+
+    return result, _table(result), [Drawing((Path(plot),), figure)] if plot else []
 
 
 def _finite(values: np.ndarray) -> list[float | None]:
@@ -182,7 +192,7 @@ def _table(result: dict[str, Any]) -> str:
 @click.option("--image", type=click.IntRange(0), default=0, show_default=True, help="Test image of a NET.")
 @click.option("--data", default=None, help="Dataset of a NET; default: the network's own.")
 @condition_options
-@common(out="", folder=True)
+@common(out="", folder=None)
 def netlist(source: str, data: str | None, image: int, **options: Any) -> Result:
     """Write the deck of a layer, or of every layer of a network; of transistors: one a neuron."""
     from circuits.model.coding import decode

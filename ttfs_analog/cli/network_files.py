@@ -18,6 +18,7 @@ from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import Result
 from ttfs_analog.constraints.constraints import Constraint
 from ttfs_analog.conversion.mapping import agreement, as_seen_by, convert, to_relu
+from ttfs_analog.conversion.saved_weights import load_weights
 from ttfs_analog.data.datasets import Data, load
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
@@ -134,6 +135,7 @@ def train_network(
     device: str,
     zeta: float,
     percentile: float | None,
+    percentile_of: str,
     technology: Technology,
     resume: bool,
     out: str,
@@ -150,7 +152,7 @@ def train_network(
         Name of a dataset.
     form : str
         A form of `ttfs_analog.neuron.layers.FORMS`, "relu", or "auto": b1, but relu under normalization.
-    alpha, delta, b_low, zeta, percentile
+    alpha, delta, b_low, zeta, percentile, percentile_of
         See `ttfs_analog.conversion.mapping.convert`.
     recipe : Recipe
     dtype, device : str
@@ -166,7 +168,7 @@ def train_network(
     progress : callable
         (done, total) of the steps.
     """
-    check_margin(zeta, percentile)
+    check_margin(zeta, percentile, percentile_of)
     if resume and not Path(f"{out}.checkpoint").exists():
         raise InputError(f"{out}.checkpoint does not exist: nothing to resume; leave out --resume")
     kind = getattr(torch, dtype)
@@ -192,7 +194,7 @@ def train_network(
     if form == "relu":
         history = train(model, sets, recipe, **options)
         metadata["history"] = history
-        windows: dict[str, Any] = {"zeta": zeta, "percentile": percentile}
+        windows: dict[str, Any] = {"zeta": zeta, "percentile": percentile, "percentile_of": percentile_of}
         mapped = _map(model.cpu(), sets, out, metadata, technology=technology, **windows)
         Path(file).unlink(missing_ok=True)
         return mapped
@@ -200,7 +202,7 @@ def train_network(
     net = convert(model, sets, mapping=form, zeta=zeta, technology=technology, metadata=metadata, **limits)
     net.metadata["history"] = train(net, sets, recipe, **options)
     trained = net.windows
-    net = tighten(net.cpu(), sets.x_train, percentile, zeta=zeta)
+    net = tighten(net.cpu(), sets.x_train, percentile, zeta=zeta, percentile_of=percentile_of)
     result, text = save(net, sets, out, technology=technology.name)
     Path(file).unlink(missing_ok=True)
     return {**result, "training_windows": trained, "history": net.metadata["history"]}, text
@@ -224,6 +226,7 @@ def convert_network(
     weights: str | None,
     data: str,
     input_range: tuple[float, float],
+    least_agreement: float,
     out: str,
     seed: int,
     **options: Any,
@@ -240,6 +243,8 @@ def convert_network(
         Dataset that sets the windows.
     input_range : (float, float)
         What the model sees for data of 0 and 1.
+    least_agreement : float
+        Share of test images that network and model must decide alike; `passed` says whether they do.
     out : str
         File of the network.
     seed : int
@@ -249,20 +254,21 @@ def convert_network(
     """
     torch.manual_seed(folded(seed))
     model = _build_from(function)
+    note = "no --weights: the model is as the function returns it"
     if weights is not None:
-        try:
-            state = torch.load(weights, weights_only=True, map_location="cpu")
-            model.load_state_dict(state)
-        except FileNotFoundError:
-            raise InputError(f"{weights} does not exist") from None
-        except Exception as error:
-            reason = " ".join(str(error).split())[:240]
-            raise InputError(f"{weights} does not fit the model of {function}: {reason}") from None
+        note = load_weights(model, weights)
     sets = load(data)
     metadata = {"arch": function}
     result, text = _map(model.double().eval(), sets, out, metadata, input_range=input_range, **options)
-    note = "" if weights else "\nno --weights: the model is as the function returns it"
-    return result, text + note
+    lines = [text, note] if note else [text]
+    passed = result["agreement"] >= least_agreement
+    if not passed:
+        lines.append(
+            f"agreement {100 * result['agreement']:.2f} % is below {100 * least_agreement:g} %: windows clip "
+            "activations that calibration has not seen (raise --zeta or --percentile, or give more like the "
+            "test images), or classes tie; --least-agreement accepts less"
+        )
+    return {**result, "note": note, "passed": passed}, "\n".join(lines)
 
 
 def _map(
@@ -378,5 +384,8 @@ def place_network(
     ]
     lines += table(about["layers"])
     if before - after > LOSS and not options.get("retrain"):
-        lines.append(f"placing costs {100 * (before - after):.1f} points: --retrain 20 takes them back")
+        lines.append(
+            f"placing costs {100 * (before - after):.1f} points; --retrain 20 trains in unit devices, and "
+            "is kept where it helps"
+        )
     return result, "\n".join([*lines, out])

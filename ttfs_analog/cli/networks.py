@@ -25,6 +25,13 @@ zeta_option = click.option("--zeta", type=float, default=0.5, show_default=True,
 percentile_option = click.option(
     "--percentile", type=float, default=None, help="Window percentile instead of --zeta."
 )
+percentile_of_option = click.option(
+    "--percentile-of",
+    type=click.Choice(["nonzero", "all"]),
+    default="nonzero",
+    show_default=True,
+    help="Activations that percentiles of windows are taken of; all: with those of silent neurons.",
+)
 alpha_option = click.option(
     "--alpha", type=float, default=1.0, show_default=True, help="Current of phase 1 in the alpha forms."
 )
@@ -70,6 +77,7 @@ resume_option = click.option("--resume", is_flag=True, help="Go on from OUT.chec
 @b_low_option
 @zeta_option
 @percentile_option
+@percentile_of_option
 @resume_option
 @technology_option
 @common(out="net.pt")
@@ -102,14 +110,31 @@ def train(technology: str, recipe: str, dtype: str, **options: Any) -> Result:
 @b_low_option
 @zeta_option
 @percentile_option
+@percentile_of_option
+@click.option(
+    "--least-agreement",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Test images that network and model must decide alike; exit code 1 below.",
+)
 @technology_option
 @common(out="net.pt")
-def convert(technology: str, **options: Any) -> Result:
-    """Map a ReLU network of your own: FUNCTION returns an nn.Module, a chain of layers."""
+def convert(technology: str, least_agreement: float, **options: Any) -> Result:
+    """Map a ReLU network of your own: FUNCTION returns an nn.Module, a chain of layers.
+
+    Exit code 1 if fewer test images than --least-agreement are decided as the model decides them.
+    """
     from ttfs_analog.cli.network_files import convert_network
 
     with progress("convert: batches of images") as tick:
-        return convert_network(technology=Technology.load(technology), progress=tick, **options)
+        return convert_network(
+            technology=Technology.load(technology),
+            least_agreement=least_agreement / 100,
+            progress=tick,
+            **options,
+        )
 
 
 @click.command()
@@ -120,6 +145,7 @@ def convert(technology: str, **options: Any) -> Result:
 @click.option("--time-steps", type=int, default=None, help="Steps of each window.")
 @click.option("--weight-bits", type=int, default=None)
 @click.option("--latency", type=float, default=None, help="Percentile of activations that windows hold.")
+@percentile_of_option
 @data_option
 @common(out="net_constrained.pt")
 def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -> Result:
@@ -131,9 +157,13 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
     parts: list[Any] = []
     if options["jitter"] is not None:
         parts.append(Jitter(options["jitter"], options["jitter_scope"], options["jitter_kind"]))
-    for name, kind in (("time_steps", TimeSteps), ("weight_bits", WeightBits), ("latency", Latency)):
-        if options[name] is not None:
-            parts.append(kind(options[name]))
+    of = {"percentile_of": options["percentile_of"]}
+    if options["time_steps"] is not None:
+        parts.append(TimeSteps(options["time_steps"], **of))
+    if options["weight_bits"] is not None:
+        parts.append(WeightBits(options["weight_bits"]))
+    if options["latency"] is not None:
+        parts.append(Latency(options["latency"], **of))
     if not parts:
         raise InputError("give at least one of --jitter, --time-steps, --weight-bits, --latency")
     with progress("constrain: batches of images") as tick:
@@ -200,6 +230,7 @@ def place(net: str, technology: str, data: str | None, out: str, **options: Any)
     show_default=True,
     help="Shorten the windows to this percentile first; 0: leave them.",
 )
+@percentile_of_option
 @click.option("--control", is_flag=True, help="The same training without any spread, to compare with.")
 @data_option
 @extrapolate_option

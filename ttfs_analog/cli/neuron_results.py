@@ -6,9 +6,8 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from circuits import whole_file
@@ -20,18 +19,24 @@ from circuits.pdk.technology import Technology
 from circuits.simulation import ideal_point
 from montecarlo.analysis.attribution import ATTRIBUTION, QUANTITIES, attribute
 from montecarlo.analysis.device_area import ALL, area_for, enlarged
-from montecarlo.analysis.importance_sampling import Estimate, Fails, importance, plain
-from montecarlo.analysis.spike_failure import bad_spike
+from montecarlo.analysis.limit_state import Estimate, Margin, plain
+from montecarlo.analysis.rare_failure import failure_probability
+from montecarlo.analysis.spike_failure import spike_margin
 from montecarlo.campaign.schema import save_dataset
 from montecarlo.extraction.reading import load_dataset
 from montecarlo.mismatch.seeds import PLAN, generator
-from ttfs_analog.cli.console import Result, Tick
+from montecarlo.plots.drawing import Drawing, both
+from ttfs_analog.cli.console import Drawn, Result, Tick, check_plot
 from ttfs_analog.cli.law_items import Items, parse_law
 
+if TYPE_CHECKING:
+    from montecarlo.plots.style import Figure
+
+NAMES = {"lines": "line sampling", "subset": "subset simulation", "plain": "plain Monte Carlo"}
 ROWS = 15
 """Devices that the table names."""
-STEPS = 10
-"""Steps of a usual search: what the progress bar counts on at first."""
+USUAL = 600
+"""Samples beside those of the slopes, of a usual answer: what the progress bar counts on at first."""
 
 
 def attribute_neuron(
@@ -48,7 +53,7 @@ def attribute_neuron(
     workers: int,
     out: str,
     seed: int,
-) -> Result:
+) -> Drawn:
     """One neuron of a layer file: share of every device in its variance.
 
     Parameters
@@ -79,6 +84,7 @@ def attribute_neuron(
     seed : int
         Entropy of the samples.
     """
+    check_plot(plot)
     layer, times = read_layer(layer_file)
     tech = Technology.load(technology)
     law = parse_law(tech, sigmas)
@@ -120,9 +126,11 @@ def attribute_neuron(
         result["area_for_target"] = needed
         words = ", ".join(f"{k} {v:.3g} x" if math.isfinite(v) else f"{k} cannot" for k, v in needed.items())
         text.append(f"area that alone brings sigma to {target:g}: {words}")
+    drawings = []
     if plot:
-        result["plot"] = _plot_attribution(out, plot)
-    return result, "\n".join([*text, out])
+        drawings.append(Drawing((Path(plot),) if Path(plot).suffix else both(plot), lambda: _bars(out)))
+        result["plot"] = drawings[0].names
+    return result, "\n".join([*text, out]), drawings
 
 
 def _areas(items: tuple[str, ...]) -> dict[str, float]:
@@ -184,24 +192,21 @@ def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]
     return "\n".join(rows)
 
 
-def _plot_attribution(path: str, plot: str) -> list[str]:
-    from montecarlo.plots.distribution_plots import attribution_bars, save_both
-    from montecarlo.plots.plotting import save
+def _bars(path: str) -> Figure:
+    from montecarlo.plots.distribution_plots import attribution_bars
 
-    figure = attribution_bars(load_dataset(path, ATTRIBUTION))
-    try:
-        made = [save(figure, plot)] if Path(plot).suffix else save_both(figure, plot)
-    except ValueError as error:  # matplotlib's own list of formats
-        raise InputError(f"--plot {plot}: {error}") from None
-    return [str(p) for p in made]
+    return attribution_bars(load_dataset(path, ATTRIBUTION))
 
 
 def rare_failure(
     layer_file: str,
     technology: str,
     neuron: int,
+    any_neuron: bool,
     earliest: float | None,
     latest: float | None,
+    error: float,
+    method: str,
     samples: int,
     plain_samples: int,
     level: str,
@@ -211,7 +216,7 @@ def rare_failure(
     progress: Tick,
     **law_items: Items,
 ) -> Result:
-    """Failure probability of one neuron of a layer file by importance sampling.
+    """Failure probability of one neuron of a layer file, or of any of them.
 
     Parameters
     ----------
@@ -220,10 +225,16 @@ def rare_failure(
     technology : str
     neuron : int
         0 is the first.
+    any_neuron : bool
+        Whether the failure of any neuron of the layer counts, in place of that one's.
     earliest, latest : float or None
         Limits of a good spike, after t_min [tau_c].
+    error : float
+        Relative standard error at which lines stop.
+    method : str
+        "auto": lines, and in the closed form subset simulation where those do not do; "lines"; "subset".
     samples : int
-        Of the importance sampling, after its search.
+        Lines at most; samples of a level of subset simulation.
     plain_samples : int
         Of plain Monte Carlo besides; 0: none.
     level : str
@@ -246,12 +257,12 @@ def rare_failure(
         raise InputError(f"neuron {neuron} does not exist: the layer has {layer.n_out} (0 is the first)")
     if not layer.spiking:
         raise InputError("read-out neurons do not fire: there is no spike to be late")
-    k = slice(neuron, neuron + 1)
-    one = dataclasses.replace(layer, weights=layer.weights[k], bias=layer.bias[k], slope=layer.slope[k])
+    k = slice(None) if any_neuron else slice(neuron, neuron + 1)
+    part = dataclasses.replace(layer, weights=layer.weights[k], bias=layer.bias[k], slope=layer.slope[k])
     tech = Technology.load(technology)
-    fails, dimensions = bad_spike(
+    margin, dimensions = spike_margin(
         parse_law(tech, **law_items),
-        one,
+        part,
         times,
         earliest=-math.inf if earliest is None else earliest,
         latest=math.inf if latest is None else latest,
@@ -259,44 +270,52 @@ def rare_failure(
         level=level,
         workers=workers,
     )
-    expected = samples + STEPS * max(250, STEPS * dimensions) + plain_samples
-    counted = _counted(fails, expected, progress)
-    estimate = importance(counted, dimensions, samples, generator(seed, PLAN, 4))
+    counted = _counted(margin, USUAL + 2 * dimensions + plain_samples, progress)
+    if method == "auto" and level == "ngspice":
+        method = "lines"  # subset simulation would take hours
+    estimate = failure_probability(
+        counted, dimensions, generator(seed, PLAN, 4), error=error, samples=samples, method=method
+    )
     result: dict[str, Any] = {
         "path": out,
-        "neuron": neuron,
+        "neuron": None if any_neuron else neuron,
         "limits": [earliest, latest],
         "level": level,
         **_numbers(estimate),
-        "distance_sigma": estimate.distance,
+        "method": estimate.method,
+        "regions": estimate.regions,
+        "distance_sigma": estimate.distance if estimate.regions else None,
         "plain_evaluations_needed": estimate.plain_evaluations,
         "gain": estimate.gain,
     }
+    where = "no search for the nearest failures"
+    if estimate.regions:
+        places = f"in {estimate.regions} regions" if estimate.regions > 1 else "in one region"
+        where = f"failures {places}, the nearest {estimate.distance:.2f} sigma away"
     rows = [
-        f"{_text('importance sampling', estimate)}",
-        f"nearest failures {estimate.distance:.2f} sigma away; plain Monte Carlo would need "
-        f"{estimate.plain_evaluations:.3g} samples for this standard error, {estimate.gain:.3g} times as "
-        "many",
+        _text(NAMES[estimate.method], estimate),
+        f"{where}; plain Monte Carlo would need {estimate.plain_evaluations:.3g} samples for this standard "
+        f"error, {estimate.gain:.3g} times as many",
     ]
     if plain_samples:
         other = plain(counted, dimensions, plain_samples, generator(seed, PLAN, 5))
-        result["plain"] = _numbers(other)
-        rows.append(_text("plain Monte Carlo", other))
+        result["plain"] = _numbers(other) | {"failures": other.failures}
+        rows.append(_text(NAMES["plain"], other))
     progress(1, 1)
     whole_file.write(out, json.dumps(result, indent=1) + "\n")
     return result, "\n".join([*rows, out])
 
 
-def _counted(fails: Fails, expected: int, progress: Tick) -> Fails:
-    """The same failure function; progress shows how often it was evaluated."""
+def _counted(margin: Margin, expected: int, progress: Tick) -> Margin:
+    """The same margin; progress shows how often it was evaluated."""
     evaluations = 0
 
-    def counting(u: Array) -> np.ndarray:
+    def counting(u: Array) -> Array:
         nonlocal evaluations
-        failed = fails(u)
+        value = margin(u)
         evaluations += len(u)
         progress(evaluations, max(expected, evaluations))
-        return failed
+        return value
 
     return counting
 
@@ -307,13 +326,11 @@ def _numbers(estimate: Estimate) -> dict[str, Any]:
         "se": estimate.se,
         "ci95": [estimate.low, estimate.high],
         "evaluations": estimate.evaluations,
-        "failures": estimate.failures,
-        "effective_failures": estimate.effective,
     }
 
 
 def _text(name: str, estimate: Estimate) -> str:
     return (
         f"{name:<20} {estimate.probability:.4g} +- {estimate.se:.2g}, 95 % interval [{estimate.low:.4g}, "
-        f"{estimate.high:.4g}], {estimate.evaluations} samples, {estimate.failures} failures"
+        f"{estimate.high:.4g}], {estimate.evaluations} samples"
     )

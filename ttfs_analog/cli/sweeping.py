@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from montecarlo.campaign.conditions import CORNER
+from montecarlo.plots.drawing import Drawing, both
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import Sweep
-from ttfs_analog.cli.console import Result, Tick
+from ttfs_analog.cli.console import Drawn, Tick
+
+if TYPE_CHECKING:
+    from montecarlo.plots.style import Figure
 
 NEURON = {"spike_time_std": "spike_time_std_ci95", "energy_mean": "energy_mean_ci95"}
 NETWORK = {"accuracy_mean": "accuracy_mean_ci95"}
@@ -26,7 +32,7 @@ STRIPS = 15
 
 def run_sweep(
     toml: str, *, workers: int, scheduler: str | None, out: str, seed: int, progress: Tick
-) -> Result:
+) -> Drawn:
     """Carry out a SWEEP.toml into a folder; the same command again resumes it.
 
     Parameters
@@ -52,7 +58,8 @@ def run_sweep(
     else:
         result = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
     kinds = PLACED if plan.placed else NETWORK if plan.network else NEURON
-    figures = [str(p) for p in draw(result.load(), kinds, folder)]
+    drawings = figures_of(result.load(), kinds, folder)
+    figures = [name for drawing in drawings for name in drawing.names]
     points = [_point(result, kinds, place, settings) for place, settings in plan.points()]
     summary = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
     rows = [f"{' x '.join(f'{len(v)} {k}' for k, v in plan.axes)}: {len(points)} points of {plan.samples}"]
@@ -62,7 +69,7 @@ def run_sweep(
         what += [f"{point['failed']} failed"] if point.get("failed") else []
         rows.append(f"  {_where(point['settings'])}: {', '.join(what)}")
     rows += [f"  and {len(points) - ROWS} more, see {out}"] if len(points) > ROWS else []
-    return {**summary, "points": points, "figures": figures}, "\n".join([*rows, out])
+    return {**summary, "points": points, "figures": figures}, "\n".join([*rows, out]), drawings
 
 
 def _point(
@@ -85,7 +92,7 @@ def _where(settings: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" if isinstance(v, str) else f"{k} {v:g}" for k, v in settings.items())
 
 
-def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
+def figures_of(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Drawing]:
     """Curves along the first axis that has numbers, one for each setting of the others, as PNG and SVG.
 
     Corners are drawn as strips too: every sample of every corner. So are chips of a network on transistors.
@@ -98,7 +105,7 @@ def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
         Variable to draw -> the variable of its interval.
     folder : Path
     """
-    made = []
+    made: list[Drawing] = []
     for k, (kind, interval) in enumerate(kinds.items()):
         made += _draw_curves(result, kind, interval, folder / ("sweep" if k == 0 else f"sweep_{kind}"))
     if "spread" in result:
@@ -108,10 +115,8 @@ def draw(result: xr.Dataset, kinds: dict[str, str], folder: Path) -> list[Path]:
     return made
 
 
-def _draw_curves(result: xr.Dataset, kind: str, interval: str, stem: Path) -> list[Path]:
+def _draw_curves(result: xr.Dataset, kind: str, interval: str, stem: Path) -> list[Drawing]:
     """An estimate with its band."""
-    from montecarlo.plots.distribution_plots import save_both, sweep
-
     dims = [str(d) for d in result[kind].dims]
     first = next((d for d in dims if d != CORNER), None)
     if first is None:
@@ -125,12 +130,23 @@ def _draw_curves(result: xr.Dataset, kind: str, interval: str, stem: Path) -> li
         curves[name] = (one[kind].values, *one[interval].transpose("bound", first).values)
     unit = result[first].attrs["units"]
     label = f"{result[kind].attrs['long_name']} [{result[kind].attrs['units']}]"
-    return save_both(sweep(result[first].values, curves, f"{first} [{unit}]", label), stem)
+    what = (result[first].values, curves, f"{first} [{unit}]", label)
+
+    def figure() -> Figure:
+        from montecarlo.plots.distribution_plots import sweep
+
+        return sweep(*what)
+
+    return [Drawing(both(stem), figure)]
 
 
-def _draw_strips(result: xr.Dataset, names: tuple[str, ...], along: str, stem: Path) -> list[Path]:
+def _draw_strips(result: xr.Dataset, names: tuple[str, ...], along: str, stem: Path) -> list[Drawing]:
     """Every neuron or chip at every point, corners side by side, for each quantity; PNG and SVG."""
-    from montecarlo.plots.distribution_plots import save_both, strips
+
+    def figure(groups: dict[str, np.ndarray], label: str) -> Figure:
+        from montecarlo.plots.distribution_plots import strips
+
+        return strips(groups, label)
 
     made = []
     for name in names:
@@ -143,5 +159,5 @@ def _draw_strips(result: xr.Dataset, names: tuple[str, ...], along: str, stem: P
             place = {axis: one[axis].item() for axis in sorted(axes, key=lambda axis: axis != CORNER)}
             groups[_where(place).replace(", ", "\n")] = one.values
         label = f"{values.attrs['long_name']} [{values.attrs['units']}]"
-        made += save_both(strips(groups, label), stem.with_name(f"{stem.name}_{name}"))
+        made.append(Drawing(both(stem.with_name(f"{stem.name}_{name}")), partial(figure, groups, label)))
     return made

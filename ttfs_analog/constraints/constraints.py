@@ -32,6 +32,19 @@ TRIALS, FROZEN = 1, 2
 """Streams of a seed."""
 
 
+NONZERO, ALL = "nonzero", "all"
+PERCENTILES_OF = (NONZERO, ALL)
+"""Activations that percentiles of windows are taken of."""
+
+
+def check_population(percentile_of: str) -> None:
+    """InputError unless it is one of PERCENTILES_OF."""
+    if percentile_of not in PERCENTILES_OF:
+        raise InputError(
+            f"percentiles are of {' or '.join(PERCENTILES_OF)} activations, got {percentile_of!r}"
+        )
+
+
 @dataclass(frozen=True)
 class Jitter:
     """Gaussian error of every spike time, inputs included.
@@ -63,12 +76,14 @@ class TimeSteps:
 
     steps: int
     percentile: float = 99.0
+    percentile_of: str = NONZERO  #: activations, or ALL
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"time steps must be >= 1, got {self.steps}")
         if not 0 < self.percentile <= 100:
             raise InputError(f"the percentile of time steps must lie in (0, 100], got {self.percentile}")
+        check_population(self.percentile_of)
 
 
 @dataclass(frozen=True)
@@ -160,10 +175,12 @@ class Latency:
     """Windows that hold only `percentile` of the activations: less time, early spikes wait for t_min."""
 
     percentile: float
+    percentile_of: str = NONZERO  #: activations, or ALL, with those of silent neurons
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile <= 100:
             raise InputError(f"latency percentile must lie in (0, 100], got {self.percentile}")
+        check_population(self.percentile_of)
 
 
 class Stored(TypedDict):
@@ -227,6 +244,12 @@ class Constraints:
         if self.latency:
             return self.latency.percentile
         return self.steps.percentile if self.steps else None
+
+    @property
+    def percentile_of(self) -> str:
+        """Of which activations `percentile` is one: NONZERO or ALL."""
+        part = self.latency or self.steps
+        return part.percentile_of if part else NONZERO
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-serializable."""

@@ -80,13 +80,19 @@ def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, where: str = "") -> t
     Raises
     ------
     InputError
-        If it has no running statistics: it then has no fixed function.
+        If it has no running statistics: it then has no fixed function; or if a variance is negative.
 
     Source: thesis of A. Stanojevic, EPFL 2023, eqs. 2.7-2.9.
     """
     if norm.running_mean is None or norm.running_var is None:
         name = where or type(norm).__name__
         raise InputError(f"{name} without running statistics cannot be fused; train it with them")
+    if bool((norm.running_var < 0).any()):
+        name, i = where or type(norm).__name__, int(norm.running_var.argmin())
+        raise InputError(
+            f"{name}: running_var of feature {i} is {float(norm.running_var[i]):.4g}; a variance is >= 0: "
+            "the file or the training is damaged"
+        )
     kappa = torch.rsqrt(norm.running_var + norm.eps)
     beta = torch.zeros_like(kappa)
     if norm.affine:

@@ -31,12 +31,15 @@ from torch import Tensor, nn
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
+from ttfs_analog.constraints.constraints import NONZERO
 from ttfs_analog.conversion.affine_stage import Stage
 from ttfs_analog.conversion.preprocessing import stages
 from ttfs_analog.conversion.rescaling import B_LOW, DELTA, rescale
-from ttfs_analog.conversion.trace import Step, chain
-from ttfs_analog.data.datasets import Data, inputs_of
+from ttfs_analog.conversion.trace import Step, at_inference, chain
+from ttfs_analog.data.datasets import Data
+from ttfs_analog.data.inputs import ends, inputs_for, raw
 from ttfs_analog.network.decision import classes
+from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, choose_windows
 from ttfs_analog.neuron.convolutions import TTFSConv2d
@@ -45,6 +48,10 @@ from ttfs_analog.neuron.pooling import Border
 
 Range = tuple[float | Sequence[float], float | Sequence[float]]
 BATCH = 500
+CHECKED = 64
+"""Calibration inputs on which the map is compared with the model."""
+TOLERANCE = 0.4
+"""Logits agree to this power of the rounding step: 6e-7 in float64, 2e-3 in float32."""
 
 
 def convert(
@@ -57,6 +64,7 @@ def convert(
     b_low: float = B_LOW,
     zeta: float = 0.5,
     percentile: float | None = None,
+    percentile_of: str = NONZERO,
     input_range: Range = (0.0, 1.0),
     technology: Technology | None = None,
     metadata: dict[str, Any] | None = None,
@@ -77,7 +85,7 @@ def convert(
         Current of phase 1 (all mappings but b1 and equal).
     delta, b_low : float
         See `ttfs_analog.conversion.rescaling.rescale` (all mappings but b1).
-    zeta, percentile
+    zeta, percentile, percentile_of
         See `ttfs_analog.network.windows.choose_windows`.
     input_range : (p, q)
         The model's inputs lie in [p, q], one number each or one a channel; those of the network in
@@ -92,14 +100,28 @@ def convert(
     Raises
     ------
     InputError
-        If a layer is not supported, a weight is not finite, or inputs leave their range.
+        If a layer is not supported, a weight is not finite, or inputs leave their range; or if the network,
+        before its windows clip anything, does not give the model's logits on calibration inputs. What
+        windows clip afterwards (zeta < 0, percentile) is not looked at here, see `agreement`.
 
     Source: Stanojevic et al. 2024, eqs. 2 and 9; thesis of A. Stanojevic, eqs. 2.25-2.29.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model is a {type(model).__name__}, an nn.Module was expected")
     if mapping not in FORMS:
         raise InputError(f"unknown mapping {mapping!r}; available: {', '.join(FORMS)}")
     if not 0 < alpha < math.inf:
         raise InputError(f"alpha must be > 0, got {alpha}")
+    _check_values(model)
+    with at_inference(model):
+        return _convert(
+            model, calibration, mapping, alpha, delta, b_low, input_range, technology, metadata,
+            {"zeta": zeta, "percentile": percentile, "percentile_of": percentile_of, "progress": progress},
+        )  # fmt: skip
+
+
+def _check_values(model: nn.Module) -> None:
+    """Refuse weights that no current can be."""
     for name, value in model.state_dict().items():
         if isinstance(value, nn.UninitializedParameter | nn.UninitializedBuffer):
             raise InputError(f"{name} has no size yet: run the model on one batch first")
@@ -107,18 +129,29 @@ def convert(
             raise InputError(f"{name} is complex; only real weights are currents")
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise InputError(f"{name} holds values that are not finite (NaN or inf)")
+
+
+def _convert(
+    model: nn.Module,
+    calibration: Any,
+    mapping: str,
+    alpha: float,
+    delta: float,
+    b_low: float,
+    input_range: Range,
+    technology: Technology | None,
+    metadata: dict[str, Any] | None,
+    windows: dict[str, Any],
+) -> TTFSNetwork:
+    """`convert` of a model in evaluation mode."""
     steps = chain(model)
     like = next((s.module.weight for s in steps if isinstance(s.module, nn.Linear | nn.Conv2d)), None)
     if like is None:
         raise InputError("the model must end with a Linear or Conv2d layer without ReLU: it is the read-out")
     like = like.detach()
-    x = inputs_of(calibration).to(like)
-    if len(x) == 0:
-        raise InputError("the calibration data hold no inputs")
-    shape = _input_shape(steps, calibration, x)
-    low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in input_range)
-    if not bool((high > low).all()):  # NaN is caught here too
-        raise InputError(f"the input range must have p < q, got {low.tolist()} and {high.tolist()}")
+    raw_x, _ = raw(calibration, training=True, labels=False)
+    shape = _input_shape(steps, calibration, raw_x)
+    low, high = _range(input_range, like)
     if isinstance(steps[0].module, nn.Unflatten):
         steps = steps[1:]
     twin = stages(steps, shape, (low, high), like)
@@ -131,49 +164,75 @@ def convert(
         blocks += [*stage.before, layer, *stage.after]
     about = {**(metadata or {}), "mapping": mapping, "input_range": [low.tolist(), high.tolist()]}
     net = TTFSNetwork(blocks, about, shape)
-    if not isinstance(calibration, Data):  # a Data is in [0, 1] by definition
-        x = _unit(net, x)
-    if not (float(x.min()) >= 0 and float(x.max()) <= 1):  # NaN is caught here too
-        raise InputError(
-            f"inputs must lie in [0, 1] after the input range is taken out, found {float(x.min()):.3g}.."
-            f"{float(x.max()):.3g}; scale them, or give their range (input_range)"
-        )
-    net.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile, progress=progress))
+    x = inputs_for(net, calibration if isinstance(calibration, Data) else raw_x, training=True)
+    _check_function(net, model, x[:CHECKED])
+    net.set_windows(choose_windows(net, x, **windows))
     net.choose_points(x, (technology or Technology.load("ideal")).operating_point)
     return net
 
 
+def _range(input_range: Range, like: Tensor) -> tuple[Tensor, Tensor]:
+    """p and q of the input range, checked."""
+    try:
+        p, q = input_range
+        low, high = (torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in (p, q))
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(
+            f"the input range is (p, q), numbers or one a channel, got {input_range!r}"
+        ) from None
+    if low.shape != high.shape and low.dim() and high.dim():
+        raise InputError(
+            f"the input range has {low.numel()} values for p and {high.numel()} for q; give as many"
+        )
+    if not bool((high > low).all() and (high - low).isfinite().all()):  # NaN is caught here too
+        raise InputError(f"the input range must have p < q, finite, got {low.tolist()} and {high.tolist()}")
+    return low, high
+
+
+def _check_function(net: TTFSNetwork, model: nn.Module, x: Tensor) -> None:
+    """Refuse a network that, before any window clips, is not the model: the trace has not seen all of it."""
+    free = net.clone()
+    for layer in free.layers:
+        if layer.spiking:
+            layer.set_windows(window=math.inf)
+    try:
+        _, apart = agreement(free, model, x)
+    except InputError:
+        raise
+    except Exception as error:  # whatever the user's forward raises
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the model fails on its calibration data ({type(error).__name__}: {reason})"
+        ) from error
+    if not apart <= torch.finfo(x.dtype).eps ** TOLERANCE:  # NaN is caught here too
+        raise InputError(
+            f"the map is not the model: logits differ by {apart:.1e} of the largest before any window clips. "
+            f"{type(model).__name__} does what its layers do not say: look for chance, global hooks, and "
+            "code that depends on values or on the batch"
+        )
+
+
 def _input_shape(steps: list[Step], calibration: Any, x: Tensor) -> tuple[int, ...]:
     """Of one input as the first layer takes it."""
+    if x.dim() < 2 or not len(x):
+        raise InputError(
+            f"calibration data are (image, ...) and hold at least one, got shape {tuple(x.shape)}"
+        )
+    size = x[0].numel()
     first = next(s for s in steps if not isinstance(s.module, nn.ReLU | nn.BatchNorm1d))
     if isinstance(first.module, nn.Unflatten):
         shape = tuple(first.module.unflattened_size)
     elif isinstance(first.module, nn.Linear):
-        shape = (x.shape[1],)
+        shape = (size,)
     elif isinstance(calibration, Data):
         shape = calibration.shape
     else:
-        images = calibration[0] if isinstance(calibration, tuple | list) else calibration
-        sample = images if isinstance(images, Tensor) else next(iter(images))[0]
-        shape = tuple(sample.shape[1:])
-    if math.prod(shape) != x.shape[1]:
-        raise InputError(f"the model takes inputs of shape {shape}, the calibration data have {x.shape[1]}")
+        shape = tuple(x.shape[1:])
+    if math.prod(shape) != size:
+        raise InputError(f"the model takes inputs of shape {shape}, the calibration data have {size}")
     if len(shape) == 1 and not isinstance(first.module, nn.Linear | nn.Flatten):
         raise InputError(f"{first.where} needs images; give calibration data (image, channel, height, width)")
     return shape
-
-
-def _unit(net: TTFSNetwork, x: Tensor) -> Tensor:
-    """Inputs of the model (image, in) as those of the network, in [0, 1]."""
-    low, high = _ends(net, x)
-    return ((net.shaped(x) - low) / (high - low)).flatten(1)
-
-
-def _ends(net: TTFSNetwork, x: Tensor) -> tuple[Tensor, Tensor]:
-    places = [1] * (len(net.input_shape) - 1)
-    ends = [x.new_tensor(v) for v in net.metadata.get("input_range", (0.0, 1.0))]
-    low, high = (v.reshape(-1, *places) if v.dim() else v for v in ends)
-    return low, high
 
 
 def _layer(stage: Stage, mapping: str, alpha: float) -> TTFSLayer:
@@ -243,7 +302,7 @@ def as_seen_by(model: nn.Module, net: TTFSNetwork) -> Callable[[Tensor], Tensor]
     flat = isinstance(chain(model)[0].module, nn.Unflatten)
 
     def logits(x: Tensor) -> Tensor:
-        low, high = _ends(net, x)
+        low, high = ends(net, x)
         scaled = low + (high - low) * net.shaped(x)
         return model(scaled.flatten(1) if flat else scaled).flatten(1)
 
@@ -264,9 +323,11 @@ def agreement(net: TTFSNetwork, model: nn.Module, x: Tensor) -> tuple[float, flo
     """
     same, difference, scale = 0, 0.0, 0.0
     seen = as_seen_by(model, net)
-    for part in x.split(BATCH):
-        a, b = net(part), seen(part)
-        same += int((classes(a, net.read_out) == classes(b, net.read_out)).sum())
-        difference = max(difference, float((a - b).abs().max()))
-        scale = max(scale, float(b.abs().max()))
+    with at_inference(model):
+        for part in check_unit(flat(x, net.input_shape)).to(net.like).split(BATCH):
+            a, b = net(part), seen(part)
+            same += int((classes(a, net.read_out) == classes(b, net.read_out)).sum())
+            apart = float((a - b).abs().max())
+            difference = apart if math.isnan(apart) else max(difference, apart)  # NaN stays
+            scale = max(scale, float(b.abs().max()))
     return same / len(x), difference / (scale or math.inf)

@@ -6,12 +6,15 @@ skip connection or an unknown layer is refused by name.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from circuits.errors import InputError
 from ttfs_analog.neuron.pooling import Border, Pool
@@ -31,8 +34,20 @@ SUPPORTED = (
     Border,
     Pool,
 )
-PASS_THROUGH = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity)
+PASS_THROUGH = (
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+    nn.Identity,
+)
 """Layers that do nothing at inference."""
+DROPOUTS = (
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
+    torch.dropout_, torch.feature_dropout, torch.alpha_dropout, torch.feature_alpha_dropout,
+)  # fmt: skip
 REMEDY = "use Linear, Conv2d, BatchNorm, ReLU, MaxPool2d, AvgPool2d, Dropout and Flatten"
 ADVICE = {
     nn.Softmax: "remove it: the read-out gives logits",
@@ -69,8 +84,64 @@ class _Tracer(fx.Tracer):
         return isinstance(m, Border | Pool) or super().is_leaf_module(m, qualified_name)
 
 
+@contextlib.contextmanager
+def at_inference(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, and afterwards every module of it as it was.
+
+    Parameters
+    ----------
+    model : nn.Module
+    """
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def check_modules(model: nn.Module) -> None:
+    """Refuse modules whose function is not that of their class: a map would be one of another network.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In evaluation mode.
+
+    Raises
+    ------
+    InputError
+        Naming the module that has hooks, a replaced forward, weights that change from call to call, or that
+        stays in training mode.
+    """
+    for name, m in model.named_modules():
+        where = f"layer {name or type(model).__name__}"
+        if m._forward_hooks or m._forward_pre_hooks:
+            raise InputError(f"{where} has forward hooks, which no map can see; remove them")
+        if isinstance(m, torch.jit.ScriptModule) or hasattr(m, "_orig_mod"):
+            raise InputError(f"{where} is a compiled model; give the one that it was made of")
+        if "forward" in vars(m):
+            raise InputError(
+                f"{where} ({type(m).__name__}) has its forward replaced, which no map can see; write a "
+                "module with that forward"
+            )
+        random = isinstance(m, PASS_THROUGH) and getattr(m, "p", 0.0) != 0
+        if m.training and (random or isinstance(m, nn.modules.batchnorm._BatchNorm)):
+            raise InputError(
+                f"{where} ({type(m).__name__}) stays in training mode after eval(), so its output depends on "
+                "chance or on the batch; let eval() reach it"
+            )
+        for key in getattr(m, "parametrizations", ()):
+            if not torch.equal(getattr(m, key), getattr(m, key)):
+                raise InputError(
+                    f"{where}: the parametrization of {key} gives other values at every call; remove it "
+                    "(torch.nn.utils.parametrize.remove_parametrizations)"
+                )
+
+
 def chain(model: nn.Module) -> list[Step]:
-    """The layers of a feed-forward model in order.
+    """The layers of a feed-forward model in order, as they are at inference.
 
     Raises
     ------
@@ -79,11 +150,12 @@ def chain(model: nn.Module) -> list[Step]:
     """
     if isinstance(model, SUPPORTED):  # a single layer is its own chain
         model = nn.Sequential(model)
-    hooked = [name for name, m in model.named_modules() if m._forward_hooks or m._forward_pre_hooks]
-    if hooked:
-        raise InputError(
-            f"layer {hooked[0] or type(model).__name__} has forward hooks, which no map can see; remove them"
-        )
+    with at_inference(model):
+        check_modules(model)
+        return _chain(model)
+
+
+def _chain(model: nn.Module) -> list[Step]:
     try:
         defaults = {
             name: p.default
@@ -162,12 +234,16 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step | None:
     if node.op == "call_module":
         module = modules[str(node.target)]
         where = f"layer {node.target} ({type(module).__name__})"
-        if isinstance(module, PASS_THROUGH):
+        if type(module) in PASS_THROUGH:
             return None
-        if not isinstance(module, SUPPORTED):
+        # a class of torch's own may be derived from a layer and do more, such as those for quantization
+        if _plain_type(module) not in SUPPORTED:
             raise InputError(f"{where} is not supported; {ADVICE.get(type(module), REMEDY)}")
         return Step(where, module)
-    where = f"operation {node.name}"
+    where = f"operation {node.name}{_inside(node)}"
+    if node.target in DROPOUTS:
+        _check_dropout(node, where if _inside(node) else f"{where} of {type(modules['']).__name__}")
+        return None
     made = _functional(node)
     if made is None:
         name = getattr(node.target, "__name__", str(node.target))
@@ -178,12 +254,34 @@ def _step(node: fx.Node, modules: dict[str, nn.Module]) -> Step | None:
     return None if isinstance(made, nn.Identity) else Step(where, made)
 
 
+def _plain_type(module: nn.Module) -> type:
+    """Its class, without what a parametrization puts before it."""
+    return type(module).__mro__[1] if parametrize.is_parametrized(module) else type(module)
+
+
+def _inside(node: fx.Node) -> str:
+    """Of which module an operation is, in words; empty: of the model itself."""
+    names = [name for name, _ in node.meta.get("nn_module_stack", {}).values() if name]
+    return f" of layer {names[-1]}" if names else ""
+
+
+def _check_dropout(node: fx.Node, where: str) -> None:
+    """Refuse a call of dropout that does anything at inference."""
+    names = ("input", "p", "train") if "training" not in node.kwargs else ("input", "p", "training")
+    values = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    if values.get("training", values.get("train", True)) is not False and values.get("p", 0.5) != 0:
+        name = getattr(node.target, "__name__", "dropout")
+        raise InputError(
+            f"{where} ({name}) drops at inference, too: give it training=self.training, or use nn.Dropout"
+        )
+
+
 def _functional(node: fx.Node) -> nn.Module | None:
     """The layer that a function or method call stands for."""
     target, rest, named = node.target, node.args[1:], dict(node.kwargs)
     if target in (F.relu, torch.relu, torch.relu_, "relu", "relu_"):
         return nn.ReLU()
-    if target in (F.dropout, torch.dropout, F.dropout2d, "contiguous", "clone"):
+    if target in ("contiguous", "clone"):
         return nn.Identity()
     if target in (torch.flatten, "flatten"):
         values = _named(("start_dim", "end_dim"), rest, named)

@@ -6,11 +6,9 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from circuits.errors import InputError
 from ttfs_analog.data import image_files
@@ -171,13 +169,19 @@ def _tensors(part: Part, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 
 
 def _raw_or_packed(folder: Path, name: str) -> Path:
-    return folder / name if (folder / name).is_file() else folder / f"{name}.gz"
+    """An IDX file by its official name, or with a dot before idx as on some mirrors; or the packed one."""
+    names = (name, name.replace("-idx", ".idx"))
+    return next((folder / n for n in names if (folder / n).is_file()), folder / f"{name}.gz")
 
 
 def _idx(root: Path, folder: Path, official: dict[str, str]) -> tuple[Part, Part]:
     paths = {name: _raw_or_packed(folder, name) for name in IDX}
     image_files.require(paths.values())
-    image_files.check_sums(paths.values(), root)
+    # the sum of a .gz does not fit what was unpacked and left its name; its content is checked below
+    whole = [
+        p for n, p in paths.items() if n not in official or p.suffix != ".gz" or image_files.is_packed(p)
+    ]
+    image_files.check_sums(whole, root)
     parts = []
     for images, labels in (IDX[:2], IDX[2:]):
         parts.append(image_files.read_idx_pair(paths[images], paths[labels], (28, 28)))
@@ -192,12 +196,22 @@ def _cifar(root: Path, folder: Path) -> tuple[Part, Part]:
     for place, read, members in (
         (folder / "cifar-10-batches-py", image_files.read_cifar_python, image_files.BATCHES),
         (folder / "cifar-10-python.tar.gz", image_files.read_cifar_python, ()),
+        (folder / "cifar-10-python.tar", image_files.read_cifar_python, ()),
         (folder / "cifar-10-batches-bin", image_files.read_cifar_binary, RECORDS),
         (folder / "cifar-10-binary.tar.gz", image_files.read_cifar_binary, ()),
+        (folder / "cifar-10-binary.tar", image_files.read_cifar_binary, ()),
     ):
         if place.exists():
             files = [place / m for m in members] or [place]
-            _check(files, root)
+            if members or image_files.is_packed(place):
+                _check(files, root)
+            elif (
+                read is image_files.read_cifar_python
+            ):  # unpacked: the sum of the archive does not fit any more
+                official = OFFICIAL["cifar10"]
+                image_files.check_members(
+                    place, {k: official[k] for k in image_files.BATCHES if k in official}
+                )
             return read(place)
     labels = [_raw_or_packed(folder, IDX[k]) for k in (1, 3)]
     tiles = [folder / f"{name}.webp" for name in image_files.BATCHES]
@@ -213,34 +227,3 @@ def _check(files: list[Path], root: Path) -> None:
     for file in files:
         if file.name in OFFICIAL["cifar10"]:
             image_files.check_digest(file, OFFICIAL["cifar10"][file.name], "the official file")
-
-
-def pair_of(data: Any) -> tuple[Tensor, Tensor]:
-    """(x, y) of a Data (its test part), a DataLoader, or a pair of tensors; InputError for anything else."""
-    if isinstance(data, Data):
-        return data.x_test, data.y_test
-    if isinstance(data, DataLoader):
-        parts = [(x, y) for x, y in data]
-        if not parts:
-            raise InputError("the loader holds no data")
-        data = (torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts]))
-    if not (isinstance(data, tuple | list) and len(data) == 2):
-        raise InputError("data must be a DataLoader, a pair (x, y), or come from ttfs_analog.load_data")
-    x, y = data
-    return x.flatten(1), y
-
-
-def training_pair(data: Any) -> tuple[Tensor, Tensor]:
-    """(x, y) to train on: of a Data its training part, of a loader all of it."""
-    if isinstance(data, Data):
-        return data.x_train, data.y_train
-    return pair_of(data)
-
-
-def inputs_of(data: Any) -> Tensor:
-    """Calibration inputs (image, feature): of a Data its training part; labels are ignored."""
-    if isinstance(data, Data):
-        return data.x_train
-    if isinstance(data, Tensor):
-        return data.flatten(1)
-    return pair_of(data)[0]

@@ -27,6 +27,7 @@ PIXELS = 3 * SIDE * SIDE
 TRAIN_BATCHES = tuple(f"data_batch_{k}" for k in range(1, 6))
 BATCHES = (*TRAIN_BATCHES, "test_batch")
 AGAIN = "fetch the file again"
+GZIP = b"\x1f\x8b"
 _ARRAY = ("numpy", "ndarray")  # stands for the class in a pickle; never called
 
 
@@ -35,6 +36,12 @@ def require(files: Iterable[Path]) -> None:
     missing = [str(f) for f in files if not f.is_file()]
     if missing:
         raise InputError(f"missing: {', '.join(missing)}; put what is missing there")
+
+
+def is_packed(path: Path) -> bool:
+    """Whether the content of a file, not its name, is that of gzip."""
+    with _opened(path) as file:
+        return file.read(len(GZIP)) == GZIP
 
 
 def check_digest(path: Path, expected: str, source: str) -> None:
@@ -70,6 +77,21 @@ def check_content(path: Path, array: np.ndarray, expected: str) -> None:
     digest = hashlib.sha256(head)
     digest.update(np.ascontiguousarray(array).data)
     _compare(path, "SHA-256 of the uncompressed content", expected, digest.hexdigest(), "the official file")
+
+
+def check_members(path: Path, expected: dict[str, str]) -> None:
+    """InputError unless files of an archive have the expected MD5 sums.
+
+    Parameters
+    ----------
+    path : Path
+        A tar archive, packed or not.
+    expected : dict of str
+        MD5, hex digits, by file name.
+    """
+    for name, content in _members(path, tuple(expected)).items():
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        _compare(path / name, "MD5", expected[name], digest, "the official file")
 
 
 def check_sums(files: Iterable[Path], root: Path) -> set[Path]:
@@ -108,7 +130,7 @@ def check_sums(files: Iterable[Path], root: Path) -> set[Path]:
 
 
 def read_idx(path: Path, ndim: int) -> np.ndarray:
-    """Array of an IDX file, .gz or raw.
+    """Array of an IDX file, packed by gzip or not, whatever its name says.
 
     Parameters
     ----------
@@ -221,20 +243,20 @@ def _cifar(path: Path, names: Sequence[str], parse: Callable[[Path, bytes], Part
 
 
 def _members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Contents by file name, from a folder or a .tar.gz (nothing is unpacked to disk)."""
+    """Contents by file name, from a folder or a tar archive, packed or not (nothing is unpacked to disk)."""
     if path.is_dir():
         require(path / name for name in names)
         return {name: _content(path / name) for name in names}
     contents: dict[str, bytes] = {}
     try:
-        with _opened(path) as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
+        with _opened(path) as file, tarfile.open(fileobj=file, mode="r:*") as archive:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 content = archive.extractfile(member) if member.isfile() and name in names else None
                 if content:
                     contents[name] = content.read()
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} is no whole .tar.gz archive ({error}); {AGAIN}") from None
+        raise InputError(f"{path} is no whole tar archive ({error}); {AGAIN}") from None
     missing = [name for name in names if name not in contents]
     if missing:
         raise InputError(f"{path} does not hold {', '.join(missing)}; {AGAIN}")
@@ -314,10 +336,10 @@ def _opened(path: Path) -> io.BufferedReader:
 
 
 def _content(path: Path) -> bytes:
-    """All bytes of a file, uncompressed if its name ends in .gz."""
+    """All bytes of a file, uncompressed; some programs unpack a .gz and leave it its name."""
     try:
         with _opened(path) as file:
-            return gzip.GzipFile(fileobj=file).read() if path.suffix == ".gz" else file.read()
+            return gzip.GzipFile(fileobj=file).read() if is_packed(path) else file.read()
     except EOFError:
         raise InputError(f"{path} is truncated: the compressed data ends too early; {AGAIN}") from None
     except (OSError, zlib.error) as error:

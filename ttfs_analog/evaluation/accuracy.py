@@ -11,7 +11,7 @@ import xarray as xr
 from circuits.errors import InputError
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.statistics.intervals import mean_interval, proportion_interval
-from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.network.decision import REJECTED, classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips, perfect
@@ -30,6 +30,7 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     ----------
     net : TTFSNetwork
     data : Data, loader, or (x, y)
+        Of a Data the test part, in [0, 1]; others as `ttfs_analog.conversion.mapping.convert` takes them.
     chips : Chips
         Drawn for this network.
     progress : callable, optional
@@ -46,12 +47,10 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     Raises
     ------
     InputError
-        If the data are not as wide as the network's inputs.
+        If the data are not the network's (`ttfs_analog.data.inputs`), or the chips are another's.
     """
-    x, y = pair_of(data)
-    x = x.to(net.like)
-    if x.shape[1] != net.n_in:
-        raise InputError(f"the network takes {net.n_in} inputs, the data have {x.shape[1]}")
+    x, y = pair_for(net, data)
+    chips.require_fit(net)
     widest = max(layer.n_out for layer in net.layers)
     some = max(1, min(len(x), ELEMENTS // widest))  # images at a time
     synapses = max(layer.n_out * layer.weight[0].numel() for layer in net.layers)

@@ -27,7 +27,7 @@ from montecarlo.extraction.known_chip import known, perfect
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.mismatch.transistors import draw_chip
 from montecarlo.statistics.intervals import proportion_interval
-from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.evaluation.transistor_runs import equation
 from ttfs_analog.evaluation.transistor_verification import FRESH, drawn_population, neurons_at, rms
 from ttfs_analog.network.decision import classes
@@ -73,8 +73,7 @@ def audit(
         intervals, spikes on one side only, and the share of decisions that residuals as large could change,
         with its 95 % interval.
     """
-    x, y = pair_of(data)
-    x = x[:images].to(net.like)
+    x, y = pair_for(net, data, images=images)
     kinds, simulator = neurons_at(net, noise), Ngspice()
     population = drawn_population(kinds, noise, seed)
     rng = generator(seed, PLAN, 14)

@@ -30,7 +30,7 @@ from circuits.model.closed_form import IDEAL
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, scale
 from montecarlo.statistics.intervals import mean_interval
-from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.data.inputs import inputs_for
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.noise.noise_model import Noise
@@ -132,8 +132,8 @@ def energy(
 
     Parameters
     ----------
-    data
-        Images, or (images, labels).
+    data : Data, loader, (x, y), or x
+        As of `ttfs_analog.evaluation.accuracy.evaluate`; labels are not looked at.
     noise : NoiseModel or LayeredNoise
         Draws the chips and holds the energy coefficients.
     chips, seed : int
@@ -147,8 +147,7 @@ def energy(
         `energy` (chip, layer, part) [J], mean over images; `per_image` (image), mean over chips;
         `capacitor_estimate` (image) [J], perfect devices; `spikes_per_neuron` (image).
     """
-    x, _ = pair_of(data)
-    x = x.to(net.like)
+    x = inputs_for(net, data)
     drawn = noise.sample(net, chips, seed)
     per_chip, per_image = [], x.new_zeros(len(x))
     for chip in drawn:

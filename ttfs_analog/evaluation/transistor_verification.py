@@ -29,7 +29,7 @@ from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.mismatch.law import draw_chips as draw_from_law
 from montecarlo.statistics.intervals import proportion_interval
-from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.evaluation.energy import labels, layer_energies
 from ttfs_analog.evaluation.transistor_runs import (
     Chip,
@@ -65,7 +65,7 @@ def verify_transistors(
     noise: Noise,
     *,
     chips: int = 4,
-    images: int = 10,
+    images: int | None = 10,
     workers: int = 1,
     seed: int = 0,
     progress: Progress | None = None,
@@ -81,7 +81,7 @@ def verify_transistors(
         Fitted on the neurons of this network; what is judged. The circuits are operated where it was
         measured.
     chips, images : int
-        How many.
+        How many, at least one; images None: all.
     workers : int
         ngspice processes at a time.
     seed : int
@@ -105,8 +105,7 @@ def verify_transistors(
     SimulatorError
         If ngspice is missing or a circuit fails.
     """
-    x, y = pair_of(data)
-    x, y = x[:images].to(net.like), y[:images]
+    x, y = pair_for(net, data, images=images)
     kinds, simulator = neurons_at(net, noise), Ngspice()
     laws = [noise.of(n).delay_law for n in range(len(kinds))]
     numbers = range(FRESH, FRESH + chips)

@@ -29,7 +29,7 @@ from circuits.spice.ngspice import Ngspice
 from montecarlo.campaign.schema import package_version, with_units
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.statistics.intervals import proportion_interval
-from ttfs_analog.data.datasets import pair_of
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.evaluation.energy import labels, layer_energies
 from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.network.decision import classes
@@ -113,16 +113,16 @@ def verify(
         part); `predicted_spice`, `predicted_model` (chip, image); `logits_spice`,
         `logits_model` (chip, image, class).
     """
-    x, y = pair_of(data)
     if "placement" in net.metadata:
         if noise is None:
             raise InputError("a placed network is verified beside the noise model of its layers: give noise=")
         return verify_transistors(
-            net, data, noise, chips=len(chips), images=images or len(x), workers=workers, seed=chips.entropy,
+            net, data, noise, chips=len(chips), images=images, workers=workers, seed=chips.entropy,
             progress=progress,
         )  # fmt: skip
-    x, y = x[:images].to(net.like), y[:images]
+    x, y = pair_for(net, data, images=images)
     net.require_points()
+    chips.require_fit(net)
     if Technology.load(technology).process:
         raise InputError(
             f"--technology {technology}: this runs networks on ideal sources; on transistors those that "

@@ -29,6 +29,7 @@ def constrain(
     Parameters
     ----------
     x : Tensor, shape (image, in)
+        In [0, 1].
     parts : iterable of Jitter, TimeSteps, WeightBits or WeightUnits, Latency
     seed : int
         Of frozen and of repeated jitter.
@@ -56,7 +57,11 @@ def constrain(
         limits = Constraints([fitted if p is limits.bits else p for p in limits.parts], seed)
     made = net.constrained(None)
     if limits.percentile is not None:
-        made.set_windows(choose_windows(made, x, percentile=limits.percentile, progress=progress))
+        made.set_windows(
+            choose_windows(
+                made, x, percentile=limits.percentile, percentile_of=limits.percentile_of, progress=progress
+            )
+        )
         made.rescale(x)
     made.constraints = limits
     return made

@@ -20,6 +20,7 @@ from circuits.model.operating_point import SWING_MARGIN, OperatingPoint
 from ttfs_analog.constraints.constraints import Constraints
 from ttfs_analog.network import checkpoint as network_file
 from ttfs_analog.network.decision import FIRST_SPIKE, SAMPLED
+from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 
@@ -115,7 +116,7 @@ class TTFSNetwork(nn.Module):
         Parameters
         ----------
         x : Tensor, shape (batch, in) or (batch, channel, height, width)
-            Inputs in [0, 1].
+            Inputs in [0, 1], of the network's dtype; functions that take data check their values.
         chips : sequence of Deviations, optional
             One per layer, each with a leading chip dimension; or another model of a chip, see `ChipModel`.
 
@@ -166,6 +167,8 @@ class TTFSNetwork(nn.Module):
     def _run(self, x: Tensor, chips: ChipModel | None) -> list[Tensor]:
         """Inputs as they meet the first block, and what every block makes of them."""
         x, limits = self.shaped(x), self.constraints
+        if chips is not None and not callable(chips):
+            self._require_fit(chips)
         if limits is not None:
             x = limits.input(x)
         n, values = 0, [x]
@@ -186,14 +189,37 @@ class TTFSNetwork(nn.Module):
             values.append(x)
         return values
 
+    def _require_fit(self, chips: Sequence[Deviations]) -> None:
+        """Refuse deviations of another network: more or fewer layers or neurons."""
+        neurons, own = [int(d.threshold.shape[-1]) for d in chips], [layer.n_out for layer in self._layers]
+        if neurons != own:
+            raise InputError(
+                f"these are chips of a network with {neurons} neurons by layer, this one has {own}; draw "
+                "chips for it (NoiseModel.sample)"
+            )
+
     def shaped(self, x: Tensor) -> Tensor:
-        """Inputs (..., in) as the first layer takes them."""
-        shape = self.input_shape
-        if len(shape) == 1 and x.dim() == 4 and (x.shape[-1] != shape[0] or x.shape[1:3] == (1, 1)):
-            return x.flatten(1)
-        if len(shape) == 1 or tuple(x.shape[-len(shape) :]) == shape:
+        """Inputs (..., in) as the first layer takes them.
+
+        Raises
+        ------
+        InputError
+            If they have another shape, dtype or device than the network takes. Their values are not looked
+            at here, see `ttfs_analog.network.inputs`.
+        """
+        shape, like = self.input_shape, self.like
+        if x.dtype != like.dtype or x.device != like.device:
+            raise InputError(
+                f"the inputs are {x.dtype} on {x.device}, the network is {like.dtype} on {like.device}; give "
+                "x.to(net.like)"
+            )
+        if tuple(x.shape[-len(shape) :]) == shape and not (len(shape) == 1 and x.shape[1:3] == (1, 1)):
             return x
-        return x.unflatten(-1, shape)
+        if len(shape) == 1 and x.dim() > 2:
+            return flat(x, shape)
+        if x.shape[-1:] != (self.n_in,):
+            return flat(x, shape).unflatten(-1, shape)
+        return x.unflatten(-1, shape) if len(shape) > 1 else x
 
     def constrained(self, constraints: Constraints | None) -> TTFSNetwork:
         """A copy under hardware constraints, which stay with it in training, evaluation and its file."""
@@ -228,7 +254,7 @@ class TTFSNetwork(nn.Module):
     def spikes_per_neuron(self, x: Tensor) -> float:
         """Mean number of spikes per hidden neuron and input."""
         spikes = neurons = 0
-        for part in x.split(CALIBRATION):
+        for part in check_unit(flat(x, self.input_shape)).split(CALIBRATION):
             for h in self.trace(part.to(self.like))[:-1]:
                 spikes += int((h > 0).sum())
                 neurons += h.numel()

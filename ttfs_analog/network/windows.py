@@ -1,6 +1,9 @@
 r"""Firing windows of a network from what its neurons do on calibration inputs.
 
-.. math:: T = (1 + \zeta) \max_{i, \mu} x_i(\mu) \quad\text{or}\quad T = \text{a percentile of } x_i(\mu) > 0
+.. math:: T = (1 + \zeta) \max_{i, \mu} x_i(\mu) \quad\text{or}\quad T = \text{a percentile of } x_i(\mu)
+
+The percentile is one of the non-zero activations, or of all: with many silent neurons the latter is the
+shorter window, and the one of the sources.
 
 A window is the strongest lever on mismatch: a slope error acts as an offset of T beta.
 
@@ -17,6 +20,8 @@ import torch
 from torch import Tensor
 
 from circuits.errors import InputError
+from ttfs_analog.constraints.constraints import ALL, NONZERO, check_population
+from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
 
 Progress = Callable[[int, int], None]
@@ -28,18 +33,19 @@ BUDGET = 500_000_000_000
 GAMMA = 10.0
 
 
-def check_margin(zeta: float, percentile: float | None) -> None:
+def check_margin(zeta: float, percentile: float | None, percentile_of: str = NONZERO) -> None:
     """Refuse what `choose_windows` cannot use.
 
     Parameters
     ----------
-    zeta, percentile
+    zeta, percentile, percentile_of
         As of `choose_windows`.
     """
     if not -1 < zeta < 1e6:
         raise InputError(f"zeta must be > -1 (and below a million), got {zeta}")
     if percentile is not None and not 0 < percentile <= 100:
         raise InputError(f"percentile must lie in (0, 100], got {percentile}")
+    check_population(percentile_of)
 
 
 @torch.no_grad()
@@ -49,6 +55,7 @@ def choose_windows(
     *,
     zeta: float = 0.5,
     percentile: float | None = None,
+    percentile_of: str = NONZERO,
     progress: Progress | None = None,
 ) -> list[float]:
     """Firing windows of the spiking layers, from activations that no window clips.
@@ -59,7 +66,9 @@ def choose_windows(
     zeta : float
         T = (1 + zeta) * largest activation: nothing seen so far is clipped.
     percentile : float, optional
-        T = this percentile of the non-zero activations instead: shorter, clips the rest at t_min.
+        T = this percentile of the activations instead: shorter, clips the rest at t_min.
+    percentile_of : {"nonzero", "all"}
+        Of which activations.
     progress : callable, optional
         (done, total) of the batches.
 
@@ -68,9 +77,15 @@ def choose_windows(
     list of float
         t_max - t_min of every spiking layer [tau_c].
 
+    Raises
+    ------
+    InputError
+        If inputs are not the network's, or so many activations are 0 that the percentile of all is 0.
+
     Source: thesis of A. Stanojevic, EPFL 2023, eq. 2.24.
     """
-    check_margin(zeta, percentile)
+    check_margin(zeta, percentile, percentile_of)
+    x = check_unit(flat(x, net.input_shape))
     free = net.constrained(None).eval()
     x = x[:: max(1, math.ceil(len(x) * net.products / BUDGET))]
     spiking = [layer for layer in free.layers if layer.spiking]
@@ -78,23 +93,34 @@ def choose_windows(
         layer.set_windows(window=math.inf)
     largest = [0.0] * len(spiking)
     samples: list[list[Tensor]] = [[] for _ in spiking]
+    counts = torch.zeros(len(spiking), 2, dtype=torch.float64)  # of all activations, and of non-zero ones
     batches = x.split(BATCH)
     for k, part in enumerate(b.to(net.like) for b in batches):
         for n, h in enumerate(free.trace(part)[: len(spiking)]):
             largest[n] = max(largest[n], float(h.max()))
             if percentile is not None:
                 fired = h[h > 0]
+                counts[n] += torch.tensor([h.numel(), len(fired)], dtype=torch.float64)
                 share = max(1, SAMPLE // len(batches))
                 samples[n].append(fired[:: max(1, -(-len(fired) // share))])
         if progress:
             progress(k + 1, len(batches))
     windows = []
-    for top, parts in zip(largest, samples, strict=True):
+    for n, (top, parts) in enumerate(zip(largest, samples, strict=True)):
         fired = torch.cat(parts) if parts else x.new_empty(0)
         if percentile is None:
             window = (1.0 + zeta) * top
         else:
-            window = float(torch.quantile(fired, percentile / 100)) if len(fired) else 0.0
+            level = percentile / 100
+            if percentile_of == ALL and len(fired):  # the zeros come first
+                total, above = counts[n].tolist()
+                level = (level * (total - 1) - (total - above)) / max(above - 1, 1)
+            window = float(torch.quantile(fired, level)) if len(fired) and level >= 0 else 0.0
+            if top > 0 and window <= 0:
+                raise InputError(
+                    f"layer {n}: {percentile:g} % of all activations are 0, and no window is; take a higher "
+                    f"percentile, or one of the activations that are not 0 (percentile_of {NONZERO})"
+                )
         windows.append(window if window > 0 else 1.0)  # a layer that never fires needs some window
     return windows
 
@@ -129,7 +155,12 @@ def widen(net: TTFSNetwork, activations: list[Tensor], gamma: float = GAMMA) -> 
 
 
 def tighten(
-    net: TTFSNetwork, x: Tensor, percentile: float | None = None, *, zeta: float = 0.0
+    net: TTFSNetwork,
+    x: Tensor,
+    percentile: float | None = None,
+    *,
+    zeta: float = 0.0,
+    percentile_of: str = NONZERO,
 ) -> TTFSNetwork:
     """A copy with windows for inference: those of training are longer than needed; weights are the same.
 
@@ -137,13 +168,13 @@ def tighten(
     ----------
     x : Tensor, shape (image, in)
         Calibration inputs.
-    percentile, zeta
+    percentile, zeta, percentile_of
         As of `choose_windows`.
 
     Source: thesis, section 3.6.2, remark (ii).
     """
     tight = net.clone()
-    tight.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile))
+    tight.set_windows(choose_windows(net, x, zeta=zeta, percentile=percentile, percentile_of=percentile_of))
     tight.rescale(x)
     return tight
 

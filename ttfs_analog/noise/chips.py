@@ -105,6 +105,20 @@ class Chips:
     def __iter__(self) -> Iterator[Chips]:
         return (self[k] for k in range(len(self)))
 
+    def require_fit(self, net: TTFSNetwork) -> None:
+        """Refuse a network that these chips were not drawn for, naming the layer."""
+        if len(self.layers) != len(net.layers):
+            raise InputError(
+                f"these are chips of {len(self.layers)} layers, the network has {len(net.layers)}"
+            )
+        for n, (layer, mismatch) in enumerate(zip(net.layers, self.layers, strict=True)):
+            seen, needed = mismatch.synapse.shape[1:], (layer.n_out, layer.weight[0].numel())
+            if seen != needed:
+                raise InputError(
+                    f"layer {n} has {needed[0]} neurons of {needed[1]} synapses, of these chips {seen[0]} of "
+                    f"{seen[1]}: they were drawn for another network; draw chips of this one"
+                )
+
     def deviations(self, like: torch.Tensor) -> list[Deviations]:
         """As tensors of the dtype and device of `like`, one per layer."""
         return [

@@ -37,7 +37,7 @@ from circuits.errors import InputError
 from circuits.model.layer import Array, Layer
 from circuits.pdk.technology import Technology
 from ttfs_analog.constraints.constraints import Constraints, WeightUnits
-from ttfs_analog.data.datasets import training_pair
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import Progress
@@ -114,9 +114,7 @@ def place(
         )
     technology = Technology.load(technology) if isinstance(technology, str) else technology
     technology.transistors()
-    data = training_pair(calibration)
-    if data[0].shape[1] != net.n_in:
-        raise InputError(f"the network takes {net.n_in} inputs, the data have {data[0].shape[1]}")
+    data = pair_for(net, calibration, training=True)
     resized = technology.resized(area)
     x = data[0][:: max(1, len(data[0]) // IMAGES)][:IMAGES]
     measured, inputs = figures(resized), x.double().cpu().numpy()

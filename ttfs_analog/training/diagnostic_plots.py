@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from montecarlo.plots.plotting import BLUE, GRAY, GREEN, ORANGE, canvas
+from montecarlo.plots.style import Figure, FixedLocator, NullLocator, house_style
 
 RED = "#c53030"
 LINEAR = 1.5
@@ -25,6 +24,7 @@ STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+@house_style()
 def spectrum(dataset: xr.Dataset) -> Figure:
     """Eigenvalues of Jacobians in the complex plane with the unit circle, one panel a case or layer.
 
@@ -65,6 +65,7 @@ def spectrum(dataset: xr.Dataset) -> Figure:
     return figure
 
 
+@house_style()
 def trajectories(dataset: xr.Dataset) -> Figure:
     """Training accuracy, and cosine similarity with the ReLU weights, against the training step."""
     figure, (left, right) = canvas(2, width=4.4, height=3.2)

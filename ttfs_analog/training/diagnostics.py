@@ -28,6 +28,7 @@ from montecarlo.campaign.schema import package_version, with_units
 from ttfs_analog.conversion.mapping import convert, to_relu
 from ttfs_analog.conversion.rescaling import B_LOW, DELTA
 from ttfs_analog.data.datasets import Data
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.network.decision import classes, read_out_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import widen
@@ -243,7 +244,7 @@ def trajectories(
         result[key] = (dims, np.full([result.sizes[d] for d in dims], np.nan), attrs)
     run = _Lockstep(relu, nets, data, result, subset)
     run.record()
-    pair = (data.x_train.to(alpha1.like), data.y_train.to(alpha1.like.device))
+    pair = pair_for(alpha1, data, training=True)
     joint = nn.ModuleList([relu, *nets.values()])  # their losses are added: no gradient crosses over
     optimize(joint, pair, run.loss, recipe, after=run.after, score=run.score, progress=progress)
     return result

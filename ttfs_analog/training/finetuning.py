@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
-from ttfs_analog.data.datasets import training_pair
+from ttfs_analog.constraints.constraints import NONZERO
+from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
-from ttfs_analog.network.windows import tighten
+from ttfs_analog.network.windows import check_margin, tighten
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.noise.per_image import PerImage
@@ -69,6 +70,7 @@ def finetune(
     batch: int = 64,
     lr: float = 4e-3,
     percentile: float | None = 99.5,
+    percentile_of: str = NONZERO,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -80,7 +82,8 @@ def finetune(
     Parameters
     ----------
     data : Data, loader, or (x, y)
-        What to train on.
+        What to train on: of a Data its training part, in [0, 1]; others as
+        `ttfs_analog.conversion.mapping.convert` takes them.
     noise : NoiseModel or LayeredNoise, optional
         Its terms are drawn anew for every image of every batch. Without one the network is trained under its
         own constraints alone (`ttfs_analog.network.constrain.constrain`).
@@ -93,6 +96,8 @@ def finetune(
     percentile : float or None
         Shorten the windows to this percentile of the activations first; None keeps them, and so do
         constraints that fix them, and a placement: its windows are built.
+    percentile_of : {"nonzero", "all"}
+        See `ttfs_analog.network.windows.choose_windows`.
     checkpoint, resume, options : optional
         As of `ttfs_analog.training.training.train`; the network that is tuned, the noise model and the
         percentile are among the options already.
@@ -101,15 +106,17 @@ def finetune(
         raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
     if noise is None and net.constraints is None:
         raise InputError("nothing to tune for: give a noise model, or put the network under constraints")
+    check_margin(0.0, percentile, percentile_of)
     if noise is not None:
         noise.check_range(net)
-    x_train, y_train = training_pair(data)
-    x_train, y_train = x_train.to(net.like), y_train.to(net.like.device)
-    if x_train.shape[1] != net.n_in:
-        raise InputError(f"the network takes {net.n_in} inputs, the data have {x_train.shape[1]}")
+    x_train, y_train = pair_for(net, data, training=True)
     placed = "placement" in net.metadata
     fixed = placed or (net.constraints is not None and net.constraints.percentile is not None)
-    tuned = net.clone() if percentile is None or fixed else tighten(net, x_train, percentile)
+    tuned = (
+        net.clone()
+        if percentile is None or fixed
+        else tighten(net, x_train, percentile, percentile_of=percentile_of)
+    )
     if noise is not None and not tuned.metadata.get("compensated"):
         constants = [noise.of(n).of_layer(v.spiking)[1] for n, v in enumerate(tuned.layers)]
         tuned = compensated(tuned, x_train, constants)
@@ -131,7 +138,7 @@ def finetune(
             Recipe(epochs, batch, lr, seed=seed),
             checkpoint=checkpoint,
             resume=resume,
-            options={**start, "percentile": percentile, **(options or {})},
+            options={**start, "percentile": percentile, "percentile_of": percentile_of, **(options or {})},
             after=_upkeep(tuned, x_train[order[:SOME]]),
             chances=generator,
             noise="" if noise is None else _described(noise),

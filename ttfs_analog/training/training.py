@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from circuits.errors import Diverged, InputError
 from ttfs_analog.data.datasets import Data
+from ttfs_analog.data.inputs import pair_to_train
 from ttfs_analog.network.decision import classes, read_out_of
+from ttfs_analog.network.inputs import check_finite, check_labels, check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, widen
 from ttfs_analog.neuron.seeding import seeded
@@ -106,7 +108,7 @@ def steps_of(
 
 def train(
     model: nn.Module,
-    data: Data,
+    data: Any,
     recipe: Recipe | None = None,
     *,
     adaptive: bool = True,
@@ -121,6 +123,8 @@ def train(
     Parameters
     ----------
     model : nn.Module or TTFSNetwork
+    data : Data, loader, or (x, y)
+        Of a Data the training part.
     recipe : Recipe, optional
         Default: Adam, 40 epochs or as many as make LEAST_STEPS steps.
     adaptive : bool
@@ -141,15 +145,18 @@ def train(
 
     Raises
     ------
+    InputError
+        If the data are not the model's, see `ttfs_analog.data.inputs`.
     Diverged
         If the loss or a slope cannot be used any more.
     """
+    if judge and not isinstance(data, Data):
+        raise InputError("judge needs a test part: give a Data, or judge=False")
+    x, y = pair_to_train(model, data)
     if recipe is None:
         recipe = Recipe(weight_decay=1e-4)
-        recipe = replace(recipe, epochs=least_epochs(recipe, len(data.x_train)))
+        recipe = replace(recipe, epochs=least_epochs(recipe, len(x)))
     loss_of, after = steps_of(model, recipe, adaptive=adaptive)
-    place = next(model.parameters())
-    x, y = data.x_train.to(place), data.y_train.to(place.device)
     score = (lambda: accuracy(model, data.x_test, data.y_test)) if judge else None
     return optimize(
         model,
@@ -269,14 +276,28 @@ def accuracy(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, batch: int
     x, y : Tensor, shape (image, ...), (image,)
     batch : int
         Images at a time.
+
+    Raises
+    ------
+    InputError
+        If there is no image, values are not finite (of a network: not in [0, 1]), or labels are no classes
+        of the model.
     """
+    network = model if isinstance(model, TTFSNetwork) else None
+    if network is None:
+        check_finite(x)
+    else:
+        x = check_unit(flat(x, network.input_shape))
+    y = check_labels(y, len(x), network.layers[-1].n_out if network else None)
     place = next(model.parameters(), x) if isinstance(model, nn.Module) else x
     learning = isinstance(model, nn.Module) and model.training
     if isinstance(model, nn.Module):
         model.eval()  # statistics of normalizations must not see what is judged
     right = 0
     for part, label in zip(x.split(batch), y.split(batch), strict=True):
-        decided = classes(model(part.to(place)), read_out_of(model))
+        logits = model(part.to(place))
+        check_labels(label, len(part), logits.shape[-1])
+        decided = classes(logits, read_out_of(model))
         right += int((decided == label.to(place.device)).sum())
     if isinstance(model, nn.Module):
         model.train(learning)

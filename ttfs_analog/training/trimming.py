@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from circuits.model.layer import LayerMismatch
+from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
@@ -46,6 +47,8 @@ def trimmed(net: TTFSNetwork, chips: Chips, x: Tensor, *, progress: Progress | N
     progress : callable, optional
         (done, total) of the chips.
     """
+    chips.require_fit(net)
+    x = check_unit(flat(x, net.input_shape))
     x = x[:: -(-len(x) // SAMPLE)].to(net.like)
     wanted = net.trace(x, perfect(net, chips.constants))
     layers: list[list[LayerMismatch]] = []

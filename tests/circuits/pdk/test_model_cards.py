@@ -144,6 +144,60 @@ def test_gf180mcu_spread_is_the_kits_expression(root):
     assert model_card.sigma_beta == 0
 
 
+DRAWN = "+delvto='mis_vth*sw_stat_mismatch'"
+SECOND = """.param par_k=0.005 var_k='0.7071*par_k* 1e-06 / p_sqrtarea'
++ mis_k=agauss(0,var_k,1) slow='2*mis_k' quick='agauss(0,1e-2,2)'
+m0"""
+UNIT = 0.7071 * 1e-6 / math.sqrt(1.85e-6 * 0.6e-6)
+
+
+def drawing(root, line: str) -> Technology:
+    """The small kit with another line of draws, of a N and a P transistor."""
+    text = gf180().replace("\nm0", "\n" + SECOND)
+    assert text.count(DRAWN) == 2
+    return installed(root, text.replace(DRAWN, line))
+
+
+@pytest.mark.parametrize(
+    ("line", "vth", "beta"),
+    [
+        (DRAWN, 0.007 * UNIT, 0.0),
+        (f"{DRAWN} mulu0=1", 0.007 * UNIT, 0.0),
+        (f"{DRAWN} mulu0='1-mis_k*sw_stat_mismatch'", 0.007 * UNIT, 0.005 * UNIT),
+        (f"{DRAWN} mulu0={{exp(slow)}}", 0.007 * UNIT, 0.01 * UNIT),
+        (f"{DRAWN} mulu0='exp(mis_k+quick)'", 0.007 * UNIT, math.hypot(0.005 * UNIT, 5e-3)),
+        (f"{DRAWN} mulu0='1+agauss(0, 0.02, 2)'", 0.007 * UNIT, 0.01),
+        ("+mulu0='1+quick' delvto='-mis_vth+agauss(0,3e-3,1)'", math.hypot(0.007 * UNIT, 3e-3), 5e-3),
+    ],
+)
+def test_gf180mcu_draws_what_the_line_of_the_transistor_draws(line, vth, beta, root):
+    technology = drawing(root, line)
+    for size in (N, P):
+        model_card = card(technology, size)
+        assert model_card.sigma_vth == pytest.approx(vth, rel=1e-12)
+        assert model_card.sigma_beta == pytest.approx(beta, rel=1e-4)  # ln(1 + s) against s
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{DRAWN} mulu0='1-mis_q'", "mulu0: parameter 'mis_q' is not defined"),
+        (f"{DRAWN} mulu0='1-gauss(0,0.1,1)'", "mulu0: function 'gauss' is not known"),
+        (f"{DRAWN} mulu0='1-mis_k?1:2'", "mulu0: .*is not arithmetic"),
+        (f"{DRAWN} mulu0='0.9-mis_k'", "mulu0 = '0.9-mis_k' is not nominal without its draws"),
+        (f"{DRAWN} mulu0='0*mis_k'", "mulu0 is not positive"),
+        (f"{DRAWN} mulu0='1-mis_vth'", "mis_vth moves delvto and mulu0"),
+        (f"{DRAWN} mulu0='1-agauss(0,1,9)-agauss(0,1,9)'", "more than one draw"),
+        (f"{DRAWN} sa='1e-6+slow'", "sa of the transistor is drawn"),
+        ("+delvto='mis_vth+0.01'", "delvto = 'mis_vth.0.01' is not nominal"),
+        (f"{DRAWN}\nm1 d g s b nmos_3p3 w=w", "2 transistors in a subcircuit"),
+    ],
+)
+def test_draws_that_are_not_understood_are_refused_by_line(line, message, root):
+    with pytest.raises(InputError, match=rf"sm141064\.ngspice(, line \d+)?.*({message})"):
+        card(drawing(root, line), N)
+
+
 def test_a_size_at_an_edge_belongs_to_the_first_bin_that_holds_it(root):
     assert card(installed(root, gf180()), Size("n", UM, UM)).model == "nmos_3p3_b0"
 
@@ -320,6 +374,14 @@ def test_sky130_refuses_a_spread_that_it_cannot_weigh(root):
     path = root / "cells/nfet_01v8/sky130_fd_pr__nfet_01v8__tt.pm3.spice"
     path.write_text(path.read_text().replace("lvth0 = -3.6e-09", "k1 = {1+agauss(0,1,1)}"))
     with pytest.raises(InputError, match=r"bin .*model\.7: mismatch of k1 is not known"):
+        card(technology, N)
+
+
+def test_sky130_refuses_draws_on_the_line_of_the_transistor(root):
+    technology = sky130(root, "cells/nfet_01v8", ("models/parameters", "lod.spice"))
+    path = root / "cells/nfet_01v8/sky130_fd_pr__nfet_01v8__tt.pm3.spice"
+    path.write_text(path.read_text().replace("w = {w}\n.model", "w = {w} mulu0 = 1.1\n.model"))
+    with pytest.raises(InputError, match=r"line 6: mulu0 of the transistor is not read"):
         card(technology, N)
 
 

@@ -44,6 +44,11 @@ def conv():
     return nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Linear(5, 10))
 def images():
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 10))
+class Drops(nn.Sequential):
+    def forward(self, x):
+        return nn.functional.dropout(super().forward(x))
+def drops():
+    return Drops(*good())
 def lstm():
     return nn.Sequential(nn.LSTM(64, 10))
 def nan():
@@ -236,8 +241,11 @@ def test_train_takes_precision_device_batch_and_l1(succeed):
 @pytest.mark.parametrize(
     ("line", "changes"),
     [
-        ("train --data iris --arch fc-6 --epochs 9", {"--lr": 0.1, "--seed": 1}),
-        ("finetune hard.pt --epochs 2", {"--batch": 32}),
+        (
+            "train --data iris --arch fc-6 --epochs 9",
+            {"--lr": 0.1, "--seed": 1, "--zeta": 0.7, "--arch": "fc-7", "--technology": "generic130"},
+        ),
+        ("finetune hard.pt --epochs 2", {"--batch": 32, "--percentile": 98.0}),
     ],
 )
 def test_training_resumes_its_checkpoint_and_no_other(
@@ -262,7 +270,7 @@ def test_training_resumes_its_checkpoint_and_no_other(
     assert not os.path.exists("net.pt")
     for option, value in changes.items():
         message = refuse(*line, option, value, "--resume", "--out", "net.pt")
-        assert re.search(rf"belongs to another training \({option[2:]}: \S+ then, {value} now", message)
+        assert re.search(rf"belongs to another training \((--)?{option[2:]}: \S+ then, {value} now", message)
     assert {**succeed(*line, "--resume", "--out", "net.pt"), "path": ""} == {**expected, "path": ""}
     a, b = (TTFSNetwork.load(n).state_dict() for n in ("net.pt", "whole.pt"))
     assert all(torch.equal(a[k], b[k]) for k in a)
@@ -369,6 +377,55 @@ def test_convert_maps_a_model_and_its_weights(succeed):
     assert torch.equal(kept, model[0].weight.detach().double())
 
 
+def test_convert_fails_where_its_windows_change_decisions(call, succeed):
+    """Half the activations are clipped: exit code 1 with a remedy, and 0 where less agreement is accepted."""
+    clipped = ("convert", "model.py:good", "--percentile", 50, "--out", "net.pt", "--seed", 3)
+    code, out, _ = call(*clipped, "--json")
+    result = json.loads(out)
+    assert (code, result["passed"]) == (1, False)
+    assert 0.5 < result["agreement"] < 1
+    assert TTFSNetwork.load("net.pt").metadata["accuracy"] == result["accuracy"]  # to look at
+    code, out, _ = call(*clipped)
+    assert code == 1
+    assert re.search(
+        r"agreement [\d.]+ % is below 100 %: windows clip .* .raise --zeta or --percentile,", out
+    )
+    least = str(100 * result["agreement"])
+    assert succeed(*clipped, "--least-agreement", least)["passed"] is True
+    assert call(*clipped, "--least-agreement", 101)[0] == 2
+
+
+def test_convert_refuses_dropout_that_acts_at_inference(refuse):
+    assert "operation dropout of Drops (dropout) drops at inference" in refuse("convert", "model.py:drops")
+
+
+def test_convert_says_which_prefix_it_took_off(succeed, call):
+    model = nn.DataParallel(nn.Sequential(nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 10)))
+    torch.save(model.state_dict(), "parallel.pt")
+    found = succeed("convert", "model.py:good", "--weights", "parallel.pt", "--out", "net.pt")
+    assert found["note"] == "prefix 'module.' taken off the names of the weights"
+    torch.save(model.module, "whole.pt")
+    code, out, _ = call("convert", "model.py:good", "--weights", "whole.pt", "--json")
+    message = json.loads(out)["error"]
+    assert code == 2
+    assert message.startswith("whole.pt holds a whole model; save model.state_dict()")
+    assert message.isprintable()
+
+
+def test_percentiles_of_all_activations_are_an_option(succeed, files):
+    windows = {}
+    for of in ("nonzero", "all"):
+        options = ("--percentile-of", of)
+        made = succeed("constrain", files / "net.pt", "--latency", 90, *options, "--out", "hard.pt")
+        tuned = succeed(
+            "finetune", files / "net.pt", "--noise", files / "noise_model.json", "--epochs", 0,
+            "--percentile", 90, *options, "--out", "tuned.pt",
+        )  # fmt: skip
+        assert made["windows"] == tuned["windows"]
+        windows[of] = made["windows"]
+    assert windows["all"] < windows["nonzero"]
+
+
 def test_fit_writes_the_model_and_its_figures(succeed, files, noise):
     found = succeed("fit", files / "characterization.zarr", "--out", "noise.json")
     assert NoiseModel.load("noise.json") == noise
@@ -425,7 +482,7 @@ def test_out_of_range_is_refused_until_extrapolate_allows_it(call, refuse, files
     import dataclasses
 
     limits = {"weight": {"max": 0.01}, "window": {"max": None}}
-    dataclasses.replace(noise, validity=limits).save("narrow.json")
+    dataclasses.replace(noise, validity={**noise.validity, **limits}).save("narrow.json")
     arguments = ("evaluate", files / "net.pt", "--noise", "narrow.json", "--chips", 2, "--out", "e.nc")
     assert "--extrapolate" in refuse(*arguments)
     assert call(*arguments, "--extrapolate")[0] == 0
@@ -509,7 +566,7 @@ MISTAKES = [
     ("convert model.py:nothing", "returned NoneType"),
     ("convert model.py:broken", "failed with KeyError"),
     ("convert model.py:good --weights none.pt", "none.pt does not exist"),
-    ("convert model.py:good --weights text", "text does not fit"),
+    ("convert model.py:good --weights text", "text does not hold a state_dict"),
     ("convert model.py:good --mapping magic", "--mapping"),
     ("convert model.py:good --input-range 1 1", "input range"),
     ("convert model.py:good --input-range nan 1", "input range|finite"),

@@ -81,7 +81,7 @@ def test_a_chip_from_a_file_is_verified(folder, capsys):
         (["chip", "none.nc"], "does not exist"),
         (["chip", "none.pt", "--noise", "noise.json"], "none.pt"),
         (["evaluate", "net.pt"], "give --noise, or --chips-from"),
-        (["evaluate", "other.pt", "--chips-from", "chip.nc"], "chip.nc, layer 0"),
+        (["evaluate", "other.pt", "--chips-from", "chip.nc"], "chip.nc: layer 0 has"),
     ],
 )
 def test_a_mistake_is_named(folder, capsys, arguments, said):

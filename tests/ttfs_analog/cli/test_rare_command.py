@@ -27,6 +27,9 @@ def test_four_sigma_in_ngspice(succeed):
     low, high = found["ci95"]
     assert low <= stats.norm.sf(4) <= high
     assert found["gain"] >= 20
+    assert found["evaluations"] < 500
+    assert (found["method"], found["regions"]) == ("lines", 1)
+    assert found["distance_sigma"] == pytest.approx(4, abs=0.01)
     assert found["plain_evaluations_needed"] == pytest.approx(found["gain"] * found["evaluations"])
     assert json.loads(Path("rare.json").read_text())["probability"] == found["probability"]
 
@@ -45,10 +48,25 @@ def test_plain_sampling_agrees_where_it_can_see(succeed):
     assert common["probability"] > 3 * exact
 
 
+def test_any_neuron_of_a_layer(succeed):
+    """Three neurons that are alike, one of them never late: 1 - (1 - p)^2."""
+    both = LAYER | {"weights": [[0.5, -0.5]] * 3, "bias": [19.0, 19.5, 19.0]}
+    Path("layer.json").write_text(json.dumps(both))
+    line = (*LINE, "--latest", repr(DEADLINE), "--level", "closed-form")
+    found = succeed(*line, "--any")
+    low, high = found["ci95"]
+    assert low <= 1 - (1 - stats.norm.sf(4)) ** 2 <= high
+    assert (found["neuron"], found["regions"]) == (None, 2)
+    subset = succeed(*line, "--any", "--method", "subset")
+    assert (subset["method"], subset["distance_sigma"]) == ("subset", None)
+    assert subset["ci95"][0] <= high
+    assert low <= subset["ci95"][1]
+
+
 def test_the_text_has_both_estimates(call):
     code, out, _ = call(*LINE, "--latest", 1.1, "--level", "closed-form", "--plain", 1000)
     assert code == 0
-    assert "importance sampling" in out
+    assert "line sampling        " in out
     assert "plain Monte Carlo    " in out
     assert out.rstrip().endswith("rare.json")
 
@@ -60,7 +78,9 @@ def test_the_text_has_both_estimates(call):
         ("--latest 1 --earliest 2", "no spike can lie between 2 and 1"),
         ("--latest 1 --neuron 3", "neuron 3 does not exist"),
         ("--latest 1 --samples 10", "at least 100 samples"),
-        ("--latest 1000", "failures lie further than 9 sigma"),
+        ("--latest 1000", "no failure within 40 levels"),
+        ("--latest 1000 --method lines", "no failure was met within 6 times the spread"),
+        ("--latest 1.2 --error 1", "--error"),
         ("--latest 1.2 --distribution slope=cauchy", "unknown distribution 'cauchy'"),
         ("--latest 1.2 --technology magic", "unknown technology"),
     ],

@@ -192,8 +192,11 @@ def test_corners_are_drawn_as_strips(tmp_path):
         ends = np.stack([values.min(-1), values.max(-1)], -1)
         data[interval] = (("corner", "temperature", "bound"), ends, about)
     found = xr.Dataset(data, axes)
-    names = {p.name for p in sweeping.draw(found, sweeping.NEURON, tmp_path)}
-    assert names == {
+    drawings = sweeping.figures_of(found, sweeping.NEURON, tmp_path)
+    assert not list(tmp_path.iterdir())  # planned, not drawn
+    for drawing in drawings:
+        drawing.make()
+    assert {p.name for p in tmp_path.iterdir()} == {
         f"{n}.{s}"
         for n in ("sweep", "sweep_energy_mean", "corners_spike_time", "corners_energy")
         for s in ("png", "svg")
@@ -201,8 +204,8 @@ def test_corners_are_drawn_as_strips(tmp_path):
     text = (tmp_path / "corners_energy.svg").read_text()
     assert "<!-- corner ss" in text
     assert "<!-- temperature 85" in text
-    alone = {p.name for p in sweeping.draw(found.sel(temperature=85.0), sweeping.NEURON, tmp_path)}
-    assert not any(name.startswith("sweep") for name in alone)
+    alone = sweeping.figures_of(found.sel(temperature=85.0), sweeping.NEURON, tmp_path)
+    assert not any(file.name.startswith("sweep") for drawing in alone for file in drawing.files)
 
 
 @pytest.mark.ngspice

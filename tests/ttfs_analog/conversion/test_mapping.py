@@ -214,11 +214,12 @@ def test_agreement_sees_a_wrong_network(make_relu):
 def test_inputs_outside_zero_to_one_are_refused(make_relu, where, bad):
     x = inputs(0, 10, 3)
     x[where] = bad
-    with pytest.raises(InputError, match=r"inputs must lie in \[0, 1\]"):
+    fault = r"inputs must lie in \[0, 1\]" if bad == bad else "images hold NaN or infinity"
+    with pytest.raises(InputError, match=fault):
         convert(make_relu((3, 4, 2)), x)
 
 
 def test_calibration_without_inputs_is_refused(make_relu, digits):
     empty = dataclasses.replace(digits, x_train=digits.x_train[:0], y_train=digits.y_train[:0])
-    with pytest.raises(InputError, match="the calibration data hold no inputs"):
+    with pytest.raises(InputError, match=r"calibration data .* hold at least one"):
         convert(make_relu((64, 4, 10)), empty)

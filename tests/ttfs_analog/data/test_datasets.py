@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, TensorDataset
 
 from circuits.errors import InputError
 from ttfs_analog.data import datasets
@@ -56,26 +55,6 @@ def test_the_split_is_always_the_same_and_holds_every_class_alike():
         datasets.load("moons")
 
 
-def test_pairs_of_a_data_are_its_two_parts_and_a_loader_gives_all_its_images_flat():
-    data = datasets.load("iris")
-    assert datasets.pair_of(data)[0] is data.x_test
-    assert datasets.training_pair(data)[0] is data.x_train
-    assert datasets.inputs_of(data) is data.x_train
-    x, y = torch.rand(7, 2, 3), torch.arange(7)
-    loader = DataLoader(TensorDataset(x, y), batch_size=3)
-    for images, labels in (datasets.pair_of(loader), datasets.training_pair(loader)):
-        assert torch.equal(images, x.reshape(7, 6))
-        assert torch.equal(labels, y)
-    for source in (loader, x):
-        assert torch.equal(datasets.inputs_of(source), x.reshape(7, 6))
-
-
-@pytest.mark.parametrize("bad", [None, 3, "digits", (1, 2, 3)])
-def test_other_things_are_refused(bad):
-    with pytest.raises(InputError, match="DataLoader, a pair"):
-        datasets.pair_of(bad)
-
-
 def idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
@@ -111,6 +90,24 @@ def test_idx_sets_become_inputs(mnist, dtype):
     assert torch.equal(data.x_test, torch.tensor(x_test, dtype=dtype).flatten(1) / 255)
     assert torch.equal(data.y_train, torch.tensor(y_train, dtype=torch.int64))
     assert torch.equal(data.y_test, torch.tensor(y_test, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", ["{}.gz", "{}", "dotted"])
+def test_a_file_that_was_unpacked_is_taken_whatever_its_name(mnist, root, monkeypatch, name):
+    """Also if SHA256SUMS lists what it was packed as: its content is the official one."""
+    digest = {k: hashlib.sha256(idx(array)).hexdigest() for k, array in mnist.items()}
+    monkeypatch.setitem(datasets.OFFICIAL, "mnist", digest)
+    folder, official = root / "mnist", datasets.IDX[1]
+    packed = (folder / f"{official}.gz").read_bytes()
+    (root / "SHA256SUMS").write_text(f"{hashlib.sha256(packed).hexdigest()}  mnist/{official}.gz\n")
+    before = datasets.load("mnist")
+    (folder / f"{official}.gz").unlink()
+    target = folder / (official.replace("-idx", ".idx") if name == "dotted" else name.format(official))
+    target.write_bytes(gzip.decompress(packed))
+    assert torch.equal(datasets.load("mnist").y_train, before.y_train)
+    target.write_bytes(idx(mnist[official][::-1]))
+    with pytest.raises(InputError, match=r"idx1-ubyte.*: SHA-256 of the uncompressed content is"):
+        datasets.load("mnist")
 
 
 def test_a_set_that_is_not_complete_is_refused(mnist, root, monkeypatch):

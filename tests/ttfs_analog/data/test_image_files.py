@@ -97,7 +97,6 @@ GOOD = idx(np.arange(6, dtype=np.uint8).reshape(1, 2, 3))
         ("a", idx(np.zeros((1, 2, 3), np.uint8), kind=13), r"a holds values of type 0x0d; only bytes"),
         ("a", idx(np.zeros(4, np.uint8)), r"a has 1 dimensions, expected 3: are images and labels exchanged"),
         ("a.gz", gzip.compress(GOOD)[:-9], r"a.gz is truncated: the compressed data ends too early"),
-        ("a.gz", GOOD, r"a.gz is no whole gzip file \(Not a gzipped file"),
         ("a.gz", gzip.compress(GOOD)[:-8] + b"\0" * 8, r"a.gz is no whole gzip file \(CRC check failed"),
         ("a.gz", gzip.compress(GOOD)[:10] + b"\xff" * 9, r"a.gz is no whole gzip file \(Error -3"),
     ],
@@ -213,10 +212,10 @@ def test_an_incomplete_folder_or_archive_is_refused(tmp_path, cifar):
     with pytest.raises(InputError, match=r"a.tar.gz does not hold data_batch_3.bin"):
         files.read_cifar_binary(path)
     path.write_bytes(path.read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"a.tar.gz is no whole .tar.gz archive"):
+    with pytest.raises(InputError, match=r"a.tar.gz is no whole tar archive"):
         files.read_cifar_binary(path)
     path.write_bytes(b"<html>not found</html>")
-    with pytest.raises(InputError, match=r"a.tar.gz is no whole .tar.gz archive"):
+    with pytest.raises(InputError, match=r"a.tar.gz is no whole tar archive"):
         files.read_cifar_binary(path)
 
 

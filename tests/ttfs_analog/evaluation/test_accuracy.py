@@ -70,7 +70,7 @@ def test_variables_have_units_and_chips_have_numbers(net, digits, make_noise):
 
 
 def test_data_of_another_width_is_refused(net, make_relu):
-    with pytest.raises(InputError, match="takes 64 inputs, the data have 3"):
+    with pytest.raises(InputError, match=r"takes 64 inputs, of shape \(64,\), the data have \(3,\)"):
         evaluate(net, (torch.rand(5, 3), torch.zeros(5)), identity(net))
 
 

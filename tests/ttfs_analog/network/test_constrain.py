@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -158,3 +159,17 @@ def test_slope_noise_of_a_convolution_is_one_error_a_neuron(form):
 def test_slope_noise_out_of_range_is_refused(make_relu, x, std):
     with pytest.raises(InputError, match="slope noise must be >= 0"):
         slope_noise(toy(make_relu, x), std, torch.Generator())
+
+
+@pytest.mark.parametrize("part", [Latency(90.0, "all"), TimeSteps(8, 90.0, "all")])
+def test_constraints_keep_of_which_activations_their_percentile_is(net, digits, part, tmp_path):
+    made = constrain(net, digits.x_train, [part])
+    hidden = net.trace(digits.x_train)[0].detach()
+    assert made.windows == [pytest.approx(float(torch.quantile(hidden, 0.9)), rel=1e-12)]
+    nonzero = constrain(net, digits.x_train, [type(part)(**{**asdict(part), "percentile_of": "nonzero"})])
+    assert made.windows < nonzero.windows
+    read = type(net).load(made.save(tmp_path / "made.pt"))
+    assert read.constraints.percentile_of == "all"
+    assert read.windows == made.windows
+    with pytest.raises(InputError, match="nonzero or all activations, got 'none'"):
+        type(part)(**{**asdict(part), "percentile_of": "none"})

@@ -39,6 +39,32 @@ def test_a_percentile_clips_the_share_above_it(make_relu):
     assert choose_windows(net, x, percentile=100.0)[0] == pytest.approx(float(active.max()), rel=1e-15)
 
 
+@torch.no_grad()
+def test_a_percentile_of_all_activations_counts_the_silent_ones(make_relu):
+    relu, x = make_relu((4, 30, 2), seed=4), inputs(4, 300, 4)
+    net = convert(relu, x, percentile=90.0, percentile_of="all")
+    active = torch.relu(relu[0](x))
+    assert 0.2 < float((active == 0).double().mean()) < 0.8
+    assert net.windows[0] == pytest.approx(float(torch.quantile(active, 0.9)), rel=1e-12)
+    assert choose_windows(net, x, percentile=100.0, percentile_of="all")[0] == pytest.approx(
+        float(active.max()), rel=1e-15
+    )
+    shorter = tighten(net, x, 90.0, percentile_of="all").windows[0]
+    assert shorter == net.windows[0] < choose_windows(net, x, percentile=90.0)[0]
+
+
+def test_a_percentile_that_leaves_no_window_is_refused(make_relu):
+    relu, x = make_relu((4, 30, 2), seed=4), inputs(4, 300, 4)
+    net = convert(relu, x)
+    assert choose_windows(net, x, percentile=5.0)[0] > 0
+    with pytest.raises(
+        InputError, match=r"layer 0: 5 % of all activations are 0.*take a higher percentile, or one"
+    ):
+        choose_windows(net, x, percentile=5.0, percentile_of="all")
+    with pytest.raises(InputError, match="percentiles are of nonzero or all activations, got 'most'"):
+        choose_windows(net, x, percentile=5.0, percentile_of="most")
+
+
 @pytest.mark.parametrize("options", [{"zeta": -1.0}, {"percentile": 0.0}, {"percentile": 101.0}])
 def test_margins_and_percentiles_out_of_range_are_refused(make_relu, options):
     x = inputs(0, 10, 3)

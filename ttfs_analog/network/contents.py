@@ -225,7 +225,7 @@ def check_chain(net: Any, where: str) -> None:
         layer.check_slopes(f"{where}: layer {n}")
         before = window
     try:
-        x = net.shaped(torch.empty(1, net.n_in, dtype=net.like.dtype, device="meta"))
+        x = torch.empty(1, *net.input_shape, dtype=net.like.dtype, device="meta")
         for k, block in enumerate(net.blocks):  # sizes alone: no memory, no work
             if isinstance(block, TTFSLayer) and x.dim() != (4 if isinstance(block, TTFSConv2d) else 2):
                 raise InputError(f"blocks[{k}] meets inputs of shape {tuple(x.shape[1:])}")

@@ -21,6 +21,7 @@ from ttfs_analog.conversion.mapping import agreement, convert
 from ttfs_analog.data.datasets import Data, load
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import FORMS
+from ttfs_analog.neuron.seeding import folded
 from ttfs_analog.training.architectures import VGG16, build
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import train
@@ -43,7 +44,7 @@ class InRange(nn.Module):
 
 def vgg_like(shape: tuple[int, ...], seed: int) -> nn.Sequential:
     """VGG16's plan at an eighth of its width; scales of the normalizations of either sign."""
-    torch.manual_seed(seed)
+    torch.manual_seed(folded(seed))
     modules: list[nn.Module] = []
     channels = shape[0]
     for widths in VGG16:

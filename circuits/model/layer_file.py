@@ -7,14 +7,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any, NotRequired, TypedDict
 
 from circuits.errors import InputError
 from circuits.model.layer import Array, Layer
+from circuits.model.shape import checked
+from circuits.model.text_file import read_json
 
-NEEDED = ("weights", "bias", "spike_times", "t_min", "t_max")
-OPTIONAL = ("slope", "spiking")
+
+class LayerFile(TypedDict):
+    """What such a file holds."""
+
+    weights: list[list[float]]
+    bias: list[float]
+    spike_times: list[float | None]
+    t_min: float
+    t_max: float
+    slope: NotRequired[float | list[float]]
+    spiking: NotRequired[bool]
 
 
 def read_layer(path: str | Path) -> tuple[Layer, Array]:
@@ -25,25 +36,8 @@ def read_layer(path: str | Path) -> tuple[Layer, Array]:
     InputError
         Naming the file, the value and the remedy.
     """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} must hold one JSON object with {', '.join(NEEDED)}")
-    missing = [k for k in NEEDED if k not in content]
-    unknown = sorted(set(content) - {*NEEDED, *OPTIONAL})
-    if missing or unknown:
-        what = f"lacks {missing}" if missing else f"has unknown keys {unknown}"
-        raise InputError(f"{path} {what}; known keys: {', '.join((*NEEDED, *OPTIONAL))}")
+    content: dict[str, Any] = checked(read_json(path), LayerFile, str(path))
     times = content.pop("spike_times")
-    if not isinstance(content.get("spiking", True), bool):
-        raise InputError(f"{path}: spiking must be true or false, got {content['spiking']!r}")
-    if not isinstance(times, list):
-        raise InputError(f"{path}: spike_times must be a list of numbers or null")
     try:
         layer = Layer(**content)
         return layer, layer.inputs(times)

@@ -16,6 +16,8 @@ import math
 from dataclasses import dataclass
 
 from circuits.errors import InputError
+from circuits.model.shape import checked
+from circuits.model.text_file import parse_json
 
 SWING_MARGIN = 0.25
 """Part of the swing to keep free for mismatch when an operating point is chosen for a network."""
@@ -135,5 +137,5 @@ class OperatingPoint:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> OperatingPoint:
-        return cls(**json.loads(text))
+    def from_json(cls, text: str, where: str = "operating point") -> OperatingPoint:
+        return checked(parse_json(text, where), cls, where)

@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from circuits.errors import InputError
 from circuits.pdk.bins import Card, cut, numbers, statement
-from circuits.pdk.model_library import read, values
+from circuits.pdk.model_library import REMEDY, read, values
 from circuits.pdk.technology import Size
+
+SHIFTED = ("vth0", "u0", "toxe", "toxp", "toxm")
+"""Parameters that differ between corners."""
 
 
 def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
@@ -28,10 +32,12 @@ def card(kit: Mapping[str, Any], what: str, size: Size, corner: str) -> Card:
     model = kit["models"][size.kind]
     model_bin = cut(read(folder / kit["file"]), [model], size, what)
     fields = numbers(model_bin, values({}, {}))
+    if missing := [key for key in SHIFTED if key not in fields]:
+        raise InputError(f"{model_bin.file.path}: model {model} has no {', '.join(missing)}; {REMEDY}")
     threshold, mobility, oxide = kit["corners"][corner][size.kind]
     fields["vth0"] += threshold * math.copysign(1.0, fields["vth0"])
     fields["u0"] *= mobility
-    for key in ("toxe", "toxp", "toxm"):
+    for key in SHIFTED[2:]:
         fields[key] *= oxide
     root = math.sqrt(size.width * size.length)
     vth, beta = kit["vth"][size.kind], kit["beta"][size.kind]

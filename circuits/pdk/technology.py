@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from circuits.errors import InputError
 from circuits.model.operating_point import OperatingPoint
+from circuits.model.shape import checked
+from circuits.model.text_file import read_toml
 
 FOLDER = Path(__file__).parents[1] / "technologies"
 KINDS = ("n", "p")
@@ -58,6 +59,29 @@ class Size:
         return Size(self.kind, width, length)
 
 
+class Levels(TypedDict):
+    """Bias voltages and switch levels [V]."""
+
+    vdd: float
+    cascode_p: float
+    cascode_n: float
+    zero_idle: float
+
+
+class Currents(TypedDict):
+    """Bias currents [A]."""
+
+    tail: float
+    starve: float
+
+
+class Capacitor(TypedDict):
+    """Of the membrane."""
+
+    density: float
+    matching: float
+
+
 @dataclass(frozen=True)
 class Process:
     """What a transistor-level technology adds to the ideal one. SI units."""
@@ -65,8 +89,8 @@ class Process:
     kit: Mapping[str, Any]  #: where model cards come from, see `circuits.pdk.model_cards`
     corners: tuple[str, ...]  #: process corners, the typical one first
     sizes: Mapping[str, Size]  #: by role
-    levels: Mapping[str, float]  #: bias voltages and switch levels by name [V]
-    currents: Mapping[str, float]  #: bias currents by name [A]
+    levels: Levels
+    currents: Currents
     matched: tuple[str, ...]  #: roles whose matching counts: those that are made larger for a smaller spread
     units: int  #: unit current sources in parallel that make W = 1
     diffusion: float  #: length of a drain or source [m], for its area and perimeter
@@ -74,7 +98,14 @@ class Process:
     silent_alike: bool  #: a silent synapse is its capacitance, to 1e-3 tau_c of 64 of them: measured
     fixed_capacitance: float  #: what slope source, comparator and reset hang on the membrane [F]
     least: Mapping[str, tuple[float, float]]  #: by kind: least width and length of a transistor [m]
-    capacitor: Mapping[str, float]  #: "density" [F/m^2], "matching": sigma * sqrt(area) of one capacitor [m]
+    capacitor: Capacitor  #: density [F/m^2], matching: sigma * sqrt(area) of one capacitor [m]
+
+    def __post_init__(self) -> None:
+        if not self.corners or self.units < 1 or set(self.least) != set(KINDS):
+            raise InputError("a process needs a corner, units >= 1, and the least sizes of n and p")
+        positive: dict[str, Any] = {**self.currents, **self.capacitor, "diffusion": self.diffusion}
+        if wrong := [name for name, value in positive.items() if value <= 0]:
+            raise InputError(f"{wrong[0]} must be > 0, got {positive[wrong[0]]!r}")
 
     def size(self, role: str) -> Size:
         """Size of a role.
@@ -113,16 +144,14 @@ class Technology:
         path = FOLDER / f"{name}.toml"
         if name not in cls.available():
             raise InputError(f"unknown technology {name!r}; available: {', '.join(cls.available())}")
-        fields = tomllib.loads(path.read_text())
-        return cls(
-            name=fields["name"],
-            description=fields["description"],
-            needs=fields["needs"],
-            environment=tuple(fields["environment"]),
-            operating_point=OperatingPoint(**fields["operating_point"]),
-            mismatch=dict(fields.get("mismatch", {})),
-            process=_process(fields["process"]) if "process" in fields else None,
-        )
+        table = read_toml(path)
+        process = table.get("process")
+        if isinstance(process, dict) and isinstance(process.get("sizes"), dict):
+            sizes = process["sizes"].items()  # role = [kind, W, L]
+            named = {role: _named(size) for role, size in sizes}
+            table["process"] = {**process, "sizes": named}
+        fields = checked(table, TechnologyFile, str(path))
+        return cls(**{"mismatch": {}, **fields})
 
     @staticmethod
     def available() -> list[str]:
@@ -167,10 +196,18 @@ class Technology:
         return self.process
 
 
-def _process(fields: Mapping[str, Any]) -> Process:
-    sizes = {role: Size(*size) for role, size in fields["sizes"].items()}
-    plain = {k: v for k, v in fields.items() if k not in ("sizes", "corners", "matched", "least")}
-    least = {kind: (float(sides[0]), float(sides[1])) for kind, sides in fields["least"].items()}
-    return Process(
-        sizes=sizes, least=least, corners=tuple(fields["corners"]), matched=tuple(fields["matched"]), **plain
-    )
+class TechnologyFile(TypedDict):
+    """What a technology's file holds."""
+
+    name: str
+    description: str
+    needs: str
+    environment: tuple[str, ...]
+    operating_point: OperatingPoint
+    mismatch: NotRequired[dict[str, float]]
+    process: NotRequired[Process]
+
+
+def _named(size: Any) -> Any:
+    """A list [kind, W, L] with its names."""
+    return dict(zip(("kind", "width", "length"), size, strict=False)) if isinstance(size, list) else size

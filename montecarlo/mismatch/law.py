@@ -28,6 +28,7 @@ import numpy as np
 
 from circuits.errors import InputError
 from circuits.model.layer import Array, Layer, LayerMismatch
+from circuits.model.shape import checked
 from montecarlo.mismatch.distributions import check_distribution, cholesky, multiplied, shaped
 from montecarlo.mismatch.seeds import CHIP, COMMON, DELAY, REFERENCE, generator
 
@@ -106,10 +107,7 @@ class MismatchLaw:
     @classmethod
     def from_dict(cls, fields: dict[str, object]) -> MismatchLaw:
         """The law that `to_dict` wrote, also by way of JSON."""
-        try:
-            return cls(**{k: _tuples(v) for k, v in fields.items()})  # type: ignore[arg-type]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"not a mismatch law: {error}") from None
+        return checked({**cls().to_dict(), **fields}, cls, "mismatch law")
 
     def to_dict(self) -> dict[str, object]:
         """Its fields, JSON-serializable."""
@@ -240,10 +238,6 @@ class MismatchLaw:
             term: deviation(term, z, getattr(self, term)) for term, z in zip(NEURON, neuron, strict=True)
         }
         return drawn | {"delay": deviation("delay", late, self.delay)}
-
-
-def _tuples(value: object) -> object:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def per_layer(value: Item | Sequence[Item], layers: int, what: str) -> tuple[Item, ...]:

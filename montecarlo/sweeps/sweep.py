@@ -11,16 +11,18 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import tomllib
+import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import xarray as xr
 
 from circuits.errors import InputError
+from circuits.model.shape import checked
+from circuits.model.text_file import read_toml
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.conditions import AXES, CONDITIONS, Settings, check_axis, law_at
 from montecarlo.campaign.schema import open_dataset, package_version, with_units
@@ -38,6 +40,26 @@ VERSION = 2
 """Of the meaning of a plan's fields."""
 LAW = ("distribution", "correlation", "common")
 """Fields that replace those of the law."""
+MOST_POINTS = 100_000
+Number = int | float
+
+
+class SweepFile(TypedDict):
+    """What a SWEEP.toml may hold."""
+
+    axes: dict[str, list[Number | str]]
+    technology: NotRequired[str]
+    samples: NotRequired[int]
+    synapses: NotRequired[int]
+    seed: NotRequired[int]
+    network: NotRequired[str]
+    noise: NotRequired[str]
+    data: NotRequired[str]
+    extrapolate: NotRequired[bool]
+    design: NotRequired[str]
+    distribution: NotRequired[dict[str, str]]
+    correlation: NotRequired[dict[str, dict[str, Number]]]
+    common: NotRequired[dict[str, Number]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,8 @@ class Sweep:
             raise InputError(f"sweep: extrapolate is true or false, got {self.extrapolate!r}")
         if not self.axes:
             raise InputError(f"sweep: the table [axes] is empty; known: {', '.join(AXES)}")
+        if (points := math.prod(self.shape)) > MOST_POINTS:
+            raise InputError(f"sweep: {points} points; take at most {MOST_POINTS}, or several sweeps")
         for name, values in self.axes:
             check_axis(technology, name, values, network=bool(self.network))
         if self.design not in DESIGNS:
@@ -126,28 +150,15 @@ class Sweep:
         InputError
             If the file does not exist or does not describe a sweep.
         """
-        try:
-            table = tomllib.loads(Path(path).read_text())
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is not a TOML file: {error}") from None
-        axes = table.pop("axes", {})
-        known = {f.name for f in dataclasses.fields(cls)} - {"axes", "files", "entropy", "version"} | {"seed"}
-        if unknown := sorted(set(table) - known):
-            raise InputError(
-                f"{path}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}, [axes]"
-            )
-        seed = table.pop("seed", entropy)
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        table = checked(read_toml(path), SweepFile, str(path))
+        axes, seed = table.pop("axes"), table.pop("seed", entropy)
+        if seed < 0:
             raise InputError(f"{path}: seed must be a whole number >= 0, got {seed!r}")
-        if not isinstance(axes, dict) or not all(isinstance(v, list) for v in axes.values()):
-            raise InputError(f"{path}: [axes] must hold lists of numbers, such as sigma = [0.02, 0.05]")
         table |= {name: _pairs(path, name, table[name]) for name in LAW if name in table}
         files = []
         for item in ("network", "noise"):
             if item in table:
-                table[item] = str(Path(path).parent / str(table[item]))
+                table[item] = str(Path(path).parent / table[item])
                 if not Path(table[item]).is_file():
                     raise InputError(f"{path}: {item} {table[item]} does not exist")
                 files.append(hashlib.sha256(Path(table[item]).read_bytes()).hexdigest()[:16])
@@ -182,15 +193,13 @@ class Sweep:
         return hashlib.sha256(anywhere.to_json().encode()).hexdigest()[:16]
 
 
-def _pairs(path: str | Path, name: str, table: Any) -> tuple[tuple[Any, ...], ...]:
+def _pairs(path: str | Path, name: str, table: dict[str, Any]) -> tuple[tuple[Any, ...], ...]:
     """A table of a SWEEP.toml as tuples: term -> value, or for correlations term -> term -> value."""
-    shape = "slope.threshold = 0.6" if name == "correlation" else "slope = ..."
-    rows: list[tuple[Any, ...]] = list(table.items()) if isinstance(table, dict) else []
-    if name == "correlation" and all(isinstance(v, dict) for _, v in rows):
+    rows: list[tuple[Any, ...]] = list(table.items())
+    if name == "correlation":
         rows = [(a, b, rho) for a, more in rows for b, rho in more.items()]
-    length = 3 if name == "correlation" else 2
-    kinds: tuple[type, ...] = (str,) if name == "distribution" else (int, float)
-    if not rows or not all(len(r) == length and isinstance(r[-1], kinds) for r in rows):
+    if not rows:
+        shape = "slope.threshold = 0.6" if name == "correlation" else "slope = ..."
         raise InputError(f"{path}: [{name}] must hold lines such as {shape}")
     return tuple(rows)
 

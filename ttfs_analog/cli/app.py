@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from circuits import whole_file
 from ttfs_analog.cli import campaigns, chips, layers, networks
 from ttfs_analog.cli.console import Result, common, run, workers_option
 
@@ -46,10 +47,13 @@ def main(arguments: list[str] | None = None) -> int:
 @common(out="")
 def report(folder: str, out: str | None, seed: int) -> Result:
     """One self-contained HTML page of whatever results a folder holds (nothing is drawn)."""
-    from ttfs_analog.evaluation.report import write
+    from ttfs_analog.evaluation.report import render
 
-    path = write(Path(folder), Path(out) if out else Path(folder) / "report.html")
-    return {"path": str(path)}, str(path)
+    page, left_out = render(Path(folder))
+    path = whole_file.write(Path(out) if out else Path(folder) / "report.html", page)
+    return {"path": str(path), "left_out": left_out}, "\n".join(
+        [*(f"left out: {f}" for f in left_out), str(path)]
+    )
 
 
 @cli.command()

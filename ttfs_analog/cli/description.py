@@ -12,8 +12,9 @@ from scipy import stats
 
 from circuits.errors import InputError
 from circuits.whole_file import local
-from montecarlo.campaign.schema import open_dataset, save_dataset
+from montecarlo.campaign.schema import save_dataset
 from montecarlo.extraction.description import statistics, term_values
+from montecarlo.extraction.reading import layer_stores, load_dataset
 from montecarlo.plots.drawing import Drawing, both
 from montecarlo.statistics.goodness_of_fit import Outcome, kolmogorov_smirnov
 from montecarlo.statistics.intervals import samples_for_std
@@ -39,16 +40,19 @@ def fit_campaign(dataset: str, out: str, seed: int) -> Result:
     seed : int
         Of the bootstrap.
     """
-    stores = sorted(Path(dataset).glob("layer*"), key=lambda p: int(p.name.removeprefix("layer") or 0))
+    stores, others = layer_stores(Path(dataset))
     model: Noise
+    if not stores:
+        others = []  # a folder of no layers is refused as a whole
     if stores:
-        fitted = tuple(NoiseModel.fit(open_dataset(store), seed) for store in stores)
+        fitted = tuple(NoiseModel.fit(load_dataset(store), seed) for store in stores)
         rows = fitted[0].provenance["plan"].get("rows") or {}
         model = LayeredNoise(fitted, str(rows.get("network", "")))
     else:
-        model = NoiseModel.fit(open_dataset(dataset), seed)
+        model = NoiseModel.fit(load_dataset(dataset), seed)
     model.save(out)
-    return {"path": out, **figures(model)}, f"{model.summary()}\n{out}"
+    text = "".join(f"left out: {Path(dataset) / name}\n" for name in others)
+    return {"path": out, **figures(model), "left_out": others}, f"{text}{model.summary()}\n{out}"
 
 
 def describe_campaign(dataset: str, against: str | None, plot: str | None, out: str, seed: int) -> Drawn:
@@ -69,7 +73,7 @@ def describe_campaign(dataset: str, against: str | None, plot: str | None, out: 
     """
     if plot and local(plot).exists() and not Path(plot).is_dir():
         raise InputError(f"--plot {plot} is a file; name a folder")
-    stored = open_dataset(dataset).load()
+    stored = load_dataset(dataset)
     status = stored["status"].values
     run = stored.isel(sample=status != -1)
     if not run.sizes["sample"]:

@@ -23,6 +23,7 @@ from ttfs_analog.data.datasets import Data, load
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import check_margin, latency, tighten
+from ttfs_analog.neuron.seeding import folded
 from ttfs_analog.noise.chips import perfect
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.placement.place import place
@@ -251,7 +252,7 @@ def convert_network(
     **options
         Of `ttfs_analog.conversion.mapping.convert`.
     """
-    torch.manual_seed(seed)
+    torch.manual_seed(folded(seed))
     model = _build_from(function)
     note = "no --weights: the model is as the function returns it"
     if weights is not None:

@@ -22,7 +22,8 @@ from montecarlo.analysis.device_area import ALL, area_for, enlarged
 from montecarlo.analysis.limit_state import Estimate, Margin, plain
 from montecarlo.analysis.rare_failure import failure_probability
 from montecarlo.analysis.spike_failure import spike_margin
-from montecarlo.campaign.schema import open_dataset, save_dataset
+from montecarlo.campaign.schema import save_dataset
+from montecarlo.extraction.reading import load_dataset
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.plots.drawing import Drawing, both
 from ttfs_analog.cli.console import Drawn, Result, Tick, check_plot
@@ -194,8 +195,7 @@ def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]
 def _bars(path: str) -> Figure:
     from montecarlo.plots.distribution_plots import attribution_bars
 
-    with open_dataset(path, ATTRIBUTION) as stored:
-        return attribution_bars(stored)
+    return attribution_bars(load_dataset(path, ATTRIBUTION))
 
 
 def rare_failure(

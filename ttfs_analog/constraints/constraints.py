@@ -14,12 +14,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from circuits.errors import InputError
+from circuits.model.shape import checked
 from ttfs_analog.constraints.spike_times import send
 from ttfs_analog.constraints.weight_grid import Grid, rounded, whole_units
 from ttfs_analog.neuron.layers import TTFSLayer
@@ -182,6 +183,13 @@ class Latency:
         check_population(self.percentile_of)
 
 
+class Stored(TypedDict):
+    """Constraints in a file."""
+
+    seed: int
+    parts: list[dict[str, Any]]
+
+
 Constraint = Jitter | TimeSteps | WeightBits | WeightUnits | Latency
 KINDS: dict[str, type] = {k.__name__: k for k in (Jitter, TimeSteps, WeightBits, WeightUnits, Latency)}
 
@@ -248,13 +256,36 @@ class Constraints:
         return {"seed": self.seed, "parts": [{"part": type(p).__name__, **asdict(p)} for p in self.parts]}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Constraints:
-        """The inverse of `to_dict`."""
-        parts = []
-        for about in fields["parts"]:
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items() if k != "part"}
-            parts.append(KINDS[about["part"]](**values))
-        return cls(parts, int(fields["seed"]))
+    def from_dict(cls, fields: Any, where: str = "constraints") -> Constraints:
+        """The inverse of `to_dict`.
+
+        Parameters
+        ----------
+        fields
+            Of a file.
+        where : str
+            The file, for messages.
+
+        Raises
+        ------
+        InputError
+            Naming key, value and what is expected.
+        """
+        about, parts = checked(fields, Stored, where, "constraints"), []
+        for k, values in enumerate(about["parts"]):
+            name, key = values.pop("part", None), f"constraints.parts[{k}]"
+            if not isinstance(name, str) or name not in KINDS:
+                raise InputError(f"{where}: {key}.part must be one of {', '.join(KINDS)}, got {name!r}")
+            parts.append(checked(values, KINDS[name], where, key))
+        if about["seed"] < 0:
+            raise InputError(f"{where}: constraints.seed must be >= 0, got {about['seed']}")
+        return cls(parts, about["seed"])
+
+    def check_layers(self, layers: int) -> None:
+        """Refuse grids of weights that are not those of so many layers."""
+        grid = self.bits or self.units
+        if grid and len(grid.units) != layers:
+            raise InputError(f"constraints: units of weights of {len(grid.units)} layers for {layers} layers")
 
     def input(self, x: Tensor) -> Tensor:
         """The input spikes, as activations in [0, 1]."""

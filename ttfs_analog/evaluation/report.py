@@ -2,43 +2,82 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jinja2
 import numpy as np
-import xarray as xr
 
 from circuits import whole_file
 from circuits.errors import InputError
+from circuits.model.shape import checked
+from circuits.model.text_file import read_json
 from montecarlo.campaign.schema import CHARACTERIZATION, package_version
 from montecarlo.extraction.by_technology import extract
+from montecarlo.extraction.reading import layer_stores, load_dataset, schema_of
 from montecarlo.extraction.terms import columns as deviation_columns
 from montecarlo.mismatch.law import OFFSETS, UNIT
 from montecarlo.plots import plotting
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import energy as ledger
-from ttfs_analog.evaluation import transistor_report, verification
-from ttfs_analog.evaluation.transistor_report import WAVEFORM, Section
+from ttfs_analog.evaluation import transistor_report, transistor_verification, verification
+from ttfs_analog.evaluation.transistor_report import WAVEFORM, Results, Section
 from ttfs_analog.noise.noise_model import SCHEMA as NOISE
 from ttfs_analog.noise.noise_model import NoiseModel
 
 TRANSISTORS = "transistors"
 """Folder, in that of the results, of those on transistors."""
+SCHEMAS = (
+    CHARACTERIZATION,
+    WAVEFORM,
+    evaluation.SCHEMA,
+    ledger.SCHEMA,
+    verification.SCHEMA,
+    transistor_verification.SCHEMA,
+)
+"""Of datasets that the page shows."""
+FAULTS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+"""What comes of a dataset that lacks what its schema promises."""
+Build = Callable[[Results], Section | None]
+
+
+class Figure(TypedDict):
+    """A figure of record."""
+
+    value: Any
+    unit: str
+    file: str
+    recompute: str
 
 
 def write(folder: Path, out: Path) -> Path:
-    """Write the page.
+    """Write the page of `render`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the results.
+    out : Path
+        The HTML file.
+    """
+    return whole_file.write(out, render(folder)[0])
+
+
+def render(folder: Path) -> tuple[str, list[str]]:
+    """The page.
 
     Parameters
     ----------
     folder : Path
         Of the results: datasets (.zarr, .nc), a noise model and a summary (.json); those on transistors lie
         in the folder `transistors` in it, or are all that there is.
-    out : Path
-        The HTML file.
+
+    Returns
+    -------
+    page, left_out
+        HTML; files that could not be read or shown, each with the reason, which the page names too.
 
     Raises
     ------
@@ -47,54 +86,92 @@ def write(folder: Path, out: Path) -> Path:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    results = _collect(folder)
+    left_out: list[str] = []
+    results = _collect(folder, left_out)
     inner = folder / TRANSISTORS
-    circuit = _collect(inner, f"{TRANSISTORS}/") if inner.is_dir() else transistor_report.set_apart(results)
-    sections = [s for build in SECTIONS if (s := build(results))]
-    parts = {"membranes": _waveforms(circuit), "accuracy": _accuracy(circuit), "energy": _energy(circuit)}
-    if section := transistor_report.section(circuit, **parts):
-        sections.append(section)
+    if inner.is_dir():
+        circuit = _collect(inner, left_out, f"{TRANSISTORS}/")
+    else:
+        circuit = transistor_report.set_apart(results)
+    built = [_built(build, results, left_out) for build in SECTIONS]
+    sections = [s for s in (*built, _built(_on_transistors, circuit, left_out)) if s]
+    summary = _summary(folder / "summary.json", left_out)
     if not sections:
         raise InputError(
             f"{folder} holds no results of ttfs-analog (datasets .zarr or .nc, or a noise model .json)"
+            + (f"; left out: {'; '.join(left_out)}" if left_out else "")
         )
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ttfs_analog"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    summary = folder / "summary.json"
     page = environment.get_template("report.html.j2").render(
         title=folder.resolve().name,
         sections=sections,
-        summary=json.loads(summary.read_text()) if summary.exists() else {},
+        summary=summary,
+        left_out=left_out,
         version=package_version(),
     )
-    return whole_file.write(out, page)
+    return page, left_out
 
 
-def _collect(folder: Path, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """Results by schema, then by file name, with a prefix."""
-    results: dict[str, dict[str, Any]] = {}
+def _collect(folder: Path, left_out: list[str], prefix: str = "") -> Results:
+    """Results by schema, then by file name, with a prefix; what cannot be read is added to `left_out`."""
+    results: Results = {}
     for path in sorted(folder.iterdir()):
-        if any(path.glob("layer*")):
-            continue  # campaigns on the layers of a network, which its noise model is fitted on
         try:
-            if path.suffix == ".zarr":
-                content: Any = xr.open_zarr(path, consolidated=False, use_zarr_fill_value_as_mask=False)
-            elif path.suffix == ".nc":
-                with xr.open_dataset(path) as opened:
-                    content = opened.load()
-            else:
-                content = json.loads(path.read_text()) if path.suffix == ".json" else None
-                if isinstance(content, dict) and content.get("schema") == NOISE:
-                    results.setdefault(NOISE, {})[prefix + path.name] = NoiseModel.load(path)
-                continue
-        except (OSError, ValueError, AttributeError) as error:
-            raise InputError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-        results.setdefault(str(content.attrs.get("schema")), {})[prefix + path.name] = content
+            if layer_stores(path)[0] or path.name == "summary.json":
+                continue  # campaigns on the layers of a network, which its noise model is fitted on
+            schema, content = _read(path)
+        except InputError as error:
+            left_out.append(prefix + str(error).removeprefix(f"{folder}/").splitlines()[0])
+            continue
+        if content is not None:
+            results.setdefault(schema, {})[prefix + path.name] = content
     return results
 
 
-def _waveforms(results: dict[str, dict[str, Any]]) -> Section | None:
+def _read(path: Path) -> tuple[str, Any]:
+    """Schema and content of one file; None: it is none of ours."""
+    if path.suffix == ".json":
+        schema = str(read_json(path).get("schema"))
+        return schema, NoiseModel.load(path) if schema == NOISE else None
+    if path.suffix not in (".zarr", ".nc"):
+        return "", None
+    schema = schema_of(path)
+    return schema, load_dataset(path, schema) if schema in SCHEMAS else None
+
+
+def _summary(path: Path, left_out: list[str]) -> dict[str, Any]:
+    """Figures of record, if they are there."""
+    if not path.exists():
+        return {}
+    try:
+        return checked(read_json(path), dict[str, Figure], str(path))
+    except InputError as error:
+        left_out.append(str(error).removeprefix(f"{path.parent}/").splitlines()[0])
+        return {}
+
+
+def _built(build: Build, results: Results, left_out: list[str]) -> Section | None:
+    """A section; files that it cannot be made of, of our schema but without its content, are left out."""
+    with contextlib.suppress(*FAULTS):
+        return build(results)
+    for schema, files in results.items():
+        for name in list(files):
+            try:
+                build({schema: {name: files[name]}})
+            except FAULTS as error:
+                del files[name]
+                left_out.append(f"{name} cannot be shown ({type(error).__name__}: {error})".splitlines()[0])
+    return build({schema: files for schema, files in results.items() if files})
+
+
+def _on_transistors(circuit: Results) -> Section | None:
+    parts = {"membranes": _waveforms(circuit), "accuracy": _accuracy(circuit), "energy": _energy(circuit)}
+    return transistor_report.section(circuit, **parts)
+
+
+def _waveforms(results: Results) -> Section | None:
     if WAVEFORM not in results:
         return None
     name, ds = next(iter(results[WAVEFORM].items()))
@@ -116,7 +193,7 @@ def _waveforms(results: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-def _mismatch(results: dict[str, dict[str, Any]]) -> Section | None:
+def _mismatch(results: Results) -> Section | None:
     if CHARACTERIZATION not in results:
         return None
     name, ds = next(iter(results[CHARACTERIZATION].items()))
@@ -132,7 +209,7 @@ def _mismatch(results: dict[str, dict[str, Any]]) -> Section | None:
     files = [name]
     rows: list[list[str]] = []
     text = f"Deviations of the devices of {good.sizes['sample']} neurons, measured in ngspice."
-    if NOISE in results:
+    if NOISE in results and "rms_tau_c" in next(iter(results[NOISE].values())).holdout:
         file, model = next(iter(results[NOISE].items()))
         files.append(file)
         holdout = model.holdout
@@ -171,7 +248,7 @@ def _mismatch(results: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-def _accuracy(results: dict[str, dict[str, Any]]) -> Section | None:
+def _accuracy(results: Results) -> Section | None:
     if evaluation.SCHEMA not in results:
         return None
     sets = results[evaluation.SCHEMA]
@@ -209,7 +286,7 @@ def _label(file: str) -> str:
     return Path(file).stem.removeprefix("evaluation_").replace("_", " ")
 
 
-def _verification(results: dict[str, dict[str, Any]]) -> Section | None:
+def _verification(results: Results) -> Section | None:
     if verification.SCHEMA not in results:
         return None
     name, ds = next(iter(results[verification.SCHEMA].items()))
@@ -254,7 +331,7 @@ def _verification(results: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-def _energy(results: dict[str, dict[str, Any]]) -> Section | None:
+def _energy(results: Results) -> Section | None:
     if ledger.SCHEMA not in results:
         return None
     name, ds = next(iter(results[ledger.SCHEMA].items()))
@@ -277,10 +354,4 @@ def _energy(results: dict[str, dict[str, Any]]) -> Section | None:
     }
 
 
-SECTIONS: tuple[Callable[[dict[str, dict[str, Any]]], Section | None], ...] = (
-    _waveforms,
-    _mismatch,
-    _accuracy,
-    _verification,
-    _energy,
-)
+SECTIONS: tuple[Build, ...] = (_waveforms, _mismatch, _accuracy, _verification, _energy)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from circuits import whole_file
 from circuits.errors import InputError
-from circuits.model.operating_point import OperatingPoint
-from ttfs_analog.constraints.constraints import Constraints
+from circuits.model.text_file import parse_json
 from ttfs_analog.network.blocks import from_dict, to_dict
+from ttfs_analog.network.contents import check_chain, check_tensors, contents_of
 from ttfs_analog.network.digest import check_digest, digest_of
 
 SCHEMA = "ttfs-analog/network/2"
@@ -72,47 +72,42 @@ def read(kind: Any, path: str | Path) -> Any:
         If the file is missing, is not a network, is not as it was written, or holds values that are not
         finite.
     """
+    where = str(path)
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-        metadata = json.loads(content["metadata"])
+        text, state = content["metadata"], content["state_dict"]
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; 'train' or 'convert' makes a network") from None
     except IsADirectoryError:
         raise InputError(f"{path} is a folder, not a network file") from None
     except Exception:  # torch, zipfile and pickle raise many kinds
         raise InputError(f"{path} is not a ttfs-analog network file, or is damaged") from None
-    if not isinstance(metadata, dict) or metadata.get("schema") != SCHEMA:
+    metadata = parse_json(text, where)
+    if metadata.get("schema") != SCHEMA:
         raise InputError(f"{path} does not have schema {SCHEMA!r}")
+    about = contents_of(metadata, where)
+    check_tensors(about["blocks"], state, getattr(torch, about["dtype"]), where)
     try:
-        net = _rebuild(kind, metadata, content["state_dict"])
+        net = _rebuild(kind, metadata, about, state)
+    except RuntimeError as error:  # tensors that are missing, or of no block
+        raise InputError(f"{path} is not complete: {' '.join(str(error).split())[:200]}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not complete: {' '.join(str(error).split())[:200]}") from None
+    check_chain(net, where)
     digest = content.pop("digest", None)  # after what is plainly wrong has a message of its own
     check_digest(path, digest, content, "take a copy, or make the network again")
     return net
 
 
-def _rebuild(kind: Any, metadata: dict[str, Any], state: dict[str, Tensor]) -> Any:
-    """A network from its description and its tensors."""
-    dtype = getattr(torch, metadata["dtype"])
+def _rebuild(kind: Any, metadata: dict[str, Any], about: dict[str, Any], state: dict[str, Tensor]) -> Any:
+    """A network from its description, checked, and its tensors."""
     reserved = ("schema", "dtype", "blocks", "input_shape", "constraints", "operating_points")
-    blocks = [from_dict(spec, dtype) for spec in metadata["blocks"]]
-    net = kind(
-        blocks, {k: v for k, v in metadata.items() if k not in reserved}, tuple(metadata["input_shape"])
-    )
+    blocks = [from_dict(spec, getattr(torch, about["dtype"])) for spec in about["blocks"]]
+    net = kind(blocks, {k: v for k, v in metadata.items() if k not in reserved}, about["input_shape"])
     net.load_state_dict(state)
-    for key, value in net.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise InputError(f"{key} holds values that are not finite")
-    net.points = [OperatingPoint(**p) for p in metadata["operating_points"]]
+    net.points, net.constraints = about["operating_points"], about["constraints"]
     if net.points and len(net.points) != len(net.layers):
         raise InputError(f"{len(net.points)} operating points for {len(net.layers)} layers")
-    if metadata["constraints"] is not None:
-        net.constraints = Constraints.from_dict(metadata["constraints"])
-    for n, layer in enumerate(net.layers):
-        if not float(layer.input_window) > 0 or (layer.spiking and not float(layer.window) > 0):
-            raise InputError(f"layer {n}: windows must be > 0")
-        layer.check_slopes(f"layer {n}")
+    if net.constraints is not None:
+        net.constraints.check_layers(len(net.layers))
     return net

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import torch
 import xarray as xr
@@ -17,7 +17,10 @@ import xarray as xr
 from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
 from circuits.model.layer import LayerMismatch
-from montecarlo.campaign.schema import open_dataset, package_version, save_dataset
+from circuits.model.shape import checked
+from circuits.model.text_file import parse_value
+from montecarlo.campaign.schema import package_version, save_dataset
+from montecarlo.extraction.reading import attributes, load_dataset
 from montecarlo.mismatch.law import UNIT, MismatchLaw, draw_chips, per_layer
 from ttfs_analog.network.digest import check_digest, digest_of
 from ttfs_analog.neuron.functional import Deviations
@@ -47,6 +50,8 @@ class Chips:
     layer; (): none."""
 
     def __post_init__(self) -> None:
+        if not self.layers:
+            raise InputError("chips need at least one layer")
         for name, value in (("constants", self.constants or IDEAL), ("jitter", self.jitter or 0.0)):
             object.__setattr__(self, name, per_layer(value, len(self.layers), name))
 
@@ -173,26 +178,52 @@ class Chips:
         InputError
             If the file is missing, has another schema, or is not as it was written.
         """
-        with open_dataset(path, SCHEMA) as stored:
-            try:
-                ds = stored.load()
-            except (OSError, RuntimeError, ValueError):  # what netCDF4 raises of damaged data
-                raise InputError(f"{path} is damaged: {AGAIN}") from None
-            check_digest(path, ds.attrs.get("digest"), _content(ds), AGAIN)
-            names = [f.name for f in fields(LayerMismatch)]
-            layers = tuple(
-                LayerMismatch(**{f: ds[f"{f}_{n}"].values for f in names})
-                for n in range(int(ds.attrs["layers"]))
-            )
-            constants, jitter = (_listed(ds.attrs[name], len(layers)) for name in ("constants", "jitter"))
-            return cls(
-                int(ds.attrs["entropy"]),
-                tuple(ds["chip"].values.tolist()),
-                layers,
-                ds.attrs.get("law", ""),
-                tuple(Constants(**c) for c in constants),
-                tuple(map(float, jitter)),
-            )
+        ds, where = load_dataset(path, SCHEMA), str(path)
+        check_digest(path, ds.attrs.get("digest"), _content(ds), AGAIN)
+        about = attributes(ds, Attributes, where)
+        laws = parse_value(about.get("law") or "{}", f"{where}: law")
+        for law in laws if isinstance(laws, list) else [laws]:
+            MismatchLaw.from_dict(checked(law, dict[str, Any], where, "law"))
+        layers = tuple(_layer(ds, n, where) for n in range(about["layers"]))
+        constants, jitter = (_listed(about[name], len(layers), f"{where}: {name}") for name in PER_LAYER)
+        constants = tuple({**asdict(IDEAL), **c} if isinstance(c, dict) else c for c in constants)
+        return cls(
+            about["entropy"],
+            tuple(ds["chip"].values.tolist()),
+            layers,
+            about.get("law", ""),
+            checked(constants, tuple[Constants, ...], where, "constants"),
+            checked(jitter, tuple[float, ...], where, "jitter"),
+        )
+
+
+class Attributes(TypedDict):
+    """Of a file of chips, those that are read."""
+
+    entropy: int
+    layers: int
+    constants: str
+    jitter: str | float
+    law: NotRequired[str]
+
+
+PER_LAYER = ("constants", "jitter")
+"""Attributes that are JSON."""
+
+
+def _layer(ds: xr.Dataset, n: int, where: str) -> LayerMismatch:
+    """Layer n of a file of chips."""
+    names = [f.name for f in fields(LayerMismatch)]
+    if missing := [f"{f}_{n}" for f in names if f"{f}_{n}" not in ds] + [c for c in ("chip",) if c not in ds]:
+        raise InputError(f"{where} lacks {', '.join(missing)}: {AGAIN}")
+    try:
+        layer = LayerMismatch(**{f: ds[f"{f}_{n}"].values for f in names})
+    except InputError as error:
+        raise InputError(f"{where}, layer {n}: {error}") from None
+    numbers = ds["chip"]
+    if numbers.dtype.kind not in "iu" or numbers.shape != (layer.samples,) or (numbers < 0).any():
+        raise InputError(f"{where}: chip must be {layer.samples} whole numbers >= 0")
+    return layer
 
 
 def _content(dataset: xr.Dataset) -> list[dict[str, Any]]:
@@ -201,9 +232,9 @@ def _content(dataset: xr.Dataset) -> list[dict[str, Any]]:
     return [values, {k: str(v) for k, v in dataset.attrs.items() if k != "digest"}]
 
 
-def _listed(attribute: Any, layers: int) -> tuple[Any, ...]:
+def _listed(attribute: str | float, layers: int, where: str) -> tuple[Any, ...]:
     """JSON of one value a layer; earlier files have one value for all."""
-    return per_layer(json.loads(str(attribute)), layers, "entries")
+    return per_layer(parse_value(str(attribute), where), layers, f"{where}: entries")
 
 
 def perfect(net: TTFSNetwork, constants: Sequence[Constants]) -> list[Deviations]:

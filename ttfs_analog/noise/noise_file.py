@@ -6,13 +6,15 @@ Its entry `digest` is that of all else in it: a file that was changed is refused
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from circuits import whole_file
 from circuits.errors import InputError
+from circuits.model.operating_point import OperatingPoint
+from circuits.model.shape import checked
+from circuits.model.text_file import read_json
 from montecarlo.extraction.energy_fit import IDEAL_PARTS, PARTS, READ_OUT, UNITS
 from montecarlo.extraction.terms import LINES
 from ttfs_analog.network.digest import check_digest, digest_of
@@ -21,7 +23,114 @@ from ttfs_analog.noise.terms import REFERENCE, Constant, Contents, Term, check_c
 SCHEMA = "ttfs-analog/noise-model/2"
 EDITED = "to accept what was edited by hand, remove its entry 'digest'; otherwise fit again"
 RANGES = ("weight", "window")
-KINDS = ("Term", "Constant", "NoiseModel")
+Pair = Annotated[list[float], 2]
+PointFields = Literal["tau_c", "c_mem", "i_unit", "v_reset", "vdd", "v_low", "v_high"]
+
+
+class Coefficient(TypedDict):
+    """One of the energy."""
+
+    value: float
+    ci95: Pair
+    unit: str
+    mean_tail: NotRequired[float]
+
+
+class Correlation(TypedDict):
+    """Of two terms."""
+
+    value: float
+    ci95: Pair | None
+
+
+class Limit(TypedDict):
+    """Of a range."""
+
+    max: float | None
+    characterized_max: NotRequired[float]
+
+
+class Validity(TypedDict):
+    """Where a model holds."""
+
+    weight: Limit
+    window: Limit
+    operating_point: dict[PointFields, float]
+    supply: float
+    corner: str | None
+    temperature: float | None
+    area: float | None
+    comparator: str | None
+    why: NotRequired[str]
+
+
+class Holdout(TypedDict):
+    """Held-out figures, of spike times or of what read-outs sample."""
+
+    n_neurons: int
+    n_stimuli: int
+    coverage_50: float
+    coverage_90: float
+    coverage_95: float
+    coverage_50_ci: Pair
+    coverage_90_ci: Pair
+    coverage_95_ci: Pair
+    energy_relative_rms: float
+    energy_relative_bias: float
+
+
+class OfSpikes(Holdout):
+    """Those of neurons that spike."""
+
+    rms_tau_c: float
+    rms_delay_law_tau_c: float
+    rms_known_delay_tau_c: float
+    rms_without_model_tau_c: float
+    rms_without_term_tau_c: dict[str, float]
+    wrongly_silent_or_firing: int
+    silent: int
+    early: int
+
+
+class OfSamples(Holdout):
+    """Those of read-outs."""
+
+    rms_potential: float
+    rms_without_model_potential: float
+    rms_without_term_potential: dict[str, float]
+
+
+class Advice(TypedDict):
+    """How many samples would do."""
+
+    samples_for_sigma_to_10_percent: int
+
+
+class Entries(TypedDict):
+    """One set of a file; `holdout` is looked at by the kind of neuron."""
+
+    technology: str
+    units: int | None
+    constants: dict[str, Constant]
+    terms: dict[str, Term]
+    reference: dict[str, Term]
+    energy: dict[str, dict[str, Coefficient]]
+    correlations: dict[str, Correlation]
+    validity: Validity
+    holdout: dict[str, Any]
+    n_samples: int
+    n_failed: int
+    n_incomplete: int
+    advice: Advice
+    provenance: NotRequired[dict[str, Any]]
+    delay_law: NotRequired[dict[str, float]]
+
+
+class Layers(TypedDict):
+    """A file of one set a layer."""
+
+    layers: list[dict[str, Any]]
+    network: NotRequired[str]
 
 
 def write(path: str | Path, content: dict[str, Any]) -> Path:
@@ -46,13 +155,8 @@ def read(path: str | Path) -> dict[str, Any]:
     InputError
         If the file is missing, is not JSON, or has another schema.
     """
-    try:
-        content = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; 'fit' makes a noise model") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a noise model: {error}") from None
-    schema = content.pop("schema", None) if isinstance(content, dict) else None
+    content = read_json(path, "'fit' makes a noise model")
+    schema = content.pop("schema", None)
     if schema != SCHEMA:
         old = "; fit again" if str(schema).startswith("ttfs-analog/noise-model/") else ""
         raise InputError(f"{path} has schema {schema!r}, {SCHEMA!r} was expected{old}")
@@ -83,12 +187,27 @@ def content_of(model: Contents) -> dict[str, Any]:
     return {"constants" if k == "systematic" else k: v for k, v in asdict(model).items()}
 
 
-def fields_of(content: dict[str, Any]) -> dict[str, Any]:
-    """Fields of `ttfs_analog.noise.terms.Contents` from what `content_of` wrote."""
-    terms, reference = ({k: _term(t) for k, t in content[part].items()} for part in ("terms", "reference"))
-    systematic = {k: Constant(**c) for k, c in content["constants"].items()}
-    rest = {k: v for k, v in content.items() if k not in ("constants", "digest")}
-    return {**rest, "terms": terms, "reference": reference, "systematic": systematic}
+def fields_of(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """Fields of `ttfs_analog.noise.terms.Contents` from what `content_of` wrote.
+
+    Parameters
+    ----------
+    content : dict
+        One set.
+    where : str
+        File, for messages.
+
+    Raises
+    ------
+    InputError
+        Naming what is missing, unknown or of another type.
+    """
+    fields = checked({k: v for k, v in content.items() if k != "digest"}, Entries, where)
+    if fields["holdout"]:
+        kind = OfSpikes if "slope" in fields["terms"] else OfSamples
+        fields["holdout"] = checked(fields["holdout"], kind, where, "holdout")
+    fields["systematic"] = fields.pop("constants")
+    return fields
 
 
 def layers_of(content: dict[str, Any], where: str) -> list[dict[str, Any]]:
@@ -106,22 +225,25 @@ def layers_of(content: dict[str, Any], where: str) -> list[dict[str, Any]]:
     InputError
         If they are no list of sets, or something else stands beside them.
     """
-    layers, network = content["layers"], content.get("network", "")
-    whole = isinstance(layers, list) and layers and all(isinstance(entry, dict) for entry in layers)
-    if not whole or not isinstance(network, str) or set(content) - {"layers", "network", "digest"}:
-        raise InputError(
-            f"{where} is not a complete noise model: 'layers' is a list of one set a layer, 'network' the "
-            "fingerprint of their network, and there is nothing else"
-        )
+    layers = checked({k: v for k, v in content.items() if k != "digest"}, Layers, where)["layers"]
+    if not layers:
+        raise InputError(f"{where}: layers is empty; a noise model needs the set of at least one layer")
     return layers
 
 
-def complaint(error: Exception) -> str:
-    """What an error of reading says, in words of the file."""
-    what = f"no {error}" if isinstance(error, KeyError) else str(error)
-    for name in KINDS:
-        what = what.replace(f"{name}.__init__() missing 1 required positional argument:", "no")
-    return what
+def check_fitted(model: Contents) -> None:
+    """Refuse a model that its own file could not hold: the samples have values that cannot be.
+
+    Raises
+    ------
+    InputError
+        Naming the entry.
+    """
+    try:
+        fields_of(content_of(model), "the fit")
+        check(model)
+    except ValueError as error:
+        raise InputError(f"the campaign's values cannot be fitted: {error}; characterize again") from None
 
 
 def check(model: Contents) -> None:
@@ -144,14 +266,18 @@ def check(model: Contents) -> None:
         for part, entry in parts.items():
             if (supply, part) not in PARTS or entry["unit"] != UNITS[part]:
                 raise ValueError(f"energy of {supply} {part} in {entry['unit']!r} is not known")
-            if not math.isfinite(entry["value"]) or not all(map(math.isfinite, entry["ci95"])):
-                raise ValueError(f"energy coefficient of {supply} {part} is not a number")
+            low, high = entry["ci95"]
+            if not low <= entry["value"] <= high or entry.get("mean_tail", 1.0) <= 0:
+                raise ValueError(
+                    f"energy of {supply} {part} must lie in its interval [{low!r}, {high!r}], got "
+                    f"{entry['value']!r}, and its mean tail must be > 0"
+                )
     sources = IDEAL_PARTS if "slope" in model.terms else READ_OUT  # read-outs have no slope source
-    if not all(model.energy[supply][part]["value"] > 0 for supply, part in sources):
-        raise ValueError("an energy coefficient of the sources is not a number > 0")
-    if not all(0 < v < math.inf for what in RANGES if (v := model.validity[what]["max"]) is not None):
+    for supply, part in sources:
+        if not model.energy.get(supply, {}).get(part, {"value": 0.0})["value"] > 0:
+            raise ValueError(f"energy of {supply} {part} must be there, and > 0")
+    if not all(v > 0 for what in RANGES if (v := model.validity[what]["max"]) is not None):
         raise ValueError("a limit is not a number > 0")
-
-
-def _term(entry: dict[str, Any]) -> Term:
-    return Term(**{**entry, "std_ci": tuple(entry["std_ci"]), "mean_ci": tuple(entry["mean_ci"])})
+    OperatingPoint(**model.validity["operating_point"])
+    if min(model.n_samples, model.n_failed, model.n_incomplete) < 0:
+        raise ValueError("a number of samples is negative")

@@ -48,7 +48,9 @@ class NoiseModel(NoiseSet):
         InputError
             If the campaign is not complete or too small.
         """
-        return cls(**fitting.fit(dataset, seed))
+        model = cls(**fitting.fit(dataset, seed))
+        noise_file.check_fitted(model)
+        return model
 
     def sample(self, net: TTFSNetwork, chips: int, seed: int = 0, first: int = 0) -> Chips:
         """Frozen deviations of `chips` copies of a network.
@@ -99,7 +101,7 @@ class NoiseModel(NoiseSet):
             model = cls.from_content(content, str(path))
         else:
             entries = noise_file.layers_of(content, str(path))
-            sets = (cls.from_content(entry, f"{path}, layer {n},") for n, entry in enumerate(entries))
+            sets = (cls.from_content(entry, f"{path}, layer {n}") for n, entry in enumerate(entries))
             model = LayeredNoise(tuple(sets), content.get("network", ""))
         noise_file.check_unchanged(path, content)
         return model
@@ -121,11 +123,11 @@ class NoiseModel(NoiseSet):
             If it is not complete, or holds what cannot be drawn or counted.
         """
         try:
-            model = cls(**noise_file.fields_of(content))
+            model = cls(**noise_file.fields_of(content, where))
             noise_file.check(model)
             model.law  # noqa: B018 - refuses sigmas that cannot be drawn
-        except (TypeError, KeyError, AttributeError, ValueError) as error:
-            what = noise_file.complaint(error)
+        except ValueError as error:
+            what = str(error).removeprefix(where).lstrip(": ")
             raise InputError(f"{where} is not a complete noise model: {what}") from None
         return model
 

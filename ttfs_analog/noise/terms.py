@@ -103,6 +103,8 @@ def check_term(name: str, term: Term) -> None:
         raise ValueError(f"{name} has unit {term.unit!r}, {expected['unit']!r} was expected")
     if not (math.isfinite(term.std) and term.std >= 0):
         raise ValueError(f"sigma of {name} must be finite and >= 0, got {term.std!r}")
+    if not term.std_ci[0] <= term.std_ci[1] or term.n < 0:
+        raise ValueError(f"sigma of {name} has the interval {term.std_ci!r} and n = {term.n!r}")
     low, high = term.mean_ci
     if not (low <= term.mean <= high and max(abs(low), abs(high)) < math.inf):
         raise ValueError(f"mean of {name} must lie in its interval [{low!r}, {high!r}], got {term.mean!r}")

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from circuits.errors import InputError
+from ttfs_analog.neuron.seeding import seeded
 
 NAMES = "fc-WIDTH, fcDEPTH-WIDTH (such as fc-340 and fc16-340), lenet5, lenet5-bn, vgg16, vgg16-bn"
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -62,7 +63,7 @@ def build(
     if len(shape) > 1 and not match[1]:
         modules = [nn.Unflatten(1, shape), *modules]  # data come flat
     model = nn.Sequential(*modules).to(dtype)
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     he = match[5] == "vgg16"
     for module in model:
         if isinstance(module, nn.Linear | nn.Conv2d):

@@ -34,6 +34,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import widen
 from ttfs_analog.neuron.functional import jacobian
 from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Diverged, Progress, accuracy, optimize
 
@@ -137,7 +138,7 @@ def initial_spectrum(
     values = np.empty((len(CASES), len(seeds), n), complex)
     unusable = np.empty((len(CASES), len(seeds)))
     for k, seed in enumerate(seeds):
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         weights = torch.randn(3, n, n, generator=generator, dtype=torch.float64) / n**0.5
         model = nn.Sequential()
         for weight in weights:

@@ -7,16 +7,46 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
+from circuits.model.shape import checked
 from ttfs_analog.network.checkpoint import save_tensors
 from ttfs_analog.network.digest import check_digest
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.training.recipe import Recipe
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of every parameter, beside the number of steps; plain SGD keeps nothing."""
+ANEW = "is not a checkpoint, or is damaged; remove it to start anew"
+
+
+class OptimizerState(TypedDict):
+    """Of torch.optim."""
+
+    state: dict[int, dict[str, Tensor]]
+    param_groups: list[dict[str, Any]]
+
+
+class State(TypedDict):
+    """What a checkpoint holds."""
+
+    epoch: int
+    step: int
+    total: float
+    history: list[dict[str, float]]
+    generator: Tensor
+    chances: NotRequired[Tensor]
+    options: NotRequired[dict[str, Any]]
+    recipe: dict[str, Any]
+    fingerprint: str
+    model: dict[str, Tensor]
+    optimizer: OptimizerState
+    rng: Tensor
+    trials: Tensor | None
 
 
 def fingerprint_of(model: nn.Module, x: Tensor, y: Tensor, noise: str = "") -> str:
@@ -87,11 +117,16 @@ def read(file: Path, recipe: Recipe, fingerprint: str, options: Mapping[str, Any
     try:
         state = torch.load(file, weights_only=True, map_location="cpu")
         digest = state.pop("digest", None)
-        stored = state["recipe"]
-        same = state["fingerprint"] == fingerprint
-        _ = state["trials"], state["epoch"]
     except Exception:  # torch, zipfile and pickle raise many kinds
-        raise InputError(f"{file} is not a checkpoint, or is damaged; remove it to start anew") from None
+        raise InputError(f"{file} {ANEW}") from None
+    try:
+        checked(state, State, str(file))
+    except InputError as error:
+        what = str(error).removeprefix(str(file)).lstrip(": ").split(";")[0]
+        raise InputError(f"{file} {ANEW} ({what})") from None
+    if state["epoch"] < 0 or state["step"] < 0 or len(state["history"]) != state["epoch"]:
+        raise InputError(f"{file} {ANEW}")
+    stored, same = state["recipe"], state["fingerprint"] == fingerprint
     check_digest(file, digest, state, "remove it to start anew")
     before = {**stored, **(state.get("options") or options)}  # earlier files have none
     now = {**asdict(recipe), **options}
@@ -106,3 +141,50 @@ def read(file: Path, recipe: Recipe, fingerprint: str, options: Mapping[str, Any
             f"{file} belongs to another training ({what}); give those options, or remove it to start anew"
         )
     return state
+
+
+def restore(
+    file: Path,
+    state: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generators: Mapping[str, torch.Generator],
+) -> None:
+    """Put a training into the state of a checkpoint.
+
+    Parameters
+    ----------
+    file : Path
+        For messages.
+    state : dict
+        From `read`.
+    model, optimizer, generators
+        Are changed; generators by their names in `state`.
+
+    Raises
+    ------
+    InputError
+        If the state is not one of this model, or holds numbers that no training can go on from.
+    """
+    try:
+        fresh = optimizer.state_dict()["param_groups"]
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        for name, generator in generators.items():
+            generator.set_state(state[name])
+        torch.set_rng_state(state["rng"])
+        groups = optimizer.state_dict()["param_groups"]
+        before, after = ([{**group, "lr": 0.0} for group in part] for part in (fresh, groups))
+        whole = before == after
+        if isinstance(optimizer, torch.optim.Adam):
+            for parameter in optimizer.param_groups[0]["params"]:
+                if not (kept := optimizer.state[parameter]):
+                    continue  # it never had a gradient
+                sizes = [kept[name].shape == parameter.shape for name in MOMENTS]
+                counted = kept["step"].numel() == 1 and float(kept["step"]) >= 1
+                whole &= counted and all(sizes) and bool((kept["exp_avg_sq"] >= 0).all())
+                whole &= set(kept) == {"step", *MOMENTS}
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError):  # of torch, for all of these
+        whole = False
+    if not whole or not all(torch.isfinite(value).all() for value in model.state_dict().values()):
+        raise InputError(f"{file} {ANEW}")

@@ -209,12 +209,8 @@ def optimize(
     first, skip, total = 0, 0, 0.0
     if resume and file is not None and file.exists():
         state = run_checkpoint.read(file, recipe, fingerprint, options or {})
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generator"])
-        torch.set_rng_state(state["rng"])
-        if chances is not None:
-            chances.set_state(state["chances"])
+        generators = {"generator": generator} | ({} if chances is None else {"chances": chances})
+        run_checkpoint.restore(file, state, model, optimizer, generators)
         if isinstance(model, TTFSNetwork) and model.constraints:
             model.constraints.set_trial_state(state["trials"])
         first, skip, total, history = state["epoch"], state["step"], state["total"], state["history"]

@@ -65,15 +65,19 @@ def test_a_missing_key_is_named(write, key):
         ({**GOOD, "spike_times": 0.5}, "spike_times must be a list"),
         ({**GOOD, "spike_times": [0.5]}, "must have 2 entries"),
         ({**GOOD, "spike_times": [0.5, 1.5]}, r"spike_times\[1\] is 1.5"),
+        ({**GOOD, "spike_times": [0.5, "none"]}, r"spike_times\[1\] must be .* number or null, got 'none'"),
         ({**GOOD, "bias": [0.5]}, "bias must have shape"),
+        ({**GOOD, "bias": [True, 0.1]}, r"bias\[0\] must be a finite number, got True"),
         ({**GOOD, "weights": [[1.0], [1.0, 2.0]]}, "equal rows"),
-        ({**GOOD, "weights": [[1.0, None], [0.0, 0.0]]}, r"weights\[0, 1\]"),
+        ({**GOOD, "weights": [[1.0, None], [0.0, 0.0]]}, r"weights\[0\]\[1\] must be .*, got None"),
+        ({**GOOD, "weights": [[1.0, "1.5"], [0.0, 0.0]]}, r"weights\[0\]\[1\] must be .*, got '1.5'"),
         ({**GOOD, "t_max": 0.5}, "later than t_min"),
-        ({**GOOD, "t_min": "early"}, "t_min must be numbers"),
+        ({**GOOD, "t_min": "early"}, "t_min must be a finite number, got 'early'"),
         ({**GOOD, "slope": -1}, "slope must be > 0"),
         ({**GOOD, "slope": [1.0, 2.0, 3.0]}, "slope must be one number or 2 numbers"),
-        ({**GOOD, "t_min": [1.0]}, "t_min must have shape"),
-        ({**GOOD, "bias": [10**400, 0.0]}, "bias must be numbers"),
+        ({**GOOD, "slope": {}}, "slope must be a finite number or a list"),
+        ({**GOOD, "t_min": [1.0]}, r"t_min must be a finite number, got \[1.0\]"),
+        ({**GOOD, "bias": [10**400, 0.0]}, r"bias\[0\] has 1329 bits"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_name_and_fault(write, content, message):
@@ -87,12 +91,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(InputError, match="not JSON"):
+    with pytest.raises(InputError, match="is a folder, not a file"):
         read_layer(tmp_path)
 
 
 def test_bytes_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / "layer.json"
-    path.write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(InputError, match="not JSON"):
+    path.write_bytes(b"\x7b\x81")
+    with pytest.raises(InputError, match="byte 1 is 0x81, which is no UTF-8; save it as UTF-8"):
         read_layer(path)

@@ -176,7 +176,7 @@ def test_what_cannot_be_drawn_is_refused(change, message):
 
 
 def test_a_file_that_is_no_law_is_refused():
-    with pytest.raises(InputError, match="not a mismatch law"):
+    with pytest.raises(InputError, match=r"mismatch law has unknown keys \['speed'\]"):
         MismatchLaw.from_dict({"speed": 0.1})
     with pytest.raises(InputError, match="its normals are needed"):
         ALL.deviations(np.ones((1, 1)), np.zeros((3, 1)), np.zeros((1, 1)))

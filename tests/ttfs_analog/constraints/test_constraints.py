@@ -440,9 +440,11 @@ def test_a_file_with_an_odd_constraint_is_refused(toy, x, tmp_path):
     file = constrain(toy, x, [TimeSteps(4)]).save(tmp_path / "net.pt")
     content = torch.load(file, weights_only=True)
     for change, message in (
-        ({"kind": "Paint"}, "not complete"),
+        ({"kind": "Paint"}, r"constraints.parts\[0\] has unknown keys \['kind'\]"),
+        ({"part": "Paint"}, r"constraints.parts\[0\].part must be one of .* got 'Paint'"),
+        ({"steps": True}, r"constraints.parts\[0\].steps must be a whole number, got True"),
         ({"steps": 0}, "time steps"),
-        ({"color": 1}, "not complete"),
+        ({"color": 1}, r"constraints.parts\[0\] has unknown keys \['color'\]"),
     ):
         about = json.loads(content["metadata"])
         about["constraints"]["parts"][0].update(change)

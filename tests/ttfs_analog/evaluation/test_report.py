@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from circuits.errors import InputError
 from ttfs_analog.evaluation.accuracy import evaluate
@@ -46,8 +47,6 @@ def test_the_page_needs_nothing_but_itself(page):
 
 
 def test_figures_on_the_page_are_those_of_the_files(page, noise, folder):
-    import xarray as xr
-
     assert f"{noise.terms['slope'].std:.4g}" in page
     with xr.open_dataset(folder / "evaluation_1_first.nc") as ds:
         assert f"{100 * float(ds['accuracy'].mean()):.2f} %" in page
@@ -101,3 +100,25 @@ def test_unrelated_json_in_the_folder_is_passed_over(folder, tmp_path, content):
     (tmp_path / "energy.nc").write_bytes((folder / "energy.nc").read_bytes())
     (tmp_path / "unrelated.json").write_text(json.dumps(content))
     assert "Energy per inference" in write(tmp_path, tmp_path / "report.html").read_text()
+
+
+def test_files_that_cannot_be_read_are_named_and_left_out(folder, tmp_path, call):
+    energy_file, accuracy_file = (folder / f for f in ("energy.nc", "evaluation_1_first.nc"))
+    (tmp_path / "energy.nc").write_bytes(energy_file.read_bytes())
+    (tmp_path / "cut.nc").write_bytes(accuracy_file.read_bytes()[:3000])
+    (tmp_path / "text.nc").write_text("no dataset")
+    (tmp_path / "list.json").write_text("[1, 2")
+    (tmp_path / "summary.json").write_text('{"accuracy": 0.9}')
+    (tmp_path / "noise.json").write_text('{"schema": "ttfs-analog/noise-model/2"}')
+    (tmp_path / "empty.zarr").mkdir()
+    with xr.open_dataset(accuracy_file) as ds:
+        ds.drop_vars("accuracy").to_netcdf(tmp_path / "evaluation_2.nc")
+    code, out, err = call("report", tmp_path, "--json")
+    assert code == 0, err
+    left_out = json.loads(out)["left_out"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Energy per inference" in page
+    names = ("cut.nc", "text.nc", "list.json", "summary.json", "noise.json", "empty.zarr", "evaluation_2.nc")
+    for name in names:
+        assert sum(line.startswith(name) for line in left_out) == 1, (name, left_out)
+        assert f"Left out: {name}" in page

@@ -252,11 +252,11 @@ def test_the_circuit_has_the_same_numbers(deep):
         *(("blocks.1.slope", v, "layer 1, neuron 0: slope B = .* must be > 0") for v in (0.0, -1.0)),
         *(("blocks.1.window", v, "layer 1: windows must be > 0") for v in (0.0, -1.0)),
         *(("blocks.1.weight", v, "blocks.1.weight holds values that are not finite") for v in NOT_FINITE),
-        ("blocks.1.weight", None, "is not complete"),
+        ("blocks.1.weight", None, r"blocks.1.weight has shape \(2, 2\), blocks\[1\] says"),
     ],
 )
 def test_a_checkpoint_whose_values_are_out_of_range_is_refused(deep, tmp_path, key, value, message):
-    tensor = torch.zeros(2, 2) if value is None else torch.full_like(deep.state_dict()[key], value)
+    tensor = torch.zeros(2, 2).double() if value is None else torch.full_like(deep.state_dict()[key], value)
     path = change(deep.save(tmp_path / "net.pt"), key, tensor)
     with pytest.raises(InputError, match=rf"net\.pt:? {message}"):
         TTFSNetwork.load(path)
@@ -271,10 +271,51 @@ def test_a_checkpoint_whose_values_are_out_of_range_is_refused(deep, tmp_path, k
         *(({"operating_points": v}, "") for v in ([{}], [{"voltage": 1}], 3)),
         ({"input_shape": 3}, ""),
         ({"constraints": 3}, ""),
-        *(({key: None}, f" is not complete: '{key}'") for key in KEYS),  # lacks it
+        *(({key: None}, rf" lacks \['{key}'\]") for key in KEYS),  # lacks it
     ],
 )
 def test_a_checkpoint_whose_description_is_nonsense_is_refused(deep, tmp_path, changes, message):
     path = change(deep.save(tmp_path / "net.pt"), **changes)
     with pytest.raises(InputError, match=rf"net\.pt{message}"):
+        TTFSNetwork.load(path)
+
+
+POINT = json.loads(OperatingPoint().to_json())
+BITS = {"part": "WeightBits", "bits": 4, "clip": None, "units": [0.1]}
+
+
+@pytest.mark.parametrize(("key", "layer"), [("blocks.0.window", 1), ("blocks.2.input_window", 2)])
+def test_windows_that_two_layers_share_must_agree(deep, tmp_path, key, layer):
+    path = change(deep.save(tmp_path / "net.pt"), key, 1.5 * deep.state_dict()[key])
+    message = rf"input window of layer {layer} is .* the output window of layer {layer - 1} is .* must agree"
+    with pytest.raises(InputError, match=message):
+        TTFSNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input_shape": [7]}, "the blocks do not follow each other"),
+        ({"input_shape": [6, 6, 6]}, r"blocks\[0\] meets inputs of shape \(6, 6, 6\)"),
+        ({"input_shape": [2**40]}, "input_shape must be numbers > 0"),
+        ({"reference_accuracy": "0.95"}, "reference_accuracy must be a finite number, got '0.95'"),
+        ({"data": 3}, "data must be text or null, got 3"),
+        ({"placement": {}}, r"placement lacks \['technology', "),
+        ({"operating_points": [{"tau_c": 1e-7}]}, r"operating_points\[0\] lacks \['c_mem', "),
+        ({"operating_points": [POINT]}, "1 operating points for 4 layers"),
+        ({"constraints": {"seed": 0, "parts": [BITS]}}, "units of weights of 1 layers for 4 layers"),
+    ],
+)
+def test_what_a_file_says_must_fit_its_tensors(deep, tmp_path, changes, message):
+    path = change(deep.save(tmp_path / "net.pt"), **changes)
+    with pytest.raises(InputError, match=rf"net\.pt: .*{message}"):
+        TTFSNetwork.load(path)
+
+
+def test_a_size_that_no_tensor_has_takes_no_memory(deep, tmp_path):
+    """A weight of 2^30 x 2^30 would be refused by the machine, or worse."""
+    blocks = json.loads(torch.load(deep.save(tmp_path / "net.pt"), weights_only=True)["metadata"])["blocks"]
+    blocks[0]["weight"] = [2**30, 2**30]
+    path = change(tmp_path / "net.pt", blocks=blocks)
+    with pytest.raises(InputError, match=r"blocks\.0\.weight has shape .* blocks\[0\] says"):
         TTFSNetwork.load(path)

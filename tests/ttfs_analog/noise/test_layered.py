@@ -104,11 +104,11 @@ def test_the_file_brings_everything_back(both, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["layers"][1].pop("terms"), "layer 1, is not a complete noise model: no 'terms'"),
-        (lambda c: c["layers"][0]["terms"]["delay"].update(unit="1"), "layer 0, .* delay has unit '1'"),
-        (lambda c: c.update(layers=[]), "list of one set a layer"),
-        (lambda c: c.update(layers=3), "list of one set a layer"),
-        (lambda c: c.update(terms={}), "there is nothing else"),
+        (lambda c: c["layers"][1].pop("terms"), r"layer 1 is not a complete noise model: lacks \['terms'\]"),
+        (lambda c: c["layers"][0]["terms"]["delay"].update(unit="1"), "layer 0 .* delay has unit '1'"),
+        (lambda c: c.update(layers=[]), "set of at least one layer"),
+        (lambda c: c.update(layers=3), "layers must be a list, each entry an object, got 3"),
+        (lambda c: c.update(terms={}), r"unknown keys \['terms'\]; known keys: layers, network"),
     ],
 )
 def test_a_file_that_is_not_whole_is_refused(both, tmp_path, change, message):

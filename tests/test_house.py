@@ -54,7 +54,7 @@ ONLY_IN = {
     "click": {"ttfs_analog/cli/"},
 }
 WRITERS = {  # what writes a file in place: where it is, and why it may be
-    "to_zarr": {"montecarlo/campaign/store.py"},  # a folder beside its place, then renamed
+    "to_zarr": {"montecarlo/stores/store.py"},  # a folder beside its place, then renamed
     "write_text": {"circuits/spice/ngspice.py"},  # a run folder, which nobody keeps
     "open": {"circuits/spice/ngspice.py", "circuits/whole_file.py"},
     "to_netcdf": {"montecarlo/campaign/schema.py"},  # these three into memory

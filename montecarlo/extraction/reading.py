@@ -27,6 +27,8 @@ ROOTS = (".zgroup", ".zarray", "zarr.json")
 STATES = (-1, 0, 1)
 """Of a run."""
 TEXTS = ("reason",)
+LATER = ("alone", "nominal_alone", "trial_alone", "deviation_tail")
+"""Variables that stores of earlier versions lack."""
 
 
 class Attributes(TypedDict):
@@ -166,6 +168,7 @@ def check(dataset: xr.Dataset, where: str) -> None:
     ends = ("input_time", "theta")
     for prefix, there in (("", not rows), ("pattern_", bool(rows)), ("nominal_", "run" in dataset.sizes)):
         needed |= {f"{prefix}{name}": INPUTS[f"{prefix}{name}"][0] for name in ends if there}
+    needed = {name: dims for name, dims in needed.items() if name in dataset or name not in LATER}
     if missing := sorted(set(needed) - set(dataset.data_vars)):
         raise InputError(f"{where} lacks {', '.join(missing)}: take a copy, or characterize again")
     for name, dims in needed.items():

@@ -4,8 +4,9 @@ zarr reads a chunk whose file is absent as its fill value, which looks like a me
 done has a file for every variable (`montecarlo.stores.store.write`), so an absent one is known, and the
 region counts as not run.
 
-Stores of earlier versions leave out files of fill values, and theirs of `status` is 0, which means done.
-There a region is lost if a variable has no file that it has elsewhere, or if no measurement has any.
+Stores of earlier versions, and copies that xarray wrote, leave out files of fill values; that of `status` was
+0 before, which means done. There a region is lost if a measurement has no file that it has elsewhere, or if
+no measurement has any.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 
 from circuits.errors import InputError
-from montecarlo.stores.store import NOT_RUN
+from montecarlo.stores.store import EVERY_FILE, NOT_RUN
 
 DIMS = "_ARRAY_DIMENSIONS"
 BLOSC, HEADER, SIZE = "blosc", 16, slice(12, 16)
@@ -59,8 +60,8 @@ def lost(path: Path) -> Lost:
         members = {n: a for n, a in arrays.items() if _divided_like(n, a, status)}
         missing.status[name] = _corrected(path, name, members, missing)
         regions |= set(members)
-    new = any(map(_marks, statuses.values()))
-    whole = sorted(n for n in arrays if n not in regions and not _usual(arrays[n], new))
+    every = any((path / name / EVERY_FILE).exists() for name in statuses)
+    whole = sorted(n for n in arrays if n not in regions and not _usual(arrays[n], every))
     absent += [n for n in whole if not _complete(path, n, arrays[n])]
     if absent:
         raise InputError(
@@ -83,7 +84,7 @@ def _corrected(path: Path, name: str, members: dict[str, zarr.Array[Any]], missi
     """A `status` in which regions that were done, and have lost a file, are not run; files are noted."""
     status, there = members[name], {n: _files(path, n, a) for n, a in members.items()}
     corrected = np.full(status.shape, NOT_RUN, np.int8)
-    needed = _needed(status, members, there)
+    needed = _needed((path / name / EVERY_FILE).exists(), members, there)
     for place in np.ndindex(*status.cdata_shape):
         region = tuple(slice(k * c, (k + 1) * c) for k, c in zip(place, status.chunks, strict=True))
         files = {n: _key(place, a) for n, a in members.items()}
@@ -100,11 +101,9 @@ def _corrected(path: Path, name: str, members: dict[str, zarr.Array[Any]], missi
     return corrected
 
 
-def _needed(
-    status: zarr.Array[Any], members: dict[str, zarr.Array[Any]], there: dict[str, dict[str, bool]]
-) -> list[str]:
+def _needed(every: bool, members: dict[str, zarr.Array[Any]], there: dict[str, dict[str, bool]]) -> list[str]:
     """Variables of which a region that is done has a file."""
-    if _marks(status):
+    if every:
         return sorted(members)
     measured = sorted(n for n, a in members.items() if a.dtype.kind == "f")
     return [n for n in measured if there[n]] or measured[:1]  # what was never measured has none anywhere
@@ -123,9 +122,9 @@ def _divided_like(name: str, array: zarr.Array[Any], status: zarr.Array[Any]) ->
     return bool(own[: len(dims)] == dims and name not in own)
 
 
-def _usual(array: zarr.Array[Any], new: bool) -> bool:
-    """Whether an array has no file by right: a number, or in earlier versions a coordinate that is 0."""
-    return array.size == 0 or (not new and array.dtype.kind in "iu" and array.size == 1)
+def _usual(array: zarr.Array[Any], every: bool) -> bool:
+    """Whether an array has no file by right: it is empty, or left out as 0."""
+    return array.size == 0 or (not every and array.dtype.kind in "iu" and array.size == 1)
 
 
 def _complete(path: Path, name: str, array: zarr.Array[Any]) -> bool:

@@ -25,6 +25,9 @@ NOT_RUN = -1
 """Of `status`, and its fill value."""
 EMPTY_TOO = {"array.write_empty_chunks": True}
 """Setting of zarr under which chunks of fill values are files like any other."""
+EVERY_FILE = ".every_file"
+"""Marks a `status` whose finished regions have a file for every variable; copies that xarray writes have no
+such file, and leave out chunks of fill values."""
 ADVICE = "what was done is safe: free some space and give the same command again"
 
 
@@ -76,6 +79,8 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
                 array[:] = np.arange(sizes[str(name)])
         _write_whole(partial, template, set(sizes) | set(chunk))
         zarr.consolidate_metadata(partial)
+        for name in (n for n in encoding if str(n).endswith("status")):
+            (partial / str(name) / EVERY_FILE).touch()
         partial.rename(path)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)

@@ -83,7 +83,7 @@ class OfSpikes(Holdout):
     """Those of neurons that spike."""
 
     rms_tau_c: float
-    rms_delay_law_tau_c: float
+    rms_delay_law_tau_c: NotRequired[float]  # later than the others
     rms_known_delay_tau_c: float
     rms_without_model_tau_c: float
     rms_without_term_tau_c: dict[str, float]

@@ -16,6 +16,7 @@ from circuits.errors import InputError, Notice
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import open_dataset
+from montecarlo.stores.store import EVERY_FILE
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import SCHEMA, Sweep, run
 from ttfs_analog.noise.noise_model import NoiseModel
@@ -59,6 +60,7 @@ def as_before(path: Path) -> None:
         about = text if name == ".zarray" else text["metadata"]["status/.zarray"]
         about["fill_value"] = None
         file.write_text(json.dumps(text))
+    (path / "status" / EVERY_FILE).unlink()
     zarr.open_group(path, mode="r+")["status"][:] = status  # those that are 0 go
     for name, array in zarr.open_group(path, mode="r+").arrays():
         if array.dtype.kind in "iU" and name != "stimulus":
@@ -69,6 +71,13 @@ def test_a_finished_store_is_whole_and_nothing_runs_again(copy):
     before = bytes_of(copy)
     assert resumed(copy) == [50]
     assert bytes_of(copy) == before
+
+
+def test_a_part_that_xarray_wrote_is_whole(copy, tmp_path, recwarn):
+    part = tmp_path / "part.zarr"
+    open_dataset(copy).isel(sample=slice(0, 30)).to_zarr(part, consolidated=False, zarr_format=2)
+    assert open_dataset(part)["status"].values.tolist() == [0] * 30
+    assert not [w for w in recwarn if w.category is Notice]
 
 
 def test_status_that_is_absent_is_not_run(copy, whole):

@@ -19,7 +19,7 @@ from circuits.benches.neuron_waveforms import Measured, measure
 from circuits.benches.testbench import CAMPAIGN, CONVERGED, Accuracy
 from circuits.spice.ngspice import Ngspice
 from montecarlo import Campaign
-from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
+from montecarlo.campaign.transistor_runs import TransistorsUnderTest
 
 BARS = {
     "moved": 1e-5,

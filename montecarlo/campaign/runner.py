@@ -24,7 +24,7 @@ from montecarlo.campaign.ideal_neuron import IdealUnderTest
 from montecarlo.campaign.neuron_under_test import RETRIES, Batch, NeuronUnderTest, Work, coordinates
 from montecarlo.campaign.plan import Plan
 from montecarlo.campaign.schema import Values, empty, open_dataset, package_version
-from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
+from montecarlo.campaign.transistor_runs import TransistorsUnderTest
 from montecarlo.stores import store
 
 

@@ -14,8 +14,8 @@ from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.neuron_under_test import coordinates
 from montecarlo.campaign.rows import Rows
 from montecarlo.campaign.schema import PHASES, empty
-from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
 from montecarlo.campaign.transistor_protocol import INPUT_WINDOW, WINDOW
+from montecarlo.campaign.transistor_runs import TransistorsUnderTest
 from montecarlo.extraction.delay_law import FACTOR
 from montecarlo.extraction.from_operating_points import SHORTEST
 from montecarlo.mismatch.law import MismatchLaw

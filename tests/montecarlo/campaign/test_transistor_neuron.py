@@ -11,7 +11,7 @@ from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from montecarlo import Campaign
 from montecarlo.campaign.neuron_under_test import Part
-from montecarlo.campaign.transistor_neuron import TransistorsUnderTest
+from montecarlo.campaign.transistor_runs import TransistorsUnderTest
 
 PLAN = Campaign.characterize(Technology.load("generic130"), 20, 3)
 

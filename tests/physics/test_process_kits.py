@@ -44,7 +44,7 @@ def biased(found: list[Size], line, temperature: float) -> tuple[list[str], list
 def as_it_is(technology: Technology) -> Technology:
     """Without the settings that replace a kit's own."""
     process = technology.transistors()
-    own = dataclasses.replace(process, kit={**process.kit, "settings": {}})
+    own = dataclasses.replace(process, kit={k: {} if k == "settings" else v for k, v in process.kit.items()})
     return dataclasses.replace(technology, process=own)
 
 

@@ -153,8 +153,8 @@ def _outside(net: TTFSNetwork, x: Tensor, low: Tensor, high: Tensor) -> str:
         where, seen, low, high = f" of channel {k}", by_channel[k], p[k], q[k]
     return (
         f"inputs{where} must lie in [{float(low):.4g}, {float(high):.4g}], the network's range, found "
-        f"{float(seen.min()):.4g}..{float(seen.max()):.4g}; scale them as for the model, or convert with their "
-        "range (input_range)"
+        f"{float(seen.min()):.4g}..{float(seen.max()):.4g}; scale them as for the model, or convert with "
+        "their range (input_range)"
     )
 
 

@@ -13,6 +13,7 @@ from montecarlo.campaign.schema import (
     VARIABLES,
     empty,
     open_dataset,
+    save_dataset,
 )
 from montecarlo.mismatch.law import UNIT
 

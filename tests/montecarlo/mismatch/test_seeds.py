@@ -45,7 +45,7 @@ def test_a_stream_ignores_global_state():
 
 @pytest.mark.parametrize(("entropy", "key"), [(-1, (0,)), (0, (-1,)), (0, (CHIP, -5))])
 def test_negative_seeds_are_refused(entropy, key):
-    with pytest.raises(InputError, match="seeds must be >= 0"):
+    with pytest.raises(InputError, match="a seed must be a whole number >= 0"):
         generator(entropy, *key)
 
 

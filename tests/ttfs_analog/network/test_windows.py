@@ -198,4 +198,4 @@ def test_half_precision_has_percentiles_too(dtype):
     model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU(), torch.nn.Linear(1, 2))
     torch.nn.init.ones_(model[0].weight), torch.nn.init.zeros_(model[0].bias)
     x = torch.arange(1, 17).reshape(-1, 1) / 16  # exact in both
-    assert ta.convert(model.to(dtype), x, percentile=50.0).windows == [pytest.approx(8.5 / 16)]
+    assert convert(model.to(dtype), x, percentile=50.0).windows == [pytest.approx(8.5 / 16)]

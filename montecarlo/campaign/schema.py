@@ -21,6 +21,8 @@ from montecarlo.mismatch.law import UNIT
 from montecarlo.stores.lost_files import lost
 
 CHARACTERIZATION = "ttfs-analog/characterization/2"
+LARGEST = 2**63
+"""Whole numbers below it are attributes of a netCDF file."""
 Values = dict[str, np.ndarray]
 """Variable name -> array (sample, ...), (nominal, ...) or (trial, ...) of one batch."""
 
@@ -185,8 +187,13 @@ def save_dataset(dataset: xr.Dataset, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the place cannot be written.
+        If the place cannot be written, or an attribute is a whole number that no netCDF file holds.
     """
+    for name, value in dataset.attrs.items():
+        if isinstance(value, int) and value >= LARGEST:
+            raise InputError(
+                f"{path}: {name} is {value}, a file holds numbers below 2^63; take a smaller seed"
+            )
     # made in memory: HDF5 has no one way to say that a disk is full
     return whole_file.write(path, dataset.to_netcdf(engine="netcdf4"))
 

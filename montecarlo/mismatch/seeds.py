@@ -9,6 +9,8 @@ stream with a sample: (CHIP, k), (PLAN, k), (DESIGN, k); (COMMON, k), (REFERENCE
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from circuits.errors import InputError
@@ -29,8 +31,9 @@ def generator(entropy: int, *key: int) -> np.random.Generator:
     Raises
     ------
     InputError
-        If the entropy or a part of the key is negative.
+        If the entropy or a part of the key is not a whole number >= 0.
     """
-    if entropy < 0 or any(k < 0 for k in key):
-        raise InputError(f"seeds must be >= 0, got entropy {entropy} and key {key}")
+    for k in (entropy, *key):
+        if not isinstance(k, Integral) or isinstance(k, bool) or k < 0:
+            raise InputError(f"a seed must be a whole number >= 0, got entropy {entropy!r} and key {key}")
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))

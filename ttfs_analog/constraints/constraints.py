@@ -24,7 +24,7 @@ from circuits.model.shape import checked
 from ttfs_analog.constraints.spike_times import send
 from ttfs_analog.constraints.weight_grid import Grid, rounded, whole_units
 from ttfs_analog.neuron.layers import TTFSLayer
-from ttfs_analog.neuron.seeding import seeded
+from ttfs_analog.neuron.seeding import folded, seeded
 
 SAMPLE = 1_000_000
 """Weights from which percentiles are taken."""
@@ -217,6 +217,7 @@ class Constraints:
         self.latency: Latency | None = by_kind.get(Latency)  # type: ignore[assignment]
         if self.bits and self.units:
             raise InputError("weight bits and weight units both round the weights: take one of them")
+        folded(seed)  # refuses what is no seed before a trial needs it
         self.seed = seed
         self.restart(seed)
 

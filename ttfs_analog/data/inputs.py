@@ -40,8 +40,13 @@ def as_tensor(values: Any, what: str) -> Tensor:
         if values.layout != torch.strided or values.is_quantized:
             raise InputError(f"{what} are sparse or quantized; make them dense, of real numbers")
         return values.detach()
+    if np.ma.is_masked(values):
+        raise InputError(f"{what} have masked values; drop those images, or fill them in (filled)")
     try:
-        return torch.as_tensor(np.asarray(values))
+        array = np.asarray(values)
+        if array.dtype.kind in "iuf":  # torch knows neither the other order of bytes nor steps backwards
+            array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        return torch.as_tensor(array)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{what} are no array of numbers ({' '.join(str(error).split())[:100]})") from None
 
@@ -135,11 +140,22 @@ def unit(net: TTFSNetwork, x: Tensor) -> Tensor:
     try:
         return check_unit(u, max(ROUNDING, STEPS * eps * largest / width), seen if plain else None)
     except InputError:
-        raise InputError(
-            f"inputs must lie in [{float(low.min()):.4g}, {float(high.max()):.4g}], the network's range, "
-            f"found {seen[0]:.4g}..{seen[1]:.4g}; scale them as for the model, or convert with their range "
-            "(input_range)"
-        ) from None
+        raise InputError(_outside(net, x, low, high)) from None
+
+
+def _outside(net: TTFSNetwork, x: Tensor, low: Tensor, high: Tensor) -> str:
+    """That inputs leave their range: of ranges by channel the one that they leave furthest."""
+    where, seen = "", net.shaped(x)
+    if low.dim() or high.dim():
+        by_channel = seen.transpose(0, 1).flatten(1)
+        p, q = (v.flatten().expand(len(by_channel)) for v in (low, high))
+        k = int((torch.maximum(p - by_channel.amin(1), by_channel.amax(1) - q) / (q - p)).argmax())
+        where, seen, low, high = f" of channel {k}", by_channel[k], p[k], q[k]
+    return (
+        f"inputs{where} must lie in [{float(low):.4g}, {float(high):.4g}], the network's range, found "
+        f"{float(seen.min()):.4g}..{float(seen.max()):.4g}; scale them as for the model, or convert with "
+        "their range (input_range)"
+    )
 
 
 def inputs_for(net: TTFSNetwork, data: Any, *, training: bool = False, images: int | None = None) -> Tensor:

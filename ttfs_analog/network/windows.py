@@ -115,6 +115,7 @@ def choose_windows(
             if percentile_of == ALL and len(fired):  # the zeros come first
                 total, above = counts[n].tolist()
                 level = (level * (total - 1) - (total - above)) / max(above - 1, 1)
+            fired = fired if fired.dtype == torch.float64 else fired.float()  # no quantile of half precision
             window = float(torch.quantile(fired, level)) if len(fired) and level >= 0 else 0.0
             if top > 0 and window <= 0:
                 raise InputError(

@@ -13,6 +13,7 @@ from montecarlo.campaign.schema import (
     VARIABLES,
     empty,
     open_dataset,
+    save_dataset,
 )
 from montecarlo.mismatch.law import UNIT
 
@@ -95,3 +96,8 @@ def test_what_is_no_such_dataset_is_refused(tmp_path):
     for name in ("file.nc", "folder"):
         with pytest.raises(InputError, match=rf"{name} (cannot be read|has schema)"):
             open_dataset(tmp_path / name)
+
+
+def test_a_seed_that_no_file_holds_is_refused_in_words(tmp_path):
+    with pytest.raises(InputError, match="entropy is 1180591620717411303424, a file holds numbers below 2"):
+        save_dataset(xr.Dataset(attrs={"entropy": 2**70}), tmp_path / "a.nc")

@@ -45,5 +45,11 @@ def test_a_stream_ignores_global_state():
 
 @pytest.mark.parametrize(("entropy", "key"), [(-1, (0,)), (0, (-1,)), (0, (CHIP, -5))])
 def test_negative_seeds_are_refused(entropy, key):
-    with pytest.raises(InputError, match="seeds must be >= 0"):
+    with pytest.raises(InputError, match="a seed must be a whole number >= 0"):
         generator(entropy, *key)
+
+
+@pytest.mark.parametrize("seed", [1.5, "3", None, True, [1, 2], np.float64(4)])
+def test_what_is_no_seed_is_refused_in_words(seed):
+    with pytest.raises(InputError, match="a seed must be a whole number >= 0"):
+        generator(seed, 0)

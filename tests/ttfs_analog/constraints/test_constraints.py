@@ -486,3 +486,9 @@ def test_single_precision_has_the_same_constraints(make_relu, x):
     single = constrain(convert(relu.float(), x.float()), x.float(), parts)
     assert single(x.float()).dtype == torch.float32
     torch.testing.assert_close(single(x.float()).double(), double(x), rtol=0, atol=1e-4)  # float32 rounding
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "3", None])
+def test_constraints_refuse_what_is_no_seed(seed):
+    with pytest.raises(InputError, match="a seed must be a whole number >= 0"):
+        Constraints([], seed)

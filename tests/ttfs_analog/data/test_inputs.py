@@ -38,6 +38,8 @@ FORMS = {
     "images": lambda x, y: (x.unflatten(1, (1, 8, 8)), y),
     "channels last, one channel": lambda x, y: (x.unflatten(1, (8, 8, 1)), y),
     "no channel": lambda x, y: (x.unflatten(1, (8, 8)), y),
+    "steps backwards": lambda x, y: (x.numpy()[::-1].copy()[::-1], y.numpy()[::-1].copy()[::-1]),
+    "the other order of bytes": lambda x, y: (x.numpy().astype(">f8"), y.numpy().astype(">i8")),
 }
 
 
@@ -108,6 +110,8 @@ def test_a_range_for_each_channel_is_taken_out_of_its_channel():
     for turned in (scaled.permute(0, 2, 3, 1), scaled.flip(1)):
         with pytest.raises(InputError, match=r"permute\(0, 3, 1, 2\)|the network's range"):
             inputs_for(net, turned)
+    with pytest.raises(InputError, match=r"inputs of channel 2 must lie in \[1, 3\], .* found 0\.\d+\.\.0"):
+        inputs_for(net, 0.5 + 0.25 * x)  # inside [-2, 255]
 
 
 def bad(x=None, y=None):
@@ -137,6 +141,7 @@ REFUSED = [
     (bad(lambda x: x.unflatten(1, (16, 2, 2))[:, :, :, :1]), "the network takes 64 inputs"),
     (bad(lambda x: x.to(torch.complex128)), "the inputs are complex"),
     (bad(lambda x: x.to_sparse()), "inputs are sparse or quantized"),
+    (bad(lambda x: np.ma.masked_equal(put(0.1)(x).numpy(), 0.1)), "inputs have masked values"),
     (bad(lambda x: [["a"] * 64] * 12), "inputs are no array of numbers"),
     (bad(lambda x: [[0.5], [0.5, 0.5]]), "inputs are no array of numbers"),
     (bad(None, lambda y: y + 1), r"label 10 of image 9: the network has classes 0..9"),

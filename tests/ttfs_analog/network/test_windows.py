@@ -191,3 +191,11 @@ def test_a_network_without_hidden_layers_has_no_windows(make_relu):
     assert not widen(net, net.trace(x))
     assert tighten(net, x).windows == []
     assert latency(net) == 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_percentiles_too(dtype):
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU(), torch.nn.Linear(1, 2))
+    torch.nn.init.ones_(model[0].weight), torch.nn.init.zeros_(model[0].bias)
+    x = torch.arange(1, 17).reshape(-1, 1) / 16  # exact in both
+    assert convert(model.to(dtype), x, percentile=50.0).windows == [pytest.approx(8.5 / 16)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from circuits.errors import InputError
 from ttfs_analog.constraints.constraints import Constraint, Constraints
+from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress, choose_windows
 from ttfs_analog.neuron.functional import Deviations
@@ -42,7 +43,7 @@ def constrain(
         If weights are to be quantized in a form whose slopes depend on them, or in units of another
         number of layers.
     """
-    limits = Constraints(parts, seed)
+    limits, x = Constraints(parts, seed), check_unit(flat(x, net.input_shape))
     if (limits.bits or limits.units) and any(layer.form != "b1" for layer in net.layers):
         raise InputError(
             f"weight {'bits' if limits.bits else 'units'} need form b1, because in the other forms slopes or "

@@ -33,6 +33,8 @@ def flat(x: Tensor, shape: tuple[int, ...]) -> Tensor:
     InputError
         If there is no image, or images have another shape; channels-last ones are named.
     """
+    if not isinstance(x, Tensor):
+        raise InputError(f"inputs are a tensor (image, ...) here, got {type(x).__name__}")
     size, seen = math.prod(shape), tuple(x.shape[1:])
     if x.dim() < 2:
         raise InputError(f"inputs are (image, ...), got shape {tuple(x.shape)}; for one image give x[None]")

@@ -208,6 +208,8 @@ class TTFSNetwork(nn.Module):
             at here, see `ttfs_analog.network.inputs`.
         """
         shape, like = self.input_shape, self.like
+        if not isinstance(x, Tensor):
+            raise InputError(f"a network takes a tensor (image, ...), got {type(x).__name__}")
         if x.dtype != like.dtype or x.device != like.device:
             raise InputError(
                 f"the inputs are {x.dtype} on {x.device}, the network is {like.dtype} on {like.device}; give "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from circuits.errors import InputError
 from ttfs_analog.noise import noise_file
-from ttfs_analog.noise.noise_set import NoiseSet
+from ttfs_analog.noise.noise_set import NoiseSet, chip_numbers
 from ttfs_analog.noise.terms import Constant, Term
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class LayeredNoise:
         self.check_range(net)
         about = (m.of_layer(v.spiking) for m, v in zip(self.layers, net.layers, strict=True))
         law, constants, jitter = zip(*about, strict=True)
-        return Chips.draw(law, net, range(first, first + chips), seed, constants, jitter)
+        return Chips.draw(law, net, chip_numbers(first, chips), seed, constants, jitter)
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network with another number of layers, and a layer outside its own validity range."""

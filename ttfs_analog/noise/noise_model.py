@@ -19,7 +19,7 @@ from circuits.errors import InputError
 from ttfs_analog.noise import fitting, noise_file
 from ttfs_analog.noise.layered import LayeredNoise
 from ttfs_analog.noise.noise_file import SCHEMA
-from ttfs_analog.noise.noise_set import NoiseSet
+from ttfs_analog.noise.noise_set import NoiseSet, chip_numbers
 
 if TYPE_CHECKING:
     from ttfs_analog.network.network import TTFSNetwork
@@ -69,7 +69,7 @@ class NoiseModel(NoiseSet):
 
         self.check_range(net)
         law, constants, jitter = zip(*(self.of_layer(v.spiking) for v in net.layers), strict=True)
-        return Chips.draw(law, net, range(first, first + chips), seed, constants, jitter)
+        return Chips.draw(law, net, chip_numbers(first, chips), seed, constants, jitter)
 
     def check_range(self, net: TTFSNetwork) -> None:
         """Refuse a network outside the validity range (weights, window)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,25 @@ from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.noise import summary
 from ttfs_analog.noise.noise_file import RANGES
 from ttfs_analog.noise.terms import TRIALS, Contents
+
+
+def chip_numbers(first: int, chips: int) -> range:
+    """Numbers of so many chips.
+
+    Parameters
+    ----------
+    first, chips : int
+        Number of the first one; how many there are.
+
+    Raises
+    ------
+    InputError
+        If they are no whole numbers, or there is no chip.
+    """
+    for name, value, least in (("first", first, 0), ("chips", chips, 1)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+            raise InputError(f"{name} must be a whole number >= {least}, got {value!r}")
+    return range(first, first + chips)
 
 
 @dataclass(frozen=True)

@@ -173,3 +173,11 @@ def test_constraints_keep_of_which_activations_their_percentile_is(net, digits, 
     assert read.windows == made.windows
     with pytest.raises(InputError, match="nonzero or all activations, got 'none'"):
         type(part)(**{**asdict(part), "percentile_of": "none"})
+
+
+@pytest.mark.parametrize("x", [[[0.0]], None, (1, 2)])
+def test_what_is_no_tensor_is_refused_in_words(net, x):
+    with pytest.raises(InputError, match="take.* a tensor|inputs are a tensor"):
+        constrain(net, x, [Jitter(0.1)])
+    with pytest.raises(InputError, match="a network takes a tensor"):
+        net(x)

@@ -397,3 +397,9 @@ def test_the_sqrt_law_of_a_campaign_is_the_models(make_dataset):
     assert model.units == model.law.units == 8
     assert model.law.synapse_source == pytest.approx(0.05, rel=0.1)
     assert model.law.synapse_sink == pytest.approx(0.03, rel=0.1)
+
+
+@pytest.mark.parametrize("chips", [0, -1, 1.5, "2", True, None])
+def test_chips_that_are_no_number_of_chips_are_refused(noise, net, chips):
+    with pytest.raises(InputError, match="chips must be a whole number >= 1, got"):
+        noise.sample(net, chips)

@@ -2,8 +2,8 @@
 
 A shape is `float` (a finite number), `int`, `str`, `bool`, `None`, `Any`, `list[X]`, `tuple[X, ...]`,
 `tuple[X, Y]`, `dict[str, X]`, `dict[Literal[...], X]` (just these keys), `X | Y`, `Literal[...]`,
-`Annotated[list[X], length]`, a TypedDict, or a dataclass, all of its fields: its own `__post_init__` says
-what values may be. JSON's true and false are no numbers, and text is none either.
+`Annotated[list[X], length]`, `OrNever` (a number, or inf), a TypedDict, or a dataclass, all of its fields:
+its own `__post_init__` says what values may be. JSON's true and false are no numbers, and text is none either.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from typing import (
 
 from circuits.errors import InputError
 
+OrNever = Annotated[float, math.inf]
+"""A time at which something happens, or inf: it never does."""
 WORDS = {
     float: "a finite number",
     int: "a whole number",
@@ -64,6 +66,10 @@ def checked(value: Any, shape: Any, where: str, key: str = "") -> Any:
         return value
     if origin is Annotated:
         inner, length = get_args(shape)
+        if shape == OrNever:
+            return (
+                value if isinstance(value, float) and value == math.inf else _plain(value, float, where, key)
+            )
         return _of_length(checked(value, inner, where, key), length, where, key)
     if origin is Literal:
         if not any(value == v and type(value) is type(v) for v in get_args(shape)):
@@ -188,6 +194,8 @@ def _words(shape: Any) -> str:
         return " or ".join(dict.fromkeys(map(_words, inner)))
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inner))
+    if shape == OrNever:
+        return f"{WORDS[float]}, or inf"
     if origin is Annotated:
         return f"{_words(inner[0])} ({inner[1]} entries)"
     if origin in (list, tuple) and inner:

@@ -45,7 +45,7 @@ def read_json(path: str | Path, maker: str = "") -> dict[str, Any]:
     return parse_json(read_text(path, maker), str(path))
 
 
-def parse_json(text: Any, where: str) -> dict[str, Any]:
+def parse_json(text: Any, where: str, *, infinite: bool = False) -> dict[str, Any]:
     """The object of a JSON text.
 
     Parameters
@@ -54,31 +54,33 @@ def parse_json(text: Any, where: str) -> dict[str, Any]:
         Anything else is refused.
     where : str
         It stands in, for messages.
+    infinite : bool
+        Whether numbers may be inf: in plans that is a synapse that never gets a spike.
 
     Raises
     ------
     InputError
         As of `read_json`.
     """
-    content = parse_value(text, where)
+    content = parse_value(text, where, infinite=infinite)
     if not isinstance(content, dict):
         raise InputError(f"{where} must hold one JSON object, {{...}}, got {content!r:.40}")
     return content
 
 
-def parse_value(text: Any, where: str) -> Any:
+def parse_value(text: Any, where: str, *, infinite: bool = False) -> Any:
     """The value of a JSON text: an object, a list, a number ...
 
     Parameters
     ----------
-    text, where
+    text, where, infinite
         As of `parse_json`.
     """
     try:
         if not isinstance(text, str):
             raise ValueError(f"{type(text).__name__} instead of text")
         content = json.loads(text, object_pairs_hook=_once)
-        _check_numbers(content, where, "")
+        _check_numbers(content, where, "", infinite)
     except InputError as error:
         raise InputError(f"{where}: {error}" if str(error).startswith("key ") else str(error)) from None
     except ValueError as error:
@@ -149,16 +151,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _check_numbers(content: Any, where: str, key: str) -> None:
+def _check_numbers(content: Any, where: str, key: str, infinite: bool = False) -> None:
     """Refuse numbers that are not finite, and whole ones of more than 64 bits."""
     if isinstance(content, dict):
         for name, value in content.items():
-            _check_numbers(value, where, f"{key}.{name}" if key else name)
+            _check_numbers(value, where, f"{key}.{name}" if key else name, infinite)
     elif isinstance(content, list):
         for k, value in enumerate(content):
             if not isinstance(value, float) or not math.isfinite(value):
-                _check_numbers(value, where, f"{key}[{k}]")
+                _check_numbers(value, where, f"{key}[{k}]", infinite)
     elif isinstance(content, float) and not math.isfinite(content):
+        if infinite and content == math.inf:
+            return
         raise InputError(f"{where}: {key} is {content}; every number must be finite")
     elif isinstance(content, int) and abs(content) > LARGEST:
         raise InputError(f"{where}: {key} has {content.bit_length()} bits; whole numbers have at most 64")

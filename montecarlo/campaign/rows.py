@@ -18,6 +18,7 @@ import numpy as np
 
 from circuits.model.layer import Array
 from circuits.model.operating_point import OperatingPoint
+from circuits.model.shape import OrNever
 from montecarlo.campaign.transistor_protocol import TransistorStimuli
 from montecarlo.mismatch.seeds import PLAN, generator
 
@@ -40,7 +41,7 @@ class Rows:
     delay: float  #: by which the firing window is longer [tau_c]
     weights: tuple[tuple[float, ...], ...]  #: (pattern, synapse)
     theta: tuple[float, ...]  #: (pattern,)
-    input_time: tuple[tuple[tuple[float, ...], ...], ...]  #: (pattern, stimulus, synapse) [tau_c]
+    input_time: tuple[tuple[tuple[OrNever, ...], ...], ...]  #: (pattern, stimulus, synapse) [tau_c]
     lowest: float  #: lowest threshold that the comparator works at [1]
     network: str = ""  #: fingerprint of the network
     spiking: bool = True  #: False: read-outs, whose potentials are sampled; window, delay and theta are 0

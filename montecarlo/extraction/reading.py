@@ -161,7 +161,7 @@ def check(dataset: xr.Dataset, where: str) -> None:
     about = attributes(dataset, Attributes, where)
     technology = Technology.load(about["technology"])
     OperatingPoint.from_json(about["operating_point"], f"{where}: operating_point")
-    plan = parse_json(about["plan"], f"{where}: plan")
+    plan = parse_json(about["plan"], f"{where}: plan", infinite=True)
     rows = subset(plan, PlanFields, f"{where}: plan").get("rows")
     needed = {name: dims for name, (dims, _, _) in VARIABLES.items() if set(dims) <= set(dataset.sizes)}
     needed |= {"weight": INPUTS["weight"][0], "spike_time": VARIABLES["spike_time"][0]}

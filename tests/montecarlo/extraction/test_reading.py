@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from synthetic_transistors import campaign
+from synthetic_transistors import campaign, read_outs
 
 from circuits.errors import InputError
 from montecarlo.extraction.reading import check, layer_stores, load_dataset
@@ -57,6 +57,11 @@ def test_what_a_campaign_lacks_is_named(dataset, message):
 def test_whole_campaigns_pass(dataset):
     check(dataset, "f")
     check(campaign(40), "f")
+    layer = read_outs(40)  # some of its synapses never get a spike
+    assert "Infinity" in layer.attrs["plan"]
+    check(layer, "f")
+    with pytest.raises(InputError, match="every number must be finite"):
+        check(layer.assign_attrs(plan=layer.attrs["plan"].replace("Infinity", "NaN", 1)), "f")
 
 
 def test_a_damaged_chunk_is_refused_by_the_name_of_its_store(dataset, tmp_path):

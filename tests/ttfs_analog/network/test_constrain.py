@@ -177,7 +177,7 @@ def test_constraints_keep_of_which_activations_their_percentile_is(net, digits, 
 
 @pytest.mark.parametrize("x", [[[0.0]], None, (1, 2)])
 def test_what_is_no_tensor_is_refused_in_words(net, x):
-    with pytest.raises(InputError, match="take.* a tensor|inputs are a tensor"):
+    with pytest.raises(InputError, match="inputs are a tensor"):
         constrain(net, x, [Jitter(0.1)])
     with pytest.raises(InputError, match="a network takes a tensor"):
         net(x)

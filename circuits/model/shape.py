@@ -3,7 +3,7 @@
 A shape is `float` (a finite number), `int`, `str`, `bool`, `None`, `Any`, `list[X]`, `tuple[X, ...]`,
 `tuple[X, Y]`, `dict[str, X]`, `dict[Literal[...], X]` (just these keys), `X | Y`, `Literal[...]`,
 `Annotated[list[X], length]`, `OrNever` (a number, or inf), a TypedDict, or a dataclass, all of its fields:
-its own `__post_init__` says what values may be. JSON's true and false are no numbers, and text is none either.
+its own `__post_init__` says what values may be. JSON's true and false are no numbers, and text is none.
 """
 
 from __future__ import annotations

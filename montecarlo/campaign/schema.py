@@ -19,6 +19,7 @@ from circuits import whole_file
 from circuits.errors import InputError, Notice
 from montecarlo.mismatch.law import UNIT
 from montecarlo.stores.lost_files import lost
+from montecarlo.stores.store import reading
 
 CHARACTERIZATION = "ttfs-analog/characterization/2"
 LARGEST = 2**63
@@ -133,11 +134,6 @@ def with_units(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def _first_line(error: Exception) -> str:
-    """What an error of another library says, without its advice and addresses."""
-    return str(error).split("\n")[0].split(" see:")[0].split("https:")[0].rstrip(" ,:.")
-
-
 def open_dataset(path: str | Path, schema: str = CHARACTERIZATION, *, to_resume: bool = False) -> xr.Dataset:
     """Open a zarr or netCDF dataset and check what it claims to be.
 
@@ -159,21 +155,20 @@ def open_dataset(path: str | Path, schema: str = CHARACTERIZATION, *, to_resume:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    try:
+    with reading(path):
         dataset = (
             xr.open_zarr(path, consolidated=False, use_zarr_fill_value_as_mask=False)
             if path.is_dir()
             else xr.open_dataset(path)
         )
-    except Exception as error:  # zarr and netCDF4 raise many kinds
-        raise InputError(f"{path} cannot be read as a dataset: {_first_line(error)}") from None
     stored = dataset.attrs.get("schema")
     if stored != schema:
         old = schema == CHARACTERIZATION and "characterization/" in str(stored)
         raise InputError(
             f"{path} has schema {stored!r}, {schema!r} was expected{'; characterize again' if old else ''}"
         )
-    return _as_it_counts(dataset, path, to_resume) if path.is_dir() else dataset
+    with reading(path):
+        return _as_it_counts(dataset, path, to_resume) if path.is_dir() else dataset
 
 
 def save_dataset(dataset: xr.Dataset, path: str | Path) -> Path:
@@ -208,7 +203,7 @@ def _as_it_counts(dataset: xr.Dataset, path: Path, to_resume: bool) -> xr.Datase
         )
     if missing.absent:
         warnings.warn(
-            f"{path} has lost {_some(missing.absent)}: their runs count as not run", Notice, stacklevel=3
+            f"{path} has lost {_some(missing.absent)}: their runs count as not run", Notice, stacklevel=4
         )
     statuses = {name: dataset[name].copy(data=status) for name, status in missing.status.items()}
     return dataset.assign(statuses)

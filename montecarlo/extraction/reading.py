@@ -21,6 +21,7 @@ from circuits.pdk.technology import Technology
 from montecarlo.campaign.rows import Rows
 from montecarlo.campaign.schema import CHARACTERIZATION, INPUTS, PHASES, VARIABLES, open_dataset
 from montecarlo.mismatch.law import MismatchLaw
+from montecarlo.stores.store import reading
 
 ROOTS = (".zgroup", ".zarray", "zarr.json")
 """Of a zarr store."""
@@ -71,14 +72,8 @@ def load_dataset(path: str | Path, schema: str = CHARACTERIZATION) -> xr.Dataset
     InputError
         If it is missing, cannot be read to its last byte, or is not what its schema says.
     """
-    with open_dataset(path, schema) as opened:
-        try:
-            dataset = opened.load()
-        except InputError:
-            raise
-        except Exception as error:  # zarr, its codecs and netCDF4 raise many kinds
-            words = " ".join(str(error).split())[:120]
-            raise InputError(f"{path} is damaged ({words}): take a copy, or make it again") from None
+    with reading(Path(path)), open_dataset(path, schema) as opened:
+        dataset = opened.load()
     if schema == CHARACTERIZATION:
         check(dataset, str(path))
     return dataset
@@ -92,13 +87,11 @@ def schema_of(path: Path) -> str:
     InputError
         If it cannot be opened.
     """
-    try:
-        opened = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path)
-        with opened:
-            return str(opened.attrs.get("schema"))
-    except Exception as error:  # zarr and netCDF4 raise many kinds
-        words = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} cannot be read as a dataset: {words}") from None
+    with (
+        reading(path),
+        xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path) as opened,
+    ):
+        return str(opened.attrs.get("schema"))
 
 
 def layer_stores(folder: Path) -> tuple[list[Path], list[str]]:

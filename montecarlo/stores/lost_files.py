@@ -92,7 +92,11 @@ def _corrected(path: Path, name: str, members: dict[str, zarr.Array[Any]], missi
             if files[name] in there[name]:
                 missing.cut_short.append(f"{name}/{files[name]}")
             continue
-        corrected[region] = np.asarray(status[region])
+        try:
+            corrected[region] = np.asarray(status[region])
+        except Exception:  # codecs raise many kinds
+            missing.cut_short.append(f"{name}/{files[name]}")
+            continue
         gone = [n for n in needed if not there[n].get(files[n], False)]
         if gone and np.any(corrected[region] == 0 if not _marks(status) else corrected[region] != NOT_RUN):
             corrected[region] = NOT_RUN
@@ -116,10 +120,15 @@ def _marks(status: zarr.Array[Any]) -> bool:
 
 def _divided_like(name: str, array: zarr.Array[Any], status: zarr.Array[Any]) -> bool:
     """Whether an array has the regions of a `status`; coordinates are whole."""
-    dims, own = status.attrs[DIMS], array.attrs.get(DIMS, [])
-    assert isinstance(dims, list)
-    assert isinstance(own, list)
-    return bool(own[: len(dims)] == dims and name not in own)
+    dims, own = (_dims(array) for array in (status, array))
+    return own[: len(dims)] == dims and name not in own
+
+
+def _dims(array: zarr.Array[Any]) -> list[Any]:
+    dims = array.attrs.get(DIMS, [])
+    if not isinstance(dims, list):
+        raise TypeError(f"dimensions of {array.basename} are {dims}")
+    return dims
 
 
 def _usual(array: zarr.Array[Any], every: bool) -> bool:

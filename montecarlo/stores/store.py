@@ -4,16 +4,19 @@ A region is a chunk, so no two writes touch one file. zarr replaces a file in on
 writer leaves are files named `*.partial`, which the next one removes.
 
 What is absent was not run: the fill value of `status` is -1, and a region that is done has a file for every
-variable, be it all NaN. So files that a copy has lost are known (`montecarlo.stores.lost_files`).
+variable, be it all NaN. So files that a copy has lost are known (`montecarlo.stores.lost_files`). Every
+file carries a checksum: one with a flipped bit is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import xarray as xr
 import zarr
@@ -58,14 +61,14 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
         name: {
             "chunks": tuple(
                 whole[str(d)] if name in template.coords else chunk.get(str(d), whole[str(d)]) for d in v.dims
-            )
+            ),
+            "filters": [numcodecs.CRC32()],
         }
         for name, v in template.variables.items()
-        if v.dims
     }
-    for name in encoding:
-        if str(name).endswith("status"):
-            encoding[name]["_FillValue"] = np.int8(NOT_RUN)
+    statuses = [name for name in encoding if str(name).endswith("status")]
+    for name in statuses:
+        encoding[name]["_FillValue"] = np.int8(NOT_RUN)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         template.to_zarr(partial, encoding=encoding, consolidated=False, zarr_format=2)
@@ -79,7 +82,7 @@ def create(template: xr.Dataset, path: Path, sizes: Mapping[str, int], chunk: Ma
                 array[:] = np.arange(sizes[str(name)])
         _write_whole(partial, template, set(sizes) | set(chunk))
         zarr.consolidate_metadata(partial)
-        for name in (n for n in encoding if str(n).endswith("status")):
+        for name in statuses:
             (partial / str(name) / EVERY_FILE).touch()
         partial.rename(path)
     except OSError as error:
@@ -132,5 +135,24 @@ def write(path: Path, region: tuple[slice, ...], values: Mapping[str, Any]) -> N
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group[name]
-    assert isinstance(array, zarr.Array)
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{name} of the store is no array: take a copy, or make it again")
     return array
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Generator[None, None, None]:
+    """Say in one way that a dataset cannot be read: zarr, its codecs and netCDF4 raise many kinds.
+
+    Raises
+    ------
+    InputError
+        For any error of another kind.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        words = " ".join(str(error).split(" see:")[0].split("https:")[0].split())[:120].rstrip(" ,:.")
+        raise InputError(f"{path} cannot be read ({words}): take a copy, or make it again") from None

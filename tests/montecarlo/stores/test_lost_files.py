@@ -16,6 +16,7 @@ from circuits.errors import InputError, Notice
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import open_dataset
+from montecarlo.extraction.reading import load_dataset
 from montecarlo.stores.store import EVERY_FILE
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import SCHEMA, Sweep, run
@@ -110,6 +111,32 @@ def test_a_file_that_is_cut_short_is_not_read(copy, whole, name, keep):
         open_dataset(copy)
     assert resumed(copy) == [40, 50]
     assert bytes_of(copy) == bytes_of(whole)
+
+
+@pytest.mark.parametrize("name", ["spike_time/1.0", "deviation_slope/0", "weight/0.0", "stimulus/0"])
+def test_a_flipped_bit_is_refused(copy, name):
+    content = bytearray((copy / name).read_bytes())
+    content[-5] ^= 1  # of the values: a codec alone would give another number
+    (copy / name).write_bytes(content)
+    with pytest.raises(InputError, match=r"s\.zarr cannot be read \(.*checksum.*\): take a copy"):
+        load_dataset(copy)
+
+
+def test_a_status_that_cannot_be_unpacked_is_run_again(copy, whole):
+    content = (copy / "status/1").read_bytes()
+    (copy / "status/1").write_bytes(content[:16] + bytes(len(content) - 16))
+    with pytest.raises(InputError, match=r"cut short \(status/1\); give the command"):
+        open_dataset(copy)
+    assert resumed(copy) == [30, 50]
+    assert bytes_of(copy) == bytes_of(whole)
+
+
+@pytest.mark.parametrize("dims", [None, 3, "sample", {}])
+def test_dims_that_are_no_list_are_refused(copy, dims):
+    file = copy / "energy" / ".zattrs"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "_ARRAY_DIMENSIONS": dims}))
+    with pytest.raises(InputError, match=r"s\.zarr cannot be read"):
+        open_dataset(copy)
 
 
 @pytest.mark.parametrize("name", ["weight/0.0", "stimulus/0", "sample/0", "spike_time", "status"])

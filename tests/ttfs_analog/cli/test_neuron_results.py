@@ -103,7 +103,7 @@ def test_attribute_answers_what_a_larger_device_buys(succeed, call):
         ("describe none.zarr", "none.zarr does not exist"),
         ("describe {files}/characterization.zarr --plot layer.json", "is a file; name a folder"),
         ("describe {files}/characterization.zarr --out /proc/x/d.nc", "/proc/x"),
-        ("describe layer.json", "cannot be read as a dataset"),
+        ("describe layer.json", "layer.json cannot be read ("),
     ],
 )
 def test_mistakes_are_told_in_one_line(call, files, line, message):

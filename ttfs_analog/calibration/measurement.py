@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 from circuits import whole_file
 from circuits.errors import InputError
 from circuits.model.coding import encode
-from circuits.simulation import simulate
+from circuits.simulation import feed_forward, simulate
 from circuits.spice.ngspice import Ngspice
 from ttfs_analog.calibration.patterns import LayerPatterns
 from ttfs_analog.network.network import TTFSNetwork
@@ -33,6 +33,7 @@ from ttfs_analog.noise.chips import Chips
 LEVELS = ("closed-form", "ngspice")
 PATTERNS = ("layer", "pattern", "synapse", "spike_time")
 TIMES = ("layer", "pattern", "neuron", "spike_time")
+Answers = Callable[[TTFSNetwork, Tensor], list[Tensor]]
 MEASUREMENT = 7
 """Stream of a seed: errors of measured times."""
 
@@ -74,10 +75,7 @@ def measure(
     """
     if not 0 <= error < 1 or repeats < 1:
         raise InputError(f"need an error of 0 to 1 windows and repeats >= 1, got {error} and {repeats}")
-    if level not in LEVELS:
-        raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
-    if level == "ngspice" and not all(c.ideal for c in chip.constants):
-        raise InputError("level ngspice measures chips of ideal sources; take closed-form for this one")
+    _check_level(level, chip)
     devices, weights, generator = chip.deviations(net.like), net.weights(), seeded(seed, MEASUREMENT)
     simulator = Ngspice() if level == "ngspice" else None
     total, found = sum(len(plan.inputs) for plan in patterns), []
@@ -96,6 +94,52 @@ def measure(
         if progress:
             progress(sum(len(p.inputs) for p in patterns[: n + 1]), total)
     return found
+
+
+def answers(chip: Chips, level: str = "closed-form", workers: int = 1) -> Answers:
+    """What a whole chip answers to images: the forward pass of a training in the loop.
+
+    Parameters
+    ----------
+    chip : Chips
+        One, as it is.
+    level, workers
+        As of `measure`; ngspice processes at a time.
+
+    Returns
+    -------
+    callable
+        (network, images) -> activations of every layer, (image, neuron).
+    """
+    _check_level(level, chip)
+
+    def in_the_model(net: TTFSNetwork, x: Tensor) -> list[Tensor]:
+        learning = net.training
+        net.eval()  # what a chip says are spikes, not the scores of a loss
+        found = [rows[0] for rows in net.trace(x, chip.model(x))]
+        net.train(learning)
+        return found
+
+    def in_ngspice(net: TTFSNetwork, x: Tensor) -> list[Tensor]:
+        net.rescale(x)
+        circuit = net.to_circuit()
+        found = [torch.zeros(len(x), layer.n_out).to(net.like) for layer in net.layers]
+        inputs = x.flatten(1).double().cpu().numpy()
+        for image, responses in feed_forward(circuit, net.points, inputs, list(chip.layers), workers=workers):
+            for n, (layer, given) in enumerate(zip(circuit, responses, strict=True)):
+                row = given.activation(layer.window)[0] if layer.spiking else given.v_t_min[0]
+                found[n][image] = torch.as_tensor(row).to(net.like)
+        return found
+
+    return in_ngspice if level == "ngspice" else in_the_model
+
+
+def _check_level(level: str, chip: Chips) -> None:
+    """Refuse what cannot be simulated."""
+    if level not in LEVELS:
+        raise InputError(f"unknown level {level!r}; choose from {', '.join(LEVELS)}")
+    if level == "ngspice" and not all(c.ideal for c in chip.constants):
+        raise InputError("level ngspice measures chips of ideal sources; take closed-form for this one")
 
 
 def _in_ngspice(net: TTFSNetwork, n: int, chip: Chips, inputs: Tensor, simulator: Ngspice) -> Tensor:

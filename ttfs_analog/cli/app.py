@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from circuits import whole_file
-from ttfs_analog.cli import campaigns, chips, layers, networks
+from ttfs_analog.cli import campaigns, chips, layers, networks, remedies
 from ttfs_analog.cli.console import Result, common, run, workers_option
 
 
@@ -25,13 +25,14 @@ def cli() -> None:
     describe, attribute statistics of a campaign; which device makes a neuron vary
     rare                how likely it is that a spike comes too late or too early
     evaluate, finetune  accuracy and yield over chips, and training for them
+    calibrate, remedies a chip from its spike times; what helps against mismatch
     energy              joules per inference
     verify              the model against ngspice on chips never seen
     demo, report        all of it, on one page
     """
 
 
-for family in (layers, campaigns, networks, chips):
+for family in (layers, campaigns, networks, chips, remedies):
     for command in vars(family).values():
         if isinstance(command, click.Command):
             cli.add_command(command)

@@ -50,7 +50,8 @@ def chip(source: str, out: str, **options: Any) -> Result:
     default=None,
     help="Yield target; default: accuracy of the mapped network less 0.02.",
 )
-@click.option("--trim", is_flag=True, help="Trim the thresholds of every chip first, perfectly.")
+@click.option("--trim", is_flag=True, help="Trim the thresholds of every chip first, as it is known.")
+@click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs; default: no limits.")
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")

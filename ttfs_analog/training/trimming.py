@@ -18,7 +18,6 @@ Source: threshold trim of TTFS neurons, Stanojevic et al., Nat. Commun. 2024, Di
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -71,8 +70,7 @@ def trimmed(
     """
     moved = shifts(net, seen or chips, x, bits=bits, reach=reach, only=only, progress=progress)
     chips.require_fit(net)
-    layers = (replace(m, threshold=m.threshold + s) for m, s in zip(chips.layers, moved, strict=True))
-    return replace(chips, layers=tuple(layers))
+    return chips.moved(moved)
 
 
 @torch.no_grad()

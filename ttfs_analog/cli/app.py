@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from circuits import whole_file
-from ttfs_analog.cli import campaigns, chips, layers, networks, remedies
+from ttfs_analog.cli import campaigns, chips, layers, networks
 from ttfs_analog.cli.console import Result, common, run, workers_option
 
 
@@ -32,7 +32,7 @@ def cli() -> None:
     """
 
 
-for family in (layers, campaigns, networks, chips, remedies):
+for family in (layers, campaigns, networks, chips):
     for command in vars(family).values():
         if isinstance(command, click.Command):
             cli.add_command(command)

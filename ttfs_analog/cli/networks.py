@@ -223,6 +223,7 @@ def place(net: str, technology: str, data: str | None, out: str, **options: Any)
     help="All modes but agnostic: the chip, as 'calibrate' knows it; of mode loop as it is.",
 )
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs of mode trim.")
+@click.option("--most", type=click.IntRange(0), default=None, help="Neurons of mode trim; default: all.")
 @click.option(
     "--level",
     type=click.Choice(["closed-form", "ngspice"]),

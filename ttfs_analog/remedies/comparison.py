@@ -157,7 +157,7 @@ def _ticks(stages: list[str], chips: int, setting: Setting) -> int:
         if stage not in SHARED and stage != "nothing" and not known:
             count, known = count + chips, True
         if stage.startswith("trim"):
-            count += chips * (2 if "-" in stage else 1)
+            count += chips * (1 if stage == "trim" else 2)
     return count
 
 

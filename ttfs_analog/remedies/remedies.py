@@ -6,6 +6,7 @@ windows    windows at a percentile of the activations, and what all chips share 
 control    training without any spread, from there
 agnostic   training on a fresh chip for every image, from there
 trim-b     thresholds of every chip trimmed through DACs of b bits; trim: without limits
+trim-b@n   the same, of the n neurons where it does most
 threshold  thresholds of every chip trained
 chip       all weights of every chip trained
 gain       the same, of the chip one gain a neuron being known
@@ -19,6 +20,7 @@ chips or for each. What is known of a chip is what a calibration has measured, o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -38,6 +40,7 @@ from ttfs_analog.training.trimming import shifts
 
 SHARED = ("windows", "control", "agnostic")
 """The same for all chips; all but `nothing` begin with windows."""
+TRIM = re.compile(r"trim(?:-([0-9]{1,2}))?(?:@([0-9]{1,7}))?")
 EACH = ("threshold", "chip", "gain", "loop")
 """Of every chip by itself."""
 Tick = Callable[[], None]
@@ -76,7 +79,7 @@ class State:
 
 
 def parse(remedy: str) -> list[str]:
-    """Stages of a remedy.
+    """Stages of a remedy; all but `nothing` begin with windows, or a training that does.
 
     Parameters
     ----------
@@ -90,15 +93,14 @@ def parse(remedy: str) -> list[str]:
     """
     stages = remedy.split("+")
     for stage in stages:
-        name, _, bits = stage.partition("-")
-        known = stage in ("nothing", *SHARED, *EACH, "trim") or (name == "trim" and bits.isdecimal())
+        known = stage in ("nothing", *SHARED, *EACH) or TRIM.fullmatch(stage)
         if not known or (stage == "nothing" and len(stages) > 1):
-            names = ("nothing", *SHARED, "trim-BITS", *EACH)
+            names = ("nothing", *SHARED, "trim-BITS@NEURONS", *EACH)
             raise InputError(f"unknown remedy {remedy!r}; name some of {', '.join(names)}, joined with +")
     shared = [stage in SHARED for stage in stages]
     if shared != sorted(shared, reverse=True):
         raise InputError(f"remedy {remedy!r}: what is the same for all chips comes first")
-    return stages
+    return stages if stages[0] in ("nothing", *SHARED) else ["windows", *stages]
 
 
 def apply(remedy: str, net: TTFSNetwork, chips: Chips, setting: Setting, tick: Tick) -> State:
@@ -117,10 +119,7 @@ def apply(remedy: str, net: TTFSNetwork, chips: Chips, setting: Setting, tick: T
         Called after every training and chip.
     """
     state = State((net,), chips)
-    stages = parse(remedy)
-    if stages[0] != "nothing" and stages[0] not in SHARED:
-        stages = ["windows", *stages]
-    for stage in stages:
+    for stage in parse(remedy):
         if stage in SHARED:
             state = replace(state, nets=(_shared(stage, state.net(0), setting),))
             tick()
@@ -178,13 +177,17 @@ def _calibrated(state: State, setting: Setting, tick: Tick) -> State:
 
 
 def _trimmed(stage: str, state: State, setting: Setting, tick: Tick) -> State:
-    bits = int(stage.partition("-")[2]) if "-" in stage else None
+    match = TRIM.fullmatch(stage)
     assert state.known is not None
+    assert match is not None
+    bits, most = (None if word is None else int(word) for word in match.groups())
     x = setting.data.x_train
     if len(state.nets) == 1:
-        moved = shifts(state.nets[0], state.known, x, bits=bits, progress=lambda done, total: tick())
+        moved = shifts(
+            state.nets[0], state.known, x, bits=bits, most=most, progress=lambda done, total: tick()
+        )
     else:
-        parts = [shifts(state.net(k), chip, x, bits=bits) for k, chip in enumerate(state.known)]
+        parts = [shifts(state.net(k), chip, x, bits=bits, most=most) for k, chip in enumerate(state.known)]
         moved = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
     return replace(state, chips=state.chips.moved(moved), known=state.known.moved(moved))
 

@@ -89,6 +89,7 @@ def finetune(
     chip: Chips | None = None,
     measure: Measure | None = None,
     bits: int | None = None,
+    most: int | None = None,
     epochs: int | None = None,
     batch: int = 64,
     lr: float | None = None,
@@ -116,8 +117,8 @@ def finetune(
         Of the other modes: one, as it is known.
     measure : callable, optional
         Of mode loop: what the chip answers.
-    bits : int, optional
-        Of mode trim: of its DACs; None: any value.
+    bits, most : int, optional
+        Of mode trim: of its DACs; None: any value. How many neurons have one; None: all that spike.
     epochs : int, optional
         Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits; for one chip as many
         as make CHIP_STEPS steps. 0: windows and thresholds are set, and nothing is trained.
@@ -156,7 +157,7 @@ def finetune(
         epochs = some if mode == "agnostic" else -(-CHIP_STEPS // per_epoch)
     order = torch.randperm(len(x_train), generator=seeded(seed, SELECTION)).to(x_train.device)
     if mode == "trim":
-        moved = shifts(tuned, require_one(net, chip), x_train, bits=bits, progress=progress)
+        moved = shifts(tuned, require_one(net, chip), x_train, bits=bits, most=most, progress=progress)
         tuned = shifted(tuned, require_one(net, chip), [torch.as_tensor(s[0]) for s in moved])
     elif epochs > 0:
         start = {

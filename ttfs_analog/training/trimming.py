@@ -17,7 +17,7 @@ Source: threshold trim of TTFS neurons, Stanojevic et al., Nat. Commun. 2024, Di
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -30,9 +30,11 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.noise.chips import Chips, perfect
+from ttfs_analog.training.sensitivity import most_sensitive
 from ttfs_analog.training.training import Progress
 
-ROUNDS = 3
+ROUNDS, ENOUGH = 20, 1e-9
+"""Most rounds of a layer; fewer where no threshold moves any more, in windows."""
 SAMPLE = 400
 """Images that the means are taken over."""
 REACH = 3.0
@@ -52,7 +54,7 @@ def trimmed(
     seen: Chips | None = None,
     bits: int | None = None,
     reach: float = REACH,
-    only: Sequence[NDArray[np.bool_]] | None = None,
+    most: int | None = None,
     progress: Progress | None = None,
 ) -> Chips:
     """The same chips with the offsets of their comparators trimmed.
@@ -65,10 +67,10 @@ def trimmed(
         Drawn for this network.
     x : Tensor, shape (image, in)
         Calibration images; SAMPLE of them, evenly spread, are used.
-    seen, bits, reach, only, progress : optional
+    seen, bits, reach, most, progress : optional
         As of `shifts`; `seen` None: the chips themselves.
     """
-    moved = shifts(net, seen or chips, x, bits=bits, reach=reach, only=only, progress=progress)
+    moved = shifts(net, seen or chips, x, bits=bits, reach=reach, most=most, progress=progress)
     chips.require_fit(net)
     return chips.moved(moved)
 
@@ -81,7 +83,7 @@ def shifts(
     *,
     bits: int | None = None,
     reach: float = REACH,
-    only: Sequence[NDArray[np.bool_]] | None = None,
+    most: int | None = None,
     progress: Progress | None = None,
 ) -> Shifts:
     """What a trim adds to the offset of every comparator.
@@ -96,8 +98,9 @@ def shifts(
         Of the DACs; None: any value.
     reach : float
         R in root mean squares over the neurons of a layer, of all of these chips.
-    only : sequence of array (neuron,), optional
-        By layer: neurons that have a trim; None: all that spike.
+    most : int, optional
+        Neurons that have a trim, on all chips the same: those where it does most
+        (`ttfs_analog.training.sensitivity`); None: all that spike.
     progress : callable, optional
         (done, total) of the chips.
 
@@ -114,34 +117,40 @@ def shifts(
     x = check_unit(flat(x, net.input_shape))
     x = x[:: -(-len(x) // SAMPLE)].to(net.like)
     wanted = net.trace(x, perfect(net, chips.constants))
-    masks = None if only is None else [torch.as_tensor(m).to(x.device) for m in only]
-    passes = 1 if bits is None else 2
+    everywhere = [torch.ones(layer.n_out, dtype=torch.bool, device=x.device) for layer in net.layers]
+    passes = 1 if bits is None and most is None else 2
 
-    def all_chips(dac: Dac, first: int) -> Shifts:
+    def all_chips(dac: Dac, only: list[Tensor], first: int) -> Shifts:
         rows = []
         for done, chip in enumerate(chips, first + 1):
-            rows.append(_one(net, chip, x, wanted, dac, masks))
+            rows.append(_one(net, chip, x, wanted, dac, only))
             if progress:
                 progress(done, passes * len(chips))
         return [np.stack([row[n] for row in rows]) for n in range(len(net.layers))]
 
-    free = all_chips(lambda n, value: value, 0)
-    if bits is None:
+    free = all_chips(lambda n, value: value, everywhere, 0)
+    if passes == 1:
         return free
+    only = everywhere
+    if most is not None:
+        with torch.enable_grad():
+            only = [torch.as_tensor(m).to(x.device) for m in most_sensitive(net, x, free, most)]
+    if bits is None:
+        return all_chips(lambda n, value: value, only, len(chips))
     limits = [reach * float(np.sqrt(np.mean(np.square(v)))) for v in free]
-    most = 2**bits - 1
+    top = 2**bits - 1
 
     def dac(n: int, value: Tensor) -> Tensor:
         if not limits[n]:
             return torch.zeros_like(value)
-        code = ((value / limits[n] + 1.0) * (0.5 * most)).round().clamp(0, most)
-        return (code * (2.0 / most) - 1.0) * limits[n]
+        code = ((value / limits[n] + 1.0) * (0.5 * top)).round().clamp(0, top)
+        return (code * (2.0 / top) - 1.0) * limits[n]
 
-    return all_chips(dac, len(chips))
+    return all_chips(dac, only, len(chips))
 
 
 def _one(
-    net: TTFSNetwork, chip: Chips, x: Tensor, wanted: list[Tensor], dac: Dac, only: list[Tensor] | None
+    net: TTFSNetwork, chip: Chips, x: Tensor, wanted: list[Tensor], dac: Dac, only: list[Tensor]
 ) -> Shifts:
     """Of one chip, (neuron,) by layer."""
     devices = chip.deviations(x)
@@ -153,12 +162,14 @@ def _one(
             return layer(inputs, own, weight)
         slope, base = layer.per_neuron(layer.slopes(weight)), own.threshold
         scale = slope / float(own.constants.theta_scale)
-        chosen = True if only is None else only[n]
         for _ in range(ROUNDS):
             out = layer(inputs, own, weight)[0].reshape(wanted[n].shape)
-            moved = torch.where(torch.as_tensor(chosen), moved + _mean_error(out, wanted[n]) * scale, 0.0)
+            error = torch.where(only[n], _mean_error(out, wanted[n]), 0.0)
+            moved = moved + error * scale
             own = own._replace(threshold=base + moved)
-        moved = torch.where(torch.as_tensor(chosen), dac(n, moved), 0.0)
+            if float(error.abs().max()) <= ENOUGH * layer.window_length:
+                break
+        moved = torch.where(only[n], dac(n, moved), 0.0)
         found[n] = moved[0].double().cpu().numpy()
         return layer(inputs, Deviations(*own._replace(threshold=base + moved)), weight)
 

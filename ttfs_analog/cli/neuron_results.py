@@ -172,7 +172,8 @@ def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]
         std_se = 0.5 * result["total_variance_se"] / std
     rows = [
         f"{what}: {result['nominal']:.6g}{unit}, sigma {std:.4g} +- {std_se:.2g}{unit} "
-        f"({result['n_samples']} samples, {result['n_silent']} silent, {result['n_early']} early)",
+        f"({result['n_samples']} samples, {result['n_silent']} silent, {result['n_early']} early"
+        + ("; of the others)" if result["n_silent"] and quantity in ("spike_time", "threshold") else ")"),
         f"{'device':<22} {'sigma':>8} {'sensitivity':>12} {'share':>9}",
     ]
     for name, share in ranked[:ROWS]:

@@ -66,6 +66,32 @@ def test_a_device_goes_before_its_term_and_that_before_all(attribution):
     assert enlarged(attribution, area) == pytest.approx(total - saved, rel=1e-12)
 
 
+def test_all_devices_larger_is_every_sigma_smaller(attribution):
+    """Few samples may vary less than the parts say; nothing is left of the variance then but what is."""
+    few = attribution.assign(spike_time_total_variance=0.9 * attribution["spike_time_part"].sum())
+    assert enlarged(few, {"all": 1e9}) == pytest.approx(0.0, abs=1e-9)
+    assert enlarged(few, {"all": 4.0}) == pytest.approx(float(few["spike_time_total_variance"]) / 4, rel=1e-9)
+    halved = math.sqrt(float(few["spike_time_total_variance"])) / 2
+    assert area_for(few, "all", halved) == pytest.approx(4.0, rel=1e-9)
+
+
+def test_spikes_that_the_window_cuts_off_leave_no_area():
+    """Threshold such that a third of the neurons stay silent."""
+    layer = Layer([[0.5, -0.25, 0.7]], [-0.45], t_min=1.0, t_max=3.0)
+    times = np.array([0.2, 0.1, 0.5])
+    cut = attribute(layer, times, POINT, LAW, level="closed-form", samples=400)
+    # 2.45 - 0.525 = 1.925 of 2, and a sigma of 0.166 by hand: 0.05 (2.45, 1.925, 1, 0.4, 0.35, 0.225)
+    sigma = 0.05 * math.sqrt(2.45**2 + 1.925**2 + 1 + 0.4**2 + 0.35**2 + 0.225**2)
+    assert math.sqrt(part(cut, "all")) == pytest.approx(sigma, rel=1e-5)
+    assert int(cut["n_silent"]) > 100
+    for quantity in ("spike_time", "threshold", "energy"):
+        with pytest.raises(InputError, match="of 400 samples were silent or early"):
+            enlarged(cut, {"all": 2.0}, quantity)
+    with pytest.raises(InputError, match="no area follows"):
+        area_for(cut, "all", 0.1)
+    assert 0.4 < enlarged(cut, {"all": 2.0}, "slope") / float(cut["slope_total_variance"]) < 0.6
+
+
 def test_what_cannot_be_is_refused(attribution):
     for factor in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(InputError, match="area of slope must be > 0"):

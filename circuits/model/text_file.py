@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from circuits.errors import InputError
+from circuits.input_file import read_bytes
 
 MARKS = {  # the longer first: that of UTF-32 begins like that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
@@ -124,7 +125,9 @@ def read_text(path: str | Path, maker: str = "") -> str:
         If it does not exist, cannot be read, or is no text.
     """
     try:
-        raw = Path(path).read_bytes()
+        raw = read_bytes(path)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path} does not exist{maker and f'; {maker}'}") from None
     except IsADirectoryError:

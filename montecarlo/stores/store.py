@@ -22,6 +22,7 @@ import xarray as xr
 import zarr
 
 from circuits.errors import InputError
+from circuits.input_file import regular
 from circuits.one_writer import locked as locked
 
 NOT_RUN = -1
@@ -149,6 +150,7 @@ def reading(path: Path) -> Generator[None, None, None]:
     InputError
         For any error of another kind.
     """
+    regular(path)
     try:
         yield
     except InputError:

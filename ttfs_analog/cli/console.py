@@ -309,6 +309,9 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
     except (BrokenPipeError, SystemExit):  # what click makes of a reader that has gone
         _silence(sys.stdout)
         return 0
+    except MemoryError as error:
+        about = f" ({error})" if str(error) else ""
+        return fail(f"not enough memory{about}; give the command more, or less to do", 2)
     except OSError as error:
         if error.filename is None:  # stdout itself: what is left in its buffer cannot be written either
             _silence(sys.stdout)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
+from circuits.input_file import regular
 
 REMEDY = "save model.state_dict()"
 PREFIXES = ("module.", "_orig_mod.")
@@ -65,6 +66,7 @@ def read(path: str | Path) -> Any:
         If it is missing, of another kind, damaged, or holds objects with code.
     """
     path = Path(path)
+    regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(8)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
+from circuits.input_file import regular
 from circuits.model.shape import checked
 from ttfs_analog.network.checkpoint import save_tensors
 from ttfs_analog.network.digest import check_digest
@@ -114,6 +115,7 @@ def read(file: Path, recipe: Recipe, fingerprint: str, options: Mapping[str, Any
     InputError
         If the file is damaged, or belongs to another training.
     """
+    regular(file)
     try:
         state = torch.load(file, weights_only=True, map_location="cpu")
         digest = state.pop("digest", None)

@@ -3,8 +3,7 @@ r"""What a larger device buys: the parts of a variance against area.
 .. math:: \mathrm{Var}(x) = \mathrm{Var} - P\,(1 - 1/x)
 
 where P is the part of the device (or of all devices of a term) and x its area over the present one: a
-device's own variance goes as 1 / area (Pelgrom1989, area term only). The remainder is left as it is. Var
-is of a sample: where all parts together are more than it, they are scaled to it.
+device's own variance goes as 1 / area (Pelgrom1989, area term only). The remainder is left as it is.
 Nominal currents, volts and the tau_c stay: a larger capacitor then needs currents, and energy, that grow
 along with it.
 """
@@ -20,8 +19,8 @@ from circuits.errors import InputError
 
 ALL = "all"
 CUT = 0.01
-"""Share of silent and early samples up to which areas are worked out: a normal law less 1 % on one side has 94 %
-of its variance."""
+"""Share of silent and early samples up to which areas are worked out: a normal law less 1 % on one side has
+94 % of its variance."""
 
 
 def part(attribution: xr.Dataset, device: str, quantity: str = "spike_time") -> float:
@@ -81,16 +80,16 @@ def enlarged(attribution: xr.Dataset, area: dict[str, float], quantity: str = "s
         if not (math.isfinite(factor) and factor > 0):
             raise InputError(f"area of {device} must be > 0, got {factor}")
         part(attribution, device, quantity)
-    total, scale = _whole(attribution, quantity)
+    total = _whole(attribution, quantity)
     rows = (attribution[f"{quantity}_part"].values, attribution["device"].values, attribution["term"].values)
     for value, name, term in zip(*rows, strict=True):
         factor = area.get(str(name), area.get(str(term), area.get(ALL, 1.0)))
-        total -= scale * float(value) * (1 - 1 / factor)
+        total -= float(value) * (1 - 1 / factor)
     return max(total, 0.0)
 
 
-def _whole(attribution: xr.Dataset, quantity: str) -> tuple[float, float]:
-    """Monte Carlo variance of a quantity, and the factor of its parts.
+def _whole(attribution: xr.Dataset, quantity: str) -> float:
+    """Monte Carlo variance of a quantity.
 
     Raises
     ------
@@ -103,9 +102,7 @@ def _whole(attribution: xr.Dataset, quantity: str) -> tuple[float, float]:
             f"{cut} of {samples} samples were silent or early: what is left of {quantity} varies less than "
             "the devices make it, and no area follows; take another input, or a longer window (t_max)"
         )
-    total = float(attribution[f"{quantity}_total_variance"])
-    parts = part(attribution, ALL, quantity)
-    return total, min(1.0, total / parts) if parts > 0 else 1.0
+    return float(attribution[f"{quantity}_total_variance"])
 
 
 def area_for(attribution: xr.Dataset, device: str, sigma: float, quantity: str = "spike_time") -> float:
@@ -134,7 +131,7 @@ def area_for(attribution: xr.Dataset, device: str, sigma: float, quantity: str =
     """
     if not (math.isfinite(sigma) and sigma > 0):
         raise InputError(f"target sigma must be > 0, got {sigma}")
-    total, scale = _whole(attribution, quantity)
-    variance = scale * part(attribution, device, quantity)
+    total = _whole(attribution, quantity)
+    variance = part(attribution, device, quantity)
     room = sigma**2 - (total - variance)
     return variance / room if room > 0 else math.inf

@@ -17,7 +17,8 @@ from circuits import whole_file
 from circuits.errors import InputError
 from montecarlo.campaign.schema import package_version, save_dataset, with_units
 from montecarlo.extraction.reading import load_dataset
-from montecarlo.statistics.intervals import mean_interval, proportion_interval
+from montecarlo.statistics.intervals import proportion_interval
+from ttfs_analog.evaluation.accuracy import ROUNDING, accuracy_interval
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.remedies.remedies import EACH, SHARED, Setting, apply, judge, parse
@@ -129,8 +130,8 @@ def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
         for remedy in dataset["remedy"].values:
             one = dataset.sel(scale=scale, remedy=remedy)
             values = one["accuracy"].values
-            mean, low, high = mean_interval(values)
-            good = int((values >= target).sum())
+            mean, low, high = accuracy_interval(values, int(dataset.attrs["images"]))
+            good = int((values >= target - ROUNDING).sum())
             clean = float(one["clean"])
             rows.append(
                 {
@@ -139,7 +140,7 @@ def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
                     "remedy": str(remedy),
                     "clean": None if np.isnan(clean) else clean,
                     "mean": mean,
-                    "ci95": [max(low, 0.0), min(high, 1.0)],
+                    "ci95": [low, high],
                     "min": float(values.min()),
                     "yield": good / len(values),
                     "yield_ci95": list(proportion_interval(good, len(values))),
@@ -183,6 +184,7 @@ def _empty(
             {
                 "schema": SCHEMA,
                 "plan": plan,
+                "images": len(setting.data.x_test),
                 "options": json.dumps(_options(setting)),
                 "package_version": package_version(),
             },

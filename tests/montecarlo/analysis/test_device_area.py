@@ -66,15 +66,6 @@ def test_a_device_goes_before_its_term_and_that_before_all(attribution):
     assert enlarged(attribution, area) == pytest.approx(total - saved, rel=1e-12)
 
 
-def test_all_devices_larger_is_every_sigma_smaller(attribution):
-    """Few samples may vary less than the parts say; nothing is left of the variance then but what is."""
-    few = attribution.assign(spike_time_total_variance=0.9 * attribution["spike_time_part"].sum())
-    assert enlarged(few, {"all": 1e9}) == pytest.approx(0.0, abs=1e-9)
-    assert enlarged(few, {"all": 4.0}) == pytest.approx(float(few["spike_time_total_variance"]) / 4, rel=1e-9)
-    halved = math.sqrt(float(few["spike_time_total_variance"])) / 2
-    assert area_for(few, "all", halved) == pytest.approx(4.0, rel=1e-9)
-
-
 def test_spikes_that_the_window_cuts_off_leave_no_area():
     """Threshold such that a third of the neurons stay silent."""
     layer = Layer([[0.5, -0.25, 0.7]], [-0.45], t_min=1.0, t_max=3.0)

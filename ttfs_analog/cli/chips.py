@@ -1,4 +1,4 @@
-"""Commands about chips of a network: chip, evaluate, energy, verify, calibrate, remedies."""
+"""Commands about chips of a network: chip, evaluate, energy, verify, calibrate, remedies, size."""
 
 from __future__ import annotations
 
@@ -224,6 +224,45 @@ def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **option
             load_noise(noise, extrapolate),
             remedies=names.split(",") if names else None,
             scales=factors,
+            progress=tick,
+            **options,
+        )
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option(
+    "--target", type=click.FloatRange(0, 1), default=None, help="Of an accuracy; default: clean - 1."
+)
+@click.option(
+    "--yield", "wanted", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Share of chips."
+)
+@click.option("--remedies", default=None, help="Names, separated by commas; default: windows and trims.")
+@click.option("--chips", type=click.IntRange(20), default=200, show_default=True, help="Of every judging.")
+@click.option("--steps", type=click.IntRange(1), default=460, show_default=True, help="Of every training.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@patterns_option
+@error_option
+@data_option
+@extrapolate_option
+@common(out="size.json")
+def size(net: str, data: str | None, noise: str, extrapolate: bool, **options: Any) -> Result:
+    """The smallest devices of a placed network that reach a yield, remedy by remedy.
+
+    Gates shrink, sigmas grow with one over the root of their area. Every point is judged again on fresh chips;
+    exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
+    """
+    from ttfs_analog.cli.remedy_results import size_network
+
+    names = options.pop("remedies")
+    model, sets = load_network(net, data)
+    with progress("size: judgings") as tick:
+        return size_network(
+            model,
+            sets,
+            load_noise(noise, extrapolate),
+            remedies=names.split(",") if names else None,
             progress=tick,
             **options,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,10 @@ from ttfs_analog.calibration.patterns import choose
 from ttfs_analog.cli.chip_results import chips_of
 from ttfs_analog.cli.console import Drawn, Result
 from ttfs_analog.data.datasets import Data
+from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.noise_model import Noise
+from ttfs_analog.remedies import sizing
 from ttfs_analog.remedies.comparison import USUAL, run, summarize
 from ttfs_analog.remedies.remedies import Setting
 from ttfs_analog.training.one_chip import require_one
@@ -187,6 +190,70 @@ def compare(
     result = {"path": out, "target": float(dataset.attrs["target"]), "rows": rows}
     drawings = [Drawing((Path(plot),), lambda: figure(dataset))] if plot else []
     return result, "\n".join([*lines, out]), drawings
+
+
+def size_network(
+    net: TTFSNetwork,
+    data: Data,
+    noise: Noise,
+    *,
+    target: float | None,
+    wanted: float,
+    remedies: Sequence[str] | None,
+    chips: int,
+    steps: int,
+    batch: int,
+    patterns: int,
+    error: float,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
+    """The smallest devices of a placed network for a yield, with every remedy.
+
+    Parameters
+    ----------
+    net, data, noise
+        As of `ttfs_analog.remedies.remedies`.
+    target : float, optional
+        Accuracy of a good chip; default: what the network reaches without mismatch, less a point.
+    wanted, remedies, chips
+        As of `ttfs_analog.remedies.sizing.size`.
+    steps, batch, patterns, error, seed
+        As of `ttfs_analog.remedies.remedies.Setting`.
+    out : str
+        JSON file.
+    progress : callable
+        (done, total) of the judgings.
+    """
+    setting = Setting(data, noise, steps, batch, patterns=patterns, error=error, seed=seed)
+    if target is None:
+        perfect = noise.silent().sample(net, 1)
+        judged = evaluation.evaluate(net, data, perfect)
+        target = max(float((judged["nominal"] == judged["label"]).mean()) - 0.01, 0.0)
+    points, beyond = sizing.size(
+        net, setting, target=target, wanted=wanted, remedies=remedies or sizing.USUAL, chips=chips,
+        progress=progress,
+    )  # fmt: skip
+    result = {
+        "path": out,
+        "target": target,
+        "yield": wanted,
+        "points": sizing.described(points),
+        "out_of_reach": beyond,
+        "passed": bool(points) and points[0].holds,
+    }
+    whole_file.write(out, json.dumps(result, indent=1) + "\n")
+    lines = [f"{100 * wanted:g} % of the chips at {100 * target:.1f} % or more; the least silicon first"]
+    lines += [f"{'remedy':<22} {'gates':>7} {'silicon':>11}  promised yield    on {chips} fresh chips"]
+    for p in points:
+        low, high = (100 * v for v in p.yield_promised)
+        lines.append(
+            f"{p.remedy:<22} {p.area:>7.4g} {1e6 * p.silicon_m2:>7.4g} mm2  [{low:5.1f}, {high:5.1f}] %  "
+            f"{100 * p.yield_fresh:.1f} %, worst chip {100 * p.worst_fresh:.1f} %"
+        )
+    lines += [f"{remedy:<22} does not reach it at the area of the placement" for remedy in beyond]
+    return result, "\n".join([*lines, out])
 
 
 def figure(dataset: xr.Dataset) -> Figure:

@@ -10,6 +10,7 @@ from circuits.errors import InputError
 from ttfs_analog.cli.console import (
     Drawn,
     Result,
+    check_plot,
     common,
     data_option,
     extrapolate_option,
@@ -211,6 +212,7 @@ def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **option
     """
     from ttfs_analog.cli.remedy_results import compare
 
+    check_plot(options["plot"])
     scales, names = options.pop("scales"), options.pop("remedies")
     try:
         factors = [float(word) for word in scales.split(",")]
@@ -250,8 +252,8 @@ def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **option
 def size(net: str, data: str | None, noise: str, extrapolate: bool, **options: Any) -> Result:
     """The smallest devices of a placed network that reach a yield, remedy by remedy.
 
-    Gates shrink, sigmas grow with one over the root of their area. Every point is judged again on fresh chips;
-    exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
+    Gates shrink, sigmas grow with one over the root of their area. Every point is judged again on fresh
+    chips; exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
     """
     from ttfs_analog.cli.remedy_results import size_network
 

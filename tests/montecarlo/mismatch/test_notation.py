@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 
 from circuits.errors import InputError
 from circuits.pdk.technology import Technology
-from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import TERMS
 from montecarlo.mismatch.notation import parse_conditions, parse_law, parse_sigmas
 
@@ -55,25 +51,3 @@ def test_conditions_are_numbers_or_names():
 def test_a_mistake_is_named(items, said):
     with pytest.raises(InputError, match=said):
         parse_law(IDEAL, **items)
-
-
-@pytest.mark.ngspice
-def test_characterize_takes_the_whole_law_and_conditions(succeed, call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    line = ("characterize", "--samples", 20, "--synapses", 2, "--distribution", "slope=student-t:4")
-    line += ("--correlation", "slope.capacitance=0.6", "--common", "threshold=0.02", "--design", "latin")
-    found = succeed(*line, "--at", "size=4", "--at", "supply=1.5")
-    dataset = open_dataset(found["path"])
-    plan = json.loads(dataset.attrs["plan"])
-    assert plan["law"]["distribution"] == [["slope", "student-t:4"]]
-    assert plan["law"]["correlation"] == [["slope", "capacitance", 0.6]]
-    assert plan["law"]["common"] == [["threshold", 0.02]]
-    assert plan["law"]["slope"] == 0.025
-    assert (plan["design"], plan["point"]["vdd"]) == ("latin", 1.5)
-    assert np.all(dataset["status"] == 0)
-    code, _, err = call(*line, "--at", "corner=ss", "--out", "other.zarr")
-    assert code == 2
-    assert "the ideal technology has no corner" in err
-    code, _, err = call(*line, "--at", "size")
-    assert code == 2
-    assert "AXIS=VALUE" in err

@@ -705,3 +705,25 @@ def test_a_network_without_operating_points_has_no_netlist(refuse, files):
     net.save("bare.pt")
     assert "the network has no operating points" in refuse("netlist", "bare.pt", "--out", "decks")
     assert not os.path.exists("decks")
+
+
+@pytest.mark.ngspice
+def test_characterize_takes_the_whole_law_and_conditions(succeed, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ("characterize", "--samples", 20, "--synapses", 2, "--distribution", "slope=student-t:4")
+    line += ("--correlation", "slope.capacitance=0.6", "--common", "threshold=0.02", "--design", "latin")
+    found = succeed(*line, "--at", "size=4", "--at", "supply=1.5")
+    dataset = open_dataset(found["path"])
+    plan = json.loads(dataset.attrs["plan"])
+    assert plan["law"]["distribution"] == [["slope", "student-t:4"]]
+    assert plan["law"]["correlation"] == [["slope", "capacitance", 0.6]]
+    assert plan["law"]["common"] == [["threshold", 0.02]]
+    assert plan["law"]["slope"] == 0.025
+    assert (plan["design"], plan["point"]["vdd"]) == ("latin", 1.5)
+    assert np.all(dataset["status"] == 0)
+    code, _, err = call(*line, "--at", "corner=ss", "--out", "other.zarr")
+    assert code == 2
+    assert "the ideal technology has no corner" in err
+    code, _, err = call(*line, "--at", "size")
+    assert code == 2
+    assert "AXIS=VALUE" in err

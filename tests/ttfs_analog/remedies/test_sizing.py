@@ -12,7 +12,6 @@ from ttfs_analog.remedies import sizing
 from ttfs_analog.remedies.remedies import Setting
 from ttfs_analog.remedies.sizing import AREAS, silicon, size
 
-
 PARTS = {"synapses": 4e-9, "neurons": 1e-9, "references": 2e-9, "capacitors": 8e-9}
 
 

@@ -17,7 +17,12 @@ LARGEST = 1 << 28
 """Bytes of a text."""
 PATIENCE = 5.0
 """For somebody to write to a pipe [s]."""
-KINDS = {stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFSOCK: "a socket", stat.S_IFIFO: "a pipe"}
+KINDS = {
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFIFO: "a pipe",
+}
 
 
 def regular(path: str | Path, *, pipe: bool = False) -> None:

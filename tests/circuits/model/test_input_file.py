@@ -1,4 +1,4 @@
-"""Devices, sockets and silent pipes are refused at once; text comes through a pipe that somebody writes to."""
+"""Devices, sockets and silent pipes are refused at once; text comes through a pipe with a writer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from circuits import input_file
 from circuits.errors import InputError
+from circuits.model import input_file
 from circuits.model.text_file import read_json, read_toml
 from montecarlo.extraction.reading import load_dataset, schema_of
 from ttfs_analog.conversion.saved_weights import read as read_weights
@@ -32,7 +32,7 @@ def test_a_device_is_not_read(read, device):
 def test_a_pipe_without_a_writer_and_a_socket_are_refused(tmp_path, monkeypatch, read):
     monkeypatch.setattr(input_file, "PATIENCE", 0.05)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe is a pipe.*; name a file"):
+    with pytest.raises(InputError, match=r"pipe is a pipe.*; name a file"):
         read(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as opened:
         monkeypatch.chdir(tmp_path)

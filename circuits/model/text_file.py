@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from circuits.errors import InputError
-from circuits.model.input_file import read_bytes
+from circuits.input_file import read_bytes
 
 MARKS = {  # the longer first: that of UTF-32 begins like that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",

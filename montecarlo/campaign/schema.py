@@ -18,6 +18,7 @@ import xarray as xr
 from circuits import whole_file
 from circuits.errors import InputError, Notice
 from montecarlo.mismatch.law import UNIT
+from montecarlo.stores import metadata
 from montecarlo.stores.lost_files import lost
 from montecarlo.stores.store import reading
 
@@ -155,6 +156,13 @@ def open_dataset(path: str | Path, schema: str = CHARACTERIZATION, *, to_resume:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist")
+    if files := metadata.damaged(path):
+        if not to_resume:
+            raise InputError(
+                f"{path} has lost {_some(sorted(files))}, or they are damaged; give the command that made it "
+                "once more, which writes them again"
+            )
+        metadata.restore(path, files)
     with reading(path):
         dataset = (
             xr.open_zarr(path, consolidated=False, use_zarr_fill_value_as_mask=False)

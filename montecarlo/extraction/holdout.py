@@ -33,7 +33,7 @@ from montecarlo.extraction.prediction import (
 )
 from montecarlo.extraction.terms import law_of, spreads, unit_devices
 from montecarlo.mismatch.law import MismatchLaw
-from montecarlo.statistics.intervals import bootstrap
+from montecarlo.statistics.intervals import bootstrap, proportion_interval
 
 LEVELS = (50, 90, 95)
 VIRTUAL = 4000
@@ -65,8 +65,8 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     -------
     dict
         `rms_tau_c` with all terms but the delay, `rms_delay_law_tau_c` with that of the law of delays,
-        `rms_known_delay_tau_c` with one number more a neuron, taken from the first stimulus and used for the
-        others, `rms_without_model_tau_c`, and
+        `rms_known_delay_tau_c` with one number more a neuron, taken from the first stimulus under which it
+        fires and used for the others, `rms_without_model_tau_c`, and
         `rms_without_term_tau_c` by term; `coverage_50`, `_90`, `_95` of the prediction intervals, each with a
         bootstrap interval over neurons (`_ci`); silent and early spikes; `energy_relative_rms` over neurons
         and `energy_relative_bias`. Of read-outs `rms_potential`, `rms_without_model_potential` and
@@ -75,7 +75,7 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there are fewer than two weight patterns.
+        If there are fewer than two weight patterns, or too few spikes to judge.
     """
     patterns = patterns_of(dataset)
     if len(set(patterns.tolist())) < 2:
@@ -88,10 +88,11 @@ def validate(dataset: xr.Dataset, rng: np.random.Generator) -> dict[str, Any]:
     for level in LEVELS:
         share = np.concatenate([_inside(f.measured, f.virtual, level / 100).mean(1) for f in folds])
         figures[f"coverage_{level}"] = float(share.mean())
-        varies = len(share) > 1 and np.ptp(share) > 0
-        figures[f"coverage_{level}_ci"] = (
-            list(bootstrap(np.mean, share, rng)) if varies else [float(share.mean())] * 2
-        )
+        if np.ptp(share) > 0:
+            ends = bootstrap(np.mean, share, rng)
+        else:  # resamples of equal shares know no spread
+            ends = proportion_interval(round(share.sum()), len(share))
+        figures[f"coverage_{level}_ci"] = list(ends)
     energy = np.concatenate([f.energy for f in folds])
     error = (energy[:, 1] - energy[:, 0]) / energy[:, 0].mean()
     return figures | {"energy_relative_rms": _rms(error), "energy_relative_bias": float(error.mean())}
@@ -101,10 +102,13 @@ def _spikes(measured: Array, folds: list[Judged]) -> dict[str, Any]:
     """Figures of spike times."""
     predicted = np.concatenate([f.predicted for f in folds])
     residual, fired = _residual(measured, predicted), np.isfinite(measured)
+    first = np.isfinite(residual).argmax(1)[:, None]  # of the stimuli under which a neuron fires
+    late = np.take_along_axis(residual, first, 1)
+    others = np.where(np.arange(residual.shape[1]) == first, np.nan, residual)
     return {
         "rms_tau_c": _rms(residual),
         "rms_delay_law_tau_c": _rms(_residual(measured, np.concatenate([f.by_law for f in folds]))),
-        "rms_known_delay_tau_c": _rms(residual[:, 1:] - residual[:, :1]),
+        "rms_known_delay_tau_c": _rms(others - late),
         **_without(measured, folds, "tau_c"),
         "wrongly_silent_or_firing": int(np.sum(np.isfinite(predicted) != fired)),
         "silent": int(np.sum(~fired)),
@@ -194,7 +198,12 @@ def _residual(measured: Array, predicted: Array) -> Array:
 
 def _rms(residual: Array) -> float:
     finite = residual[np.isfinite(residual)]
-    return float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+    if not finite.size:
+        raise InputError(
+            "held-out figures need neurons that fire under two of their random stimuli, as measured and as "
+            "predicted, and there is none: characterize with a longer window or less mismatch"
+        )
+    return float(np.sqrt(np.mean(finite**2)))
 
 
 def _inside(measured: Array, virtual: Array, level: float) -> np.ndarray:

@@ -177,6 +177,35 @@ def accuracies(groups: Mapping[str, Array], nominal: float | None, target: float
 
 
 @house_style()
+def over_area(scales: Array, curves: Mapping[str, Array], target: float) -> Figure:
+    """Accuracy over the area of devices, one curve a remedy: mean over chips, and the worst of them.
+
+    Parameters
+    ----------
+    scales : array, shape (scale,)
+        Factors on the sigmas: areas are 1 / scale^2.
+    curves : mapping
+        Remedy -> accuracies (scale, chip) [%].
+    target : float
+        Accuracy that a good chip reaches [%].
+    """
+    figure, axes = canvas(2, width=4.6, height=4.0)
+    area = 1.0 / np.square(scales)
+    for k, (name, values) in enumerate(curves.items()):
+        color, line = COLORS[k % len(COLORS)], ("-", "--", ":")[k // len(COLORS) % 3]
+        axes[0].plot(area, values.mean(1), marker="o", label=name, ms=3, color=color, ls=line, lw=1.3)
+        axes[1].plot(area, values.min(1), marker="o", ms=3, color=color, ls=line, lw=1.3)
+    for ax, title in zip(axes, ("mean over chips", "worst chip"), strict=True):
+        ax.axhline(target, color=GRAY, lw=1, ls=":")
+        ax.set_xscale("log", base=4)
+        ax.invert_xaxis()
+        ax.set(xlabel="gate area of the transistors, relative", ylabel="accuracy [%]")
+        ax.set_title(title, fontsize=8)
+    axes[0].legend(fontsize=6, frameon=False, ncols=2, loc="lower left")
+    return figure
+
+
+@house_style()
 def model_against_circuit(spice: Array, model: Array, low: Array, high: Array, width: float) -> Figure:
     """Spike times of the same chips: predicted against simulated, the residual, and intervals.
 

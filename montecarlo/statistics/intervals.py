@@ -91,7 +91,7 @@ def _log_std_many(weight: Array, n: Array, s: Array, q: Array) -> tuple[Array, A
     return 0.5 * np.log(variance), error
 
 
-def mean_interval(values: Array, level: float = LEVEL) -> tuple[float, float, float]:
+def mean_interval(values: Array, level: float = LEVEL, *, step: float = 0.0) -> tuple[float, float, float]:
     """Mean with Student's t interval over the rows (Student, Biometrika 6, 1908).
 
     Parameters
@@ -100,6 +100,9 @@ def mean_interval(values: Array, level: float = LEVEL) -> tuple[float, float, fl
         Rows are independent; NaN = not measured, left out.
     level : float
         Confidence, in (0, 1).
+    step : float
+        Values are counted in steps of it: rows that are equal may differ by less, and their spread is taken
+        as step / sqrt(12) at least.
 
     Returns
     -------
@@ -112,7 +115,8 @@ def mean_interval(values: Array, level: float = LEVEL) -> tuple[float, float, fl
     mean = float(units.mean())
     if len(units) < 2:
         return mean, -math.inf, math.inf
-    half = stats.t.ppf((1 + level) / 2, len(units) - 1) * units.std(ddof=1) / math.sqrt(len(units))
+    spread = max(float(units.std(ddof=1)), step / math.sqrt(12))
+    half = stats.t.ppf((1 + level) / 2, len(units) - 1) * spread / math.sqrt(len(units))
     return mean, mean - float(half), mean + float(half)
 
 

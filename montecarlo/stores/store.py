@@ -22,7 +22,7 @@ import xarray as xr
 import zarr
 
 from circuits.errors import InputError
-from circuits.model.input_file import regular
+from circuits.input_file import regular
 from circuits.one_writer import locked as locked
 
 NOT_RUN = -1

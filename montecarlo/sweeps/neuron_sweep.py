@@ -75,7 +75,7 @@ def run(
 
         where = folder / "points" / f"{number:05d}.zarr"
         dataset = campaigns[number].run(where, workers=workers, scheduler=scheduler, progress=tick)
-        return _summarize(dataset.load(), plan.entropy)
+        return summarize(dataset.load(), plan.entropy)
 
     return sweep.run(plan, folder, VARIABLES, coords, measure)
 
@@ -107,12 +107,24 @@ def campaign_at(plan: sweep.Sweep, technology: Technology, settings: Settings) -
     return dataclasses.replace(campaign, nominal=0, trials=0)  # spreads need no constants and no jitter
 
 
-def _summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
+def summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     """Statistics of one campaign, by variable.
 
     Neurons carry different weight patterns, so the spread is taken about the mean of each pattern and
-    stimulus, which costs one degree of freedom a pattern. `spike_time` of a neuron is its mean distance from
-    these means, put about the mean of all.
+    stimulus, which costs one degree of freedom a pattern: a spike that is alone in its pattern says nothing
+    of it. `spike_time` of a neuron is its mean distance from these means, put about the mean of all.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        A characterization.
+    entropy : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    dict
+        By name of VARIABLES; NaN where too few neurons fired.
     """
     random = [str(s).startswith("random_") for s in dataset["stimulus"].values]
     good = dataset["status"].values == 0
@@ -123,10 +135,10 @@ def _summarize(dataset: xr.Dataset, entropy: int) -> dict[str, Any]:
     residual = np.full_like(times, np.nan)
     for k in np.unique(group):
         group_times = times[group == k]
-        if len(group_times) > 1:
-            seen = np.maximum(np.isfinite(group_times).sum(0), 2)
-            mean = np.nansum(group_times, 0) / seen
-            residual[group == k] = (group_times - mean) * np.sqrt(seen / (seen - 1))
+        seen = np.isfinite(group_times).sum(0).astype(float)
+        seen[seen < 2] = np.nan
+        mean = np.nansum(group_times, 0) / seen
+        residual[group == k] = (group_times - mean) * np.sqrt(seen / (seen - 1))
     neuron_time = np.full(len(good), np.nan)
     with warnings.catch_warnings():  # of neurons that never fired nothing is known
         warnings.simplefilter("ignore", RuntimeWarning)

@@ -204,7 +204,7 @@ def characterize(
     Of a test neuron; with NET, placed on transistors, of that network's own neurons, a campaign a layer.
     """
     from montecarlo.campaign.campaign import Campaign
-    from ttfs_analog.cli.law_items import parse_conditions, parse_law
+    from montecarlo.mismatch.notation import parse_conditions, parse_law
 
     if net is not None:
         options = {"--technology": technology, "--synapses": synapses} | {f"--{k}": v for k, v in law.items()}

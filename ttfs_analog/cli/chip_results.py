@@ -138,6 +138,8 @@ def evaluate_chips(
     chips_from: str | None = None,
     target: float | None,
     trim: bool = False,
+    bits: int | None = None,
+    most: int | None = None,
     out: str,
     seed: int,
     progress: Progress,
@@ -159,6 +161,8 @@ def evaluate_chips(
         Yield target; None: the reference accuracy less 0.02.
     trim : bool
         Trim the thresholds of every chip first (`ttfs_analog.training.trimming`).
+    bits, most : int, optional
+        Of the DACs; None: any value. How many neurons have one; None: all.
     out : str
         File of the dataset.
     seed : int
@@ -174,7 +178,9 @@ def evaluate_chips(
         raise InputError("chips come from a noise model or from a file")
     chips = len(drawn)
     if trim:
-        drawn = trimmed(net, drawn, data.x_train, progress=progress)
+        drawn = trimmed(net, drawn, data.x_train, bits=bits, most=most, progress=progress)
+    elif bits is not None or most is not None:
+        raise InputError("--bits and --most are those of a trim: give --trim, too")
     ideal = all(c.ideal for c in drawn.constants)
     nominal = accuracy(net, data.x_test, data.y_test) if ideal else 0.0
     dataset = evaluation.evaluate(net, data, drawn, progress=progress)

@@ -1,4 +1,4 @@
-"""Commands about chips of a network: chip, evaluate, energy, verify."""
+"""Commands about chips of a network: chip, evaluate, energy, verify, calibrate, remedies, size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from circuits.errors import InputError
 from ttfs_analog.cli.console import (
+    Drawn,
     Result,
     common,
     data_option,
@@ -50,7 +51,9 @@ def chip(source: str, out: str, **options: Any) -> Result:
     default=None,
     help="Yield target; default: accuracy of the mapped network less 0.02.",
 )
-@click.option("--trim", is_flag=True, help="Trim the thresholds of every chip first, perfectly.")
+@click.option("--trim", is_flag=True, help="Trim the thresholds of every chip first, as it is known.")
+@click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs; default: no limits.")
+@click.option("--most", type=click.IntRange(0), default=None, help="Neurons with a trim; default: all.")
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
@@ -134,3 +137,132 @@ def verify(net: str, noise: str, data: str | None, extrapolate: bool, **options:
     placed = "placement" in model.metadata
     with progress("verify: images") as tick:
         return (verify_placed if placed else verify_chips)(model, sets, law, progress=tick, **options)
+
+
+patterns_option = click.option(
+    "--patterns", type=click.IntRange(0), default=16, show_default=True, help="Stimuli of every layer."
+)
+error_option = click.option(
+    "--error",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Standard deviation of a measured time, as a share of the window.",
+)
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@click.argument("chip", metavar="[CHIP.nc]", type=click.Path(), required=False)
+@noise_option
+@patterns_option
+@error_option
+@click.option("--repeats", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--level", type=click.Choice(["closed-form", "ngspice"]), default="closed-form", show_default=True
+)
+@click.option("--plan", type=click.Path(), default=None, help="Write the patterns to this CSV.")
+@click.option("--times", type=click.Path(), default=None, help="Spike times of a laboratory, a CSV.")
+@data_option
+@extrapolate_option
+@common(out="chip_known.nc")
+def calibrate(net: str, data: str | None, noise: str, extrapolate: bool, **options: Any) -> Result:
+    """What spike times say of a chip: CHIP is measured here, or --times were measured elsewhere.
+
+    With --plan and neither, only the patterns are written. OUT holds the chip as it is then known, for
+    'finetune --chip'; beside it lies a CSV with the 95 % intervals of every neuron.
+    """
+    from ttfs_analog.cli.remedy_results import calibrate_chip
+
+    model, sets = load_network(net, data)
+    with progress("calibrate: patterns") as tick:
+        return calibrate_chip(model, sets, load_noise(noise, extrapolate), progress=tick, **options)
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option("--chips", type=click.IntRange(2), default=200, show_default=True)
+@click.option("--remedies", default=None, help="Names, separated by commas; default: the usual ones.")
+@click.option(
+    "--scale",
+    "scales",
+    default="1",
+    show_default=True,
+    help="Factors on the sigmas of transistors, separated by commas: 4 is a sixteenth of the gate area.",
+)
+@click.option("--steps", type=click.IntRange(1), default=460, show_default=True, help="Of every training.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--percentile", type=float, default=99.5, show_default=True, help="Of the windows.")
+@click.option("--images", type=click.IntRange(1), default=None, help="The first so many test images only.")
+@click.option("--target", type=click.FloatRange(0, 1), default=None, help="Of the yield; default: clean - 1.")
+@patterns_option
+@error_option
+@click.option("--plot", type=click.Path(), default=None, help="Draw it.")
+@data_option
+@extrapolate_option
+@common(out="remedies.nc")
+def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **options: Any) -> Drawn:
+    """What helps against mismatch: all remedies on the same chips, at the same number of steps.
+
+    nothing, windows, control, agnostic, trim-BITS, threshold, chip, gain, loop; joined with + they follow
+    each other. What trim, threshold, chip and gain know of a chip comes from so many measured --patterns; of
+    0 it is the truth. The same command again goes on where it stopped.
+    """
+    from ttfs_analog.cli.remedy_results import compare
+
+    scales, names = options.pop("scales"), options.pop("remedies")
+    try:
+        factors = [float(word) for word in scales.split(",")]
+    except ValueError:
+        raise InputError(f"--scale takes numbers separated by commas, got {scales!r}") from None
+    model, sets = load_network(net, data)
+    with progress("remedies: trainings and chips") as tick:
+        return compare(
+            model,
+            sets,
+            load_noise(noise, extrapolate),
+            remedies=names.split(",") if names else None,
+            scales=factors,
+            progress=tick,
+            **options,
+        )
+
+
+@click.command()
+@click.argument("net", type=click.Path())
+@noise_option
+@click.option(
+    "--target", type=click.FloatRange(0, 1), default=None, help="Of an accuracy; default: clean - 1."
+)
+@click.option(
+    "--yield", "wanted", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Share of chips."
+)
+@click.option("--remedies", default=None, help="Names, separated by commas; default: windows and trims.")
+@click.option("--chips", type=click.IntRange(20), default=200, show_default=True, help="Of every judging.")
+@click.option("--steps", type=click.IntRange(1), default=460, show_default=True, help="Of every training.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
+@patterns_option
+@error_option
+@data_option
+@extrapolate_option
+@common(out="size.json")
+def size(net: str, data: str | None, noise: str, extrapolate: bool, **options: Any) -> Result:
+    """The smallest devices of a placed network that reach a yield, remedy by remedy.
+
+    Gates shrink, sigmas grow with one over the root of their area. Every point is judged again on fresh chips;
+    exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
+    """
+    from ttfs_analog.cli.remedy_results import size_network
+
+    names = options.pop("remedies")
+    model, sets = load_network(net, data)
+    with progress("size: judgings") as tick:
+        return size_network(
+            model,
+            sets,
+            load_noise(noise, extrapolate),
+            remedies=names.split(",") if names else None,
+            progress=tick,
+            **options,
+        )

@@ -20,6 +20,7 @@ from ttfs_analog.cli.console import (
     technology_option,
 )
 
+MODES = ("agnostic", "trim", "threshold", "chip", "gain", "loop")
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")
 zeta_option = click.option("--zeta", type=float, default=0.5, show_default=True, help="Window margin.")
 percentile_option = click.option(
@@ -214,15 +215,30 @@ def place(net: str, technology: str, data: str | None, out: str, **options: Any)
 @click.command()
 @click.argument("net", type=click.Path())
 @click.option("--noise", default=None, type=click.Path(), help="Noise model; not needed under constraints.")
-@click.option("--mode", type=click.Choice(["agnostic"]), default="agnostic", show_default=True)
+@click.option("--mode", type=click.Choice(MODES), default="agnostic", show_default=True)
+@click.option(
+    "--chip",
+    type=click.Path(),
+    default=None,
+    help="All modes but agnostic: the chip, as 'calibrate' knows it; of mode loop as it is.",
+)
+@click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs of mode trim.")
+@click.option("--most", type=click.IntRange(0), default=None, help="Neurons of mode trim; default: all.")
+@click.option(
+    "--level",
+    type=click.Choice(["closed-form", "ngspice"]),
+    default="closed-form",
+    show_default=True,
+    help="Where mode loop measures the chip.",
+)
 @click.option(
     "--epochs",
     type=click.IntRange(0),
     default=None,
-    help="Default: 20, more on small data; 0: windows and thresholds alone, nothing is trained.",
+    help="Default: 20, more on small data, for one chip fewer; 0: windows and thresholds alone.",
 )
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--lr", type=float, default=4e-3, show_default=True)
+@click.option("--lr", type=float, default=None, help="Learning rate; default: by mode, 1e-3 to 1e-2.")
 @click.option(
     "--percentile",
     type=float,
@@ -240,13 +256,22 @@ def finetune(
     net: str,
     noise: str | None,
     control: bool,
+    chip: str | None,
+    level: str,
     percentile: float,
     data: str | None,
     extrapolate: bool,
     out: str,
     **options: Any,
 ) -> Result:
-    """Train a network for chips drawn from a noise model, under its constraints if it has any."""
+    """Tune a network for all chips of a noise model, or for one chip, under its constraints if it has any.
+
+    agnostic: one network for all chips. trim: thresholds of one chip, nothing is trained; threshold: trained;
+    chip: all weights; gain: all weights, one gain a neuron being known; loop: all weights, the chip is
+    measured in every step.
+    """
+    from ttfs_analog.calibration.measurement import answers
+    from ttfs_analog.cli.chip_results import chips_of
     from ttfs_analog.cli.network_files import save
     from ttfs_analog.training.finetuning import finetune as tune
 
@@ -256,6 +281,10 @@ def finetune(
         if law is None:
             raise InputError("--control takes the spread out of a noise model: name one with --noise")
         law = law.silent()
+    if (options["mode"] == "agnostic") != (chip is None):
+        raise InputError("--chip names the chip of all modes but agnostic, which has none")
+    one = chips_of(model, chip) if chip else None
+    in_loop = answers(one, level) if one and options["mode"] == "loop" else None
     checkpoint = f"{out}.checkpoint"
     if options["resume"] and not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist: nothing to resume; leave out --resume")
@@ -265,6 +294,8 @@ def finetune(
             model,
             sets,
             law,
+            chip=one,
+            measure=in_loop,
             percentile=percentile or None,
             checkpoint=checkpoint,
             options=before,

@@ -24,10 +24,10 @@ from montecarlo.analysis.rare_failure import failure_probability
 from montecarlo.analysis.spike_failure import spike_margin
 from montecarlo.campaign.schema import save_dataset
 from montecarlo.extraction.reading import load_dataset
+from montecarlo.mismatch.notation import Items, parse_law
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.plots.drawing import Drawing, both
 from ttfs_analog.cli.console import Drawn, Result, Tick, check_plot
-from ttfs_analog.cli.law_items import Items, parse_law
 
 if TYPE_CHECKING:
     from montecarlo.plots.style import Figure
@@ -66,7 +66,7 @@ def attribute_neuron(
     samples : int
         Of the Monte Carlo run.
     sigmas : tuple of str
-        See `ttfs_analog.cli.law_items.parse_sigmas`.
+        See `montecarlo.mismatch.notation.parse_sigmas`.
     quantity : str
         A key of QUANTITIES, for the table and the areas.
     enlarge : tuple of str
@@ -172,7 +172,8 @@ def _attribution_text(dataset: xr.Dataset, quantity: str, result: dict[str, Any]
         std_se = 0.5 * result["total_variance_se"] / std
     rows = [
         f"{what}: {result['nominal']:.6g}{unit}, sigma {std:.4g} +- {std_se:.2g}{unit} "
-        f"({result['n_samples']} samples, {result['n_silent']} silent, {result['n_early']} early)",
+        f"({result['n_samples']} samples, {result['n_silent']} silent, {result['n_early']} early"
+        + ("; of the others)" if result["n_silent"] and quantity in ("spike_time", "threshold") else ")"),
         f"{'device':<22} {'sigma':>8} {'sensitivity':>12} {'share':>9}",
     ]
     for name, share in ranked[:ROWS]:
@@ -248,7 +249,7 @@ def rare_failure(
     progress : callable
         (done, total) of the samples.
     **law_items
-        Of `ttfs_analog.cli.law_items.parse_law`.
+        Of `montecarlo.mismatch.notation.parse_law`.
     """
     if earliest is None and latest is None:
         raise InputError("give --latest, --earliest or both: the limits of a good spike, after t_min [tau_c]")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
-from circuits.model.input_file import regular
+from circuits.input_file import regular
 
 REMEDY = "save model.state_dict()"
 PREFIXES = ("module.", "_orig_mod.")

@@ -17,13 +17,12 @@ from circuits.pdk.technology import Technology
 from montecarlo.campaign.conditions import Settings, law_at
 from montecarlo.campaign.dask_cluster import remote
 from montecarlo.mismatch.law import MismatchLaw
-from montecarlo.statistics.intervals import mean_interval
 from montecarlo.sweeps import sweep
 from ttfs_analog.constraints.constraints import WeightBits
 from ttfs_analog.data import datasets
 from ttfs_analog.data.network_data import load_network
 from ttfs_analog.evaluation import placed_sweep
-from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.evaluation.accuracy import accuracy_interval, evaluate
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress
@@ -126,7 +125,7 @@ def _measure(
     chips = Chips.draw(laws, made, range(plan.samples), plan.entropy, constants, jitter)
     result = evaluate(made, images, chips, progress=tick)
     accuracy = result["accuracy"].values
-    mean, low, high = mean_interval(accuracy)
+    mean, low, high = accuracy_interval(accuracy, result.sizes["image"])
     return {
         "accuracy": accuracy,
         "accuracy_mean": mean,

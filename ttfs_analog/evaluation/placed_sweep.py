@@ -25,7 +25,7 @@ from montecarlo.campaign.conditions import Settings
 from montecarlo.statistics.intervals import mean_interval
 from montecarlo.sweeps import sweep
 from ttfs_analog.data.datasets import Data
-from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.evaluation.accuracy import accuracy_interval, evaluate
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress
 from ttfs_analog.noise.chips import Chips, perfect
@@ -139,8 +139,9 @@ def _evaluated(net: TTFSNetwork, data: Data, chips: Chips) -> dict[str, Any]:
     result = evaluate(net, data, chips)
     accuracy, spread = result["accuracy"].values, spreads(net, data.x_test[:IMAGES], chips)
     values: dict[str, Any] = {"nominal_accuracy": float((result["nominal"] == result["label"]).mean())}
-    for name, by_chip in (("accuracy", accuracy), ("spread", spread)):
-        mean, low, high = mean_interval(by_chip)
+    of_accuracy = accuracy_interval(accuracy, result.sizes["image"])
+    columns = (("accuracy", accuracy, of_accuracy), ("spread", spread, mean_interval(spread)))
+    for name, by_chip, (mean, low, high) in columns:
         values |= {name: by_chip, f"{name}_mean": mean, f"{name}_mean_ci95": (low, high)}
     return values
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from circuits import whole_file
 from circuits.errors import InputError
-from circuits.model.input_file import regular
+from circuits.input_file import regular
 from circuits.model.text_file import parse_json
 from ttfs_analog.network.blocks import from_dict, to_dict
 from ttfs_analog.network.contents import check_chain, check_tensors, contents_of

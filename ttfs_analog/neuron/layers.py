@@ -102,10 +102,10 @@ class TTFSLayer(nn.Module):
 
     @property
     def _learning(self) -> bool:
-        """Whether this is the last layer of a network in training, see `_scores`."""
+        """Whether this is the last layer of a network in training, see `scores`."""
         return self.last and self.training
 
-    def _scores(self, x: Tensor) -> Tensor:
+    def scores(self, x: Tensor) -> Tensor:
         """What a loss sees of a last layer that spikes: silent outputs have a gradient, too.
 
         No output gains by firing before t_min, where all tie.
@@ -276,7 +276,7 @@ class TTFSLayer(nn.Module):
                 q, self.shift(), self._window, slope, deviations,
                 alpha=alpha, lead=self._lead, slow=slow, form=self.form,
             )  # fmt: skip
-            x = self._scores(x) if self._learning else fire(x, self._window)
+            x = self.scores(x) if self._learning else fire(x, self._window)
         else:
             x = read_out(q, self.shift(), deviations)
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
@@ -297,7 +297,7 @@ class TTFSLayer(nn.Module):
             slope = self.slopes(weight)
             slope = slope[:, None, None] if self.inside else slope
         if self._learning:
-            return self._scores(u if slope is None else u / slope)
+            return self.scores(u if slope is None else u / slope)
         return fire(u, self._window, slope)
 
     def neurons(self, weight: Tensor | None = None) -> Layer:

@@ -11,8 +11,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from circuits.errors import InputError
 from circuits.model.closed_form import IDEAL, Constants
@@ -104,6 +106,17 @@ class Chips:
 
     def __iter__(self) -> Iterator[Chips]:
         return (self[k] for k in range(len(self)))
+
+    def moved(self, shifts: Sequence[NDArray[np.float64]]) -> Chips:
+        """The same chips with other offsets of their comparators.
+
+        Parameters
+        ----------
+        shifts : sequence of array, shape (chip, neuron)
+            By layer: what is added, in units of potential.
+        """
+        layers = (replace(m, threshold=m.threshold + s) for m, s in zip(self.layers, shifts, strict=True))
+        return replace(self, layers=tuple(layers))
 
     def require_fit(self, net: TTFSNetwork) -> None:
         """Refuse a network that these chips were not drawn for, naming the layer."""
@@ -235,6 +248,23 @@ def _content(dataset: xr.Dataset) -> list[dict[str, Any]]:
 def _listed(attribute: str | float, layers: int, where: str) -> tuple[Any, ...]:
     """JSON of one value a layer; earlier files have one value for all."""
     return per_layer(parse_value(str(attribute), where), layers, f"{where}: entries")
+
+
+def join(chips: Sequence[Chips]) -> Chips:
+    """Sets of chips of one network as one set, in order.
+
+    Parameters
+    ----------
+    chips : sequence of Chips
+        At least one; what they have in common is that of the first.
+    """
+    names = [f.name for f in fields(LayerMismatch)]
+    layers = (
+        LayerMismatch(**{name: np.concatenate([getattr(m, name) for m in parts]) for name in names})
+        for parts in zip(*(c.layers for c in chips), strict=True)
+    )
+    numbers = tuple(number for c in chips for number in c.numbers)
+    return replace(chips[0], numbers=numbers, layers=tuple(layers))
 
 
 def perfect(net: TTFSNetwork, constants: Sequence[Constants]) -> list[Deviations]:

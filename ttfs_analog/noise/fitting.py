@@ -70,6 +70,7 @@ def fit(dataset: xr.Dataset, seed: int) -> dict[str, Any]:
             f"{good.sizes['sample']} good samples are too few for a noise model; "
             f"at least {LEAST_SAMPLES}, and about {samples_for_std(0.1)} for sigmas to +-10 %"
         )
+    _check_measured(good)
     good, devices, incomplete = only_complete(good, extract(good))
     rng = generator(seed, PLAN, 1)
     terms, reference = _terms(good, devices, rng)
@@ -122,6 +123,18 @@ def check_complete(dataset: xr.Dataset) -> None:
             raise InputError(
                 f"the campaign is not complete: {missing} of {dataset.sizes[part]} {part}s are missing; give "
                 "the same characterize command again to resume it"
+            )
+
+
+def _check_measured(good: xr.Dataset) -> None:
+    """Refuse samples that count as good and were not measured: a mean would be NaN, or without them."""
+    for name in ("spike_time" if spiking(good) else "v_t_min", "energy"):
+        missing = good[name].isnull()
+        lost = good["sample"].values[missing.any([d for d in missing.dims if d != "sample"]).values]
+        if len(lost):
+            raise InputError(
+                f"sample {lost[0]} has status 0, which is good, and no {name} under some stimulus "
+                f"({len(lost)} such samples): give them status 1, or characterize again"
             )
 
 

@@ -95,6 +95,10 @@ class LayeredNoise:
         """The same model without any spread: the control of a training with it."""
         return replace(self, layers=tuple(m.silent() for m in self.layers))
 
+    def scaled(self, factor: float) -> LayeredNoise:
+        """The same model with this factor on the sigmas of transistors; see `NoiseSet.scaled`."""
+        return replace(self, layers=tuple(m.scaled(factor) for m in self.layers))
+
     def extrapolated(self) -> LayeredNoise:
         """The same model without range limits."""
         return replace(self, layers=tuple(m.extrapolated() for m in self.layers))

@@ -15,7 +15,7 @@ from montecarlo.extraction.terms import FROZEN, Spread, law_of
 from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.noise import summary
 from ttfs_analog.noise.noise_file import RANGES
-from ttfs_analog.noise.terms import TRIALS, Contents
+from ttfs_analog.noise.terms import TRIALS, Contents, Term
 
 
 def chip_numbers(first: int, chips: int) -> range:
@@ -119,6 +119,28 @@ class NoiseSet(Contents):
             {k: replace(t, **quiet) for k, t in part.items()} for part in (self.terms, self.reference)
         )
         return replace(self, terms=terms, reference=reference)
+
+    def scaled(self, factor: float) -> Self:
+        """The same model with this factor on every sigma of transistors, those of capacitors excepted.
+
+        Parameters
+        ----------
+        factor : float
+            4 stands for devices of a sixteenth of the gate area (Pelgrom).
+        """
+        if not 0 <= factor < np.inf:
+            raise InputError(f"a factor of sigmas must be finite and >= 0, got {factor}")
+
+        def larger(part: dict[str, Term]) -> dict[str, Term]:
+            fixed = (*TRIALS, "capacitance")
+            grown = {
+                k: replace(t, std=factor * t.std, std_ci=(factor * t.std_ci[0], factor * t.std_ci[1]))
+                for k, t in part.items()
+                if k not in fixed
+            }
+            return part | grown
+
+        return replace(self, terms=larger(self.terms), reference=larger(self.reference))
 
     def extrapolated(self) -> Self:
         """The same model without range limits."""

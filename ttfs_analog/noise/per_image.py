@@ -84,6 +84,31 @@ class PerImage:
         return own(layer, x, weight, self._common)
 
 
+def synapse_gains(law: MismatchLaw, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of 1 + e of every synapse, each of the shape of `weight`.
+
+    Parameters
+    ----------
+    law : MismatchLaw
+    weight : Tensor
+    """
+    means_of = dict(law.mean)
+    moments: list[Any] = []
+    for term in SYNAPSES:
+        center, square = means_of.get(term, 0.0), getattr(law, term) ** 2
+        if law.units is None:
+            mean = math.exp(center + 0.5 * square)
+            moments.append((mean, mean * math.sqrt(math.expm1(square))))
+        else:  # a synapse is |W| units in parallel
+            v = square / weight.abs().clamp_min(1.0 / law.units)
+            means = torch.exp(center + 0.5 * v)
+            moments.append((means, means * torch.expm1(v).sqrt()))
+    sign = weight.detach().sign()  # torch.where takes ten times as long
+    pairs = zip(*moments, strict=True)
+    mean, root = ((sign * (0.5 * (a - b))).add_(0.5 * (a + b)) for a, b in pairs)
+    return mean, root
+
+
 class _Layer:
     """The devices of one layer."""
 
@@ -151,7 +176,7 @@ class _Layer:
     def _moments(self, layer: TTFSLayer, x: Tensor, weight: Tensor, forced: bool) -> tuple[Any, ...]:
         """Of the charge q and, where `forced`, of h = sum_j W_j (1 + e_j): E[q], Var[q],
         E[h], Var[h], Cov[q, h]."""
-        gain, root = self._gains(weight)
+        gain, root = synapse_gains(self.law, weight)
         if not self.constants.ideal:
             g = signed(self.constants, "gain", weight)
             gain, root = gain * g, root * g
@@ -166,24 +191,6 @@ class _Layer:
         if not forced:
             return mean, variance, total, 0.0, 0.0
         return mean, variance, total, layer.per_neuron(v.flatten(1).sum(1)), layer.product(x, v)
-
-    def _gains(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of 1 + e of every synapse."""
-        law = self.law
-        moments: list[Any] = []
-        for term in SYNAPSES:
-            center, square = self.mean.get(term, 0.0), getattr(law, term) ** 2
-            if law.units is None:
-                mean = math.exp(center + 0.5 * square)
-                moments.append((mean, mean * math.sqrt(math.expm1(square))))
-            else:  # a synapse is |W| units in parallel
-                v = square / weight.abs().clamp_min(1.0 / law.units)
-                means = torch.exp(center + 0.5 * v)
-                moments.append((means, means * torch.expm1(v).sqrt()))
-        sign = weight.detach().sign()  # torch.where takes ten times as long
-        pairs = zip(*moments, strict=True)
-        mean, root = ((sign * (0.5 * (a - b))).add_(0.5 * (a + b)) for a, b in pairs)
-        return mean, root
 
     def _neurons(
         self, layer: TTFSLayer, q: Tensor, shared: dict[str, Tensor]

@@ -101,7 +101,10 @@ def _holdout(model: Contents) -> Iterator[str]:
         f"{h['rms_known_delay_tau_c']:.3g} (without model {h['rms_without_model_tau_c']:.3g})"
     )
     yield f"  coverage of the law's 50/90/95 % intervals: {coverage} (the last: {low:.3f} to {high:.3f})"
-    yield (f"  silent {h['silent']}, early {h['early']}; energy of a neuron to {_energy_error(h)}")
+    yield (
+        f"  silent {h['silent']}, early {h['early']}, silence wrongly predicted "
+        f"{h['wrongly_silent_or_firing']}; energy of a neuron to {_energy_error(h)}"
+    )
 
 
 def _energy_error(h: dict[str, Any]) -> str:

@@ -1,15 +1,18 @@
 """Fine-tune a network for chips that are not perfect.
 
-Chip-agnostic: every image meets a fresh chip (`ttfs_analog.noise.per_image`), one network serves them all. It
-may also shorten the windows first, which costs nothing: a slope error acts as an offset of window x error.
-What all chips have in common is taken out of the thresholds before (`ttfs_analog.training.compensation`). A
-placed network stays in the circuit that it was placed on: its windows are fixed, and no trajectory leaves the
-range that there is room for (`ttfs_analog.network.swing`).
+Chip-agnostic: every image meets a fresh chip (`ttfs_analog.noise.per_image`), one network serves them all.
+For one chip: on its devices as they are known (`ttfs_analog.training.one_chip`), or by trimming its
+thresholds (`ttfs_analog.training.trimming`). All may also shorten the windows first, which costs nothing: a
+slope error acts as an offset of window x error. What all chips have in common is taken out of the thresholds
+before (`ttfs_analog.training.compensation`). A placed network stays in the circuit that it was placed on: its
+windows are fixed, and no trajectory leaves the range that there is room for (`ttfs_analog.network.swing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
+from circuits.model.closed_form import Constants
 from ttfs_analog.constraints.constraints import NONZERO
 from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.network.digest import digest_of
@@ -24,15 +28,31 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import check_margin, tighten
 from ttfs_analog.neuron.seeding import seeded
+from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.noise.per_image import PerImage
 from ttfs_analog.training.compensation import compensated
+from ttfs_analog.training.one_chip import (
+    Measure,
+    gains,
+    in_the_loop,
+    require_one,
+    shifted,
+    thresholds_alone,
+    with_gains,
+)
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import Progress, optimize, require_slopes
+from ttfs_analog.training.trimming import shifts
 
-MODES = ("agnostic",)
+Loss = Callable[[Tensor, Tensor], Tensor]
+RATES = {"agnostic": 4e-3, "chip": 1e-3, "threshold": 1e-2, "gain": 1e-3, "loop": 1e-3, "trim": 0.0}
+"""Usual learning rate of every mode."""
+MODES = tuple(RATES)
 LEAST_EPOCHS, LEAST_STEPS = 20, 4400
 """Of the default length: 20 epochs of small data are too few to see what the training buys."""
+CHIP_STEPS = 1000
+"""Of the default length for one chip."""
 EVERY, SOME, MANY = 20, 128, 1024
 """A placed network is brought back into its range after so many steps by so many images, and in the end by
 more."""
@@ -66,9 +86,13 @@ def finetune(
     noise: Noise | None = None,
     mode: str = "agnostic",
     *,
+    chip: Chips | None = None,
+    measure: Measure | None = None,
+    bits: int | None = None,
+    most: int | None = None,
     epochs: int | None = None,
     batch: int = 64,
-    lr: float = 4e-3,
+    lr: float | None = None,
     percentile: float | None = 99.5,
     percentile_of: str = NONZERO,
     seed: int = 0,
@@ -77,7 +101,7 @@ def finetune(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> TTFSNetwork:
-    """A new network, trained on a fresh chip for every image; the old one is untouched.
+    """A new network, tuned for all chips of a noise model, or for one chip; the old one is untouched.
 
     Parameters
     ----------
@@ -85,14 +109,21 @@ def finetune(
         What to train on: of a Data its training part, in [0, 1]; others as
         `ttfs_analog.conversion.mapping.convert` takes them.
     noise : NoiseModel or LayeredNoise, optional
-        Its terms are drawn anew for every image of every batch. Without one the network is trained under its
-        own constraints alone (`ttfs_analog.network.constrain.constrain`).
-    mode : {"agnostic"}
+        Of mode agnostic: its terms are drawn anew for every image of every batch. Without one the network is
+        trained under its own constraints alone (`ttfs_analog.network.constrain.constrain`).
+    mode : {"agnostic", "chip", "threshold", "gain", "loop", "trim"}
+        Those for one chip: see `ttfs_analog.training.one_chip` and `ttfs_analog.training.trimming`.
+    chip : Chips, optional
+        Of the other modes: one, as it is known.
+    measure : callable, optional
+        Of mode loop: what the chip answers.
+    bits, most : int, optional
+        Of mode trim: of its DACs; None: any value. How many neurons have one; None: all that spike.
     epochs : int, optional
-        Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits. 0: windows and
-        thresholds are set, and nothing is trained.
+        Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits; for one chip as many
+        as make CHIP_STEPS steps. 0: windows and thresholds are set, and nothing is trained.
     batch, lr : int, float
-        Images a step, and the learning rate, which falls to zero as half a cosine.
+        Images a step, and the learning rate (default: of RATES), which falls to zero as half a cosine.
     percentile : float or None
         Shorten the windows to this percentile of the activations first; None keeps them, and so do
         constraints that fix them, and a placement: its windows are built.
@@ -104,51 +135,101 @@ def finetune(
     """
     if mode not in MODES:
         raise InputError(f"unknown mode {mode!r}; available: {', '.join(MODES)}")
-    if noise is None and net.constraints is None:
-        raise InputError("nothing to tune for: give a noise model, or put the network under constraints")
+    if (mode == "loop") != (measure is not None):
+        raise InputError("mode loop, and no other, needs what the chip answers: give measure=")
     check_margin(0.0, percentile, percentile_of)
-    if noise is not None:
+    constants: Sequence[Constants] | None = None
+    if mode != "agnostic":
+        constants = require_one(net, chip).constants
+    elif noise is not None:
         noise.check_range(net)
+        constants = [noise.of(n).of_layer(v.spiking)[1] for n, v in enumerate(net.layers)]
+    elif net.constraints is None:
+        raise InputError("nothing to tune for: give a noise model, or put the network under constraints")
     x_train, y_train = pair_for(net, data, training=True)
-    placed = "placement" in net.metadata
-    fixed = placed or (net.constraints is not None and net.constraints.percentile is not None)
-    tuned = (
-        net.clone()
-        if percentile is None or fixed
-        else tighten(net, x_train, percentile, percentile_of=percentile_of)
-    )
-    if noise is not None and not tuned.metadata.get("compensated"):
-        constants = [noise.of(n).of_layer(v.spiking)[1] for n, v in enumerate(tuned.layers)]
-        tuned = compensated(tuned, x_train, constants)
-        # from here on thresholds are the circuit's: a second time would take the constants out twice
-        tuned.metadata["compensated"] = not all(c.ideal for c in constants)
+    tuned = _prepared(net, x_train, constants, percentile, percentile_of)
     if tuned.constraints is not None:
         tuned.constraints.restart(seed)
-    start = {"network": digest_of(net.state_dict())[:16], "noise model": digest_of(repr(noise))[:16]}
     generator = seeded(seed, device=tuned.like.device)
-    loss_of = loss_under(tuned, noise, generator)
+    per_epoch = -(-len(x_train) // batch)
     if epochs is None:
-        epochs = max(LEAST_EPOCHS, LEAST_STEPS // -(-len(x_train) // batch))
+        some = max(LEAST_EPOCHS, LEAST_STEPS // per_epoch)
+        epochs = some if mode == "agnostic" else -(-CHIP_STEPS // per_epoch)
     order = torch.randperm(len(x_train), generator=seeded(seed, SELECTION)).to(x_train.device)
-    if epochs > 0:
-        optimize(
-            tuned,
-            (x_train, y_train),
-            loss_of,
-            Recipe(epochs, batch, lr, seed=seed),
-            checkpoint=checkpoint,
-            resume=resume,
-            options={**start, "percentile": percentile, "percentile_of": percentile_of, **(options or {})},
-            after=_upkeep(tuned, x_train[order[:SOME]]),
-            chances=generator,
-            noise="" if noise is None else _described(noise),
-            progress=progress,
+    if mode == "trim":
+        moved = shifts(tuned, require_one(net, chip), x_train, bits=bits, most=most, progress=progress)
+        tuned = shifted(tuned, require_one(net, chip), [torch.as_tensor(s[0]) for s in moved])
+    elif epochs > 0:
+        start = {
+            "network": digest_of(net.state_dict())[:16],
+            "noise model": digest_of(repr(noise))[:16],
+            "chip": "" if chip is None else digest_of([asdict(layer) for layer in chip.layers])[:16],
+            "mode": mode,
+        }
+        loss_of = (
+            loss_under(tuned, noise, generator)
+            if mode == "agnostic"
+            else _loss_on(tuned, require_one(net, chip), mode, x_train, measure)
         )
-    if placed:
+        with thresholds_alone(tuned) if mode == "threshold" else contextlib.nullcontext():
+            optimize(
+                tuned,
+                (x_train, y_train),
+                loss_of,
+                Recipe(epochs, batch, RATES[mode] if lr is None else lr, seed=seed),
+                checkpoint=checkpoint,
+                resume=resume,
+                options={
+                    **start,
+                    "percentile": percentile,
+                    "percentile_of": percentile_of,
+                    **(options or {}),
+                },
+                after=_upkeep(tuned, x_train[order[:SOME]]),
+                chances=generator,
+                noise="" if noise is None else _described(noise),
+                progress=progress,
+            )
+    if "placement" in net.metadata:
         project(tuned, x_train[order[:MANY]])
     else:
         tuned.rescale(x_train)
     return tuned
+
+
+def _prepared(
+    net: TTFSNetwork,
+    x: Tensor,
+    constants: Sequence[Constants] | None,
+    percentile: float | None,
+    percentile_of: str,
+) -> TTFSNetwork:
+    """A copy with the windows and thresholds that a training begins with."""
+    limits = net.constraints
+    fixed = "placement" in net.metadata or (limits is not None and limits.percentile is not None)
+    made = (
+        net.clone()
+        if percentile is None or fixed
+        else tighten(net, x, percentile, percentile_of=percentile_of)
+    )
+    if constants is None or made.metadata.get("compensated"):
+        return made
+    made = compensated(made, x, constants)
+    # from here on thresholds are the circuit's: a second time would take the constants out twice
+    made.metadata["compensated"] = not all(c.ideal for c in constants)
+    return made
+
+
+def _loss_on(net: TTFSNetwork, chip: Chips, mode: str, x: Tensor, measure: Measure | None) -> Loss:
+    """What one step for one chip minimizes."""
+    if mode == "gain":
+        devices = with_gains(gains(net, chip, x))
+        return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)
+    known = chip.model(x)
+    if measure is not None:
+        answer = in_the_loop(net, known, measure)
+        return lambda x, y: nn.functional.cross_entropy(answer(x).flatten(0, -2), y)
+    return lambda x, y: nn.functional.cross_entropy(net(x, known).flatten(0, 1), y)
 
 
 def _upkeep(net: TTFSNetwork, x: Tensor) -> Callable[[int], None] | None:

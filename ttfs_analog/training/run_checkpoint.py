@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits.errors import InputError
-from circuits.model.input_file import regular
+from circuits.input_file import regular
 from circuits.model.shape import checked
 from ttfs_analog.network.checkpoint import save_tensors
 from ttfs_analog.network.digest import check_digest

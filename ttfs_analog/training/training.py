@@ -204,7 +204,7 @@ def optimize(
     per_epoch = -(-len(x) // recipe.batch)
     steps = recipe.epochs * per_epoch
     fingerprint = "" if file is None else run_checkpoint.fingerprint_of(model, x, y, noise)
-    optimizer = recipe.build(model.parameters())
+    optimizer = recipe.build([p for p in model.parameters() if p.requires_grad])
     history: list[dict[str, float]] = []
     first, skip, total = 0, 0, 0.0
     if resume and file is not None and file.exists():

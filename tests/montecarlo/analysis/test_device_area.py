@@ -62,8 +62,41 @@ def test_a_term_is_all_of_its_devices(attribution):
 def test_a_device_goes_before_its_term_and_that_before_all(attribution):
     total = float(attribution["spike_time_total_variance"])
     area = {"synapse_source_0": 1.0, "synapse_source": 2.0, "all": 1.0}
-    saved = 0.5 * part(attribution, "synapse_source_2")
-    assert enlarged(attribution, area) == pytest.approx(total - saved, rel=1e-12)
+    share = part(attribution, "synapse_source_2") / part(attribution, "all")
+    assert enlarged(attribution, area) == pytest.approx(total * (1 - 0.5 * share), rel=1e-12)
+
+
+@pytest.mark.parametrize("off", [0.9, 1.02, 1.0])
+def test_all_devices_larger_is_every_sigma_smaller(attribution, off):
+    """A sample varies a little less or more than the parts say, and that is no part of its own."""
+    few = attribution.assign(spike_time_total_variance=off * attribution["spike_time_part"].sum())
+    total = float(few["spike_time_total_variance"])
+    assert enlarged(few, {"all": 1e9}) == pytest.approx(0.0, abs=1e-8)
+    assert enlarged(few, {"all": 4.0}) == pytest.approx(total / 4, rel=1e-9)
+    assert area_for(few, "all", math.sqrt(total) / 2) == pytest.approx(4.0, rel=1e-9)
+
+
+def test_what_no_device_makes_stays(attribution):
+    """Half as much again as the parts, of 6000 samples, is no error of sampling."""
+    more = attribution.assign(spike_time_total_variance=1.5 * attribution["spike_time_part"].sum())
+    assert enlarged(more, {"all": 1e9}) == pytest.approx(float(more["spike_time_part"].sum()) / 2, rel=1e-6)
+
+
+def test_spikes_that_the_window_cuts_off_leave_no_area():
+    """Threshold such that a third of the neurons stay silent."""
+    layer = Layer([[0.5, -0.25, 0.7]], [-0.45], t_min=1.0, t_max=3.0)
+    times = np.array([0.2, 0.1, 0.5])
+    cut = attribute(layer, times, POINT, LAW, level="closed-form", samples=400)
+    # 2.45 - 0.525 = 1.925 of 2, and a sigma of 0.166 by hand: 0.05 (2.45, 1.925, 1, 0.4, 0.35, 0.225)
+    sigma = 0.05 * math.sqrt(2.45**2 + 1.925**2 + 1 + 0.4**2 + 0.35**2 + 0.225**2)
+    assert math.sqrt(part(cut, "all")) == pytest.approx(sigma, rel=1e-5)
+    assert int(cut["n_silent"]) > 100
+    for quantity in ("spike_time", "threshold", "energy"):
+        with pytest.raises(InputError, match="of 400 samples were silent or early"):
+            enlarged(cut, {"all": 2.0}, quantity)
+    with pytest.raises(InputError, match="no area follows"):
+        area_for(cut, "all", 0.1)
+    assert 0.4 < enlarged(cut, {"all": 2.0}, "slope") / float(cut["slope_total_variance"]) < 0.6
 
 
 def test_what_cannot_be_is_refused(attribution):

@@ -102,7 +102,25 @@ def test_a_technology_without_spread_is_covered_whole(make_dataset):
     names = ("synapse_source", "synapse_sink", "slope", "threshold", "capacitance")
     found = figures_of(make_dataset(25, dict.fromkeys(names, 0.0)))
     assert found["coverage_50"] == found["coverage_95"] == 1.0
-    assert found["coverage_95_ci"] == [1.0, 1.0]
+    # 25 of 25 neurons: Clopper-Pearson, 0.025^(1/25)
+    assert found["coverage_95_ci"] == pytest.approx([0.8628, 1.0], abs=1e-4)
+
+
+def test_neurons_that_never_fire_are_not_predicted_to_perfection(make_dataset):
+    silent = make_dataset(25).copy(deep=True)
+    random = [s for s in silent["stimulus"].values if str(s).startswith("random_")]
+    silent["spike_time"].loc[{"stimulus": random}] = np.inf
+    with pytest.raises(InputError, match="neurons that fire under two"):
+        figures_of(silent)
+
+
+def test_the_delay_is_known_from_the_first_spike_of_each_neuron(ideal):
+    late = ideal.copy(deep=True)
+    late["spike_time"].loc[{"stimulus": "random_0"}] = np.inf
+    late["spike_time"].loc[{"stimulus": ["random_1", "random_2"]}] += 0.1
+    # relative to random_1 five of the six others are off by 0.1, and random_2 is not
+    expected = 0.1 * np.sqrt(5 / 6)
+    assert figures_of(late)["rms_known_delay_tau_c"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_changed_spike_time_shows_in_the_residual(ideal):

@@ -157,6 +157,21 @@ def test_a_sweep_says_what_theory_says(tmp_path):
 
 
 @pytest.mark.ngspice
+def test_a_spike_that_is_alone_in_its_pattern_adds_no_spread(make_dataset):
+    dataset = make_dataset(40).copy(deep=True)
+    times, pattern = dataset["spike_time"], dataset["sample"].values % dataset.sizes["pattern"]
+    random = [str(s).startswith("random_") for s in dataset["stimulus"].values]
+    first = np.flatnonzero(random)[0]
+    times[np.flatnonzero(pattern == 0)[1:], first] = np.inf
+    times[:, np.flatnonzero(random)[1:]] = np.inf
+    left = [times.values[pattern == k, first] for k in range(1, dataset.sizes["pattern"])]
+    variance = np.mean([t.var(ddof=1) for t in left])  # of groups of eight
+    seen = neuron_sweep.summarize(dataset, 1)
+    # 32 residuals about four means, over 31 instead of 32
+    assert seen["spike_time_std"] == pytest.approx(np.sqrt(variance * 32 / 31), rel=1e-9)
+    assert seen["silent"] == pytest.approx(1 - 33 / (8 * 40))
+
+
 def test_energy_follows_the_supply_and_not_the_speed(tmp_path):
     """E = vdd * charge; the charge is C * volts whatever the current. 1e-6: rounding of ngspice's times."""
     axes = (("supply", (1.0, 1.5)), ("current", (1e-7, 4e-7)))

@@ -74,7 +74,7 @@ def test_attribute_answers_what_a_larger_device_buys(succeed, call):
     line = ("attribute", "layer.json", *FAST, "--target", 0.12)
     found = succeed(*line, "--enlarge", "slope_source=4", "--enlarge", "capacitance=2")
     share = found["parts"]
-    left = 1 - share["slope_source"] * 3 / 4 - share["capacitor"] / 2
+    left = 1 - (share["slope_source"] * 3 / 4 + share["capacitor"] / 2) / sum(share.values())
     assert found["enlarged"]["variance"] == pytest.approx(left * found["total_variance"], rel=1e-9)
     assert found["area_for_target"]["all"] > 1
     assert found["area_for_target"]["synapse_sink"] is None  # cannot alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,18 @@ def test_a_figure_that_cannot_be_is_refused_before_the_work(layer, capsys, plot,
     out, err = capsys.readouterr()
     assert out == ""
     assert message in err
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_load_is_an_interruption(stop):
+    command = [sys.executable, "-X", "importtime", "-m", "ttfs_analog", "technologies"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stderr is not None
+        for line in job.stderr:
+            if line.endswith(" click\n"):  # one of many that the commands load
+                break
+        job.send_signal(stop)
+        rest = job.stderr.read()
+        assert job.wait(20) == 130
+    assert "interrupted" in rest
+    assert "Traceback" not in rest

@@ -80,8 +80,8 @@ def test_a_float32_network_takes_float64_data(digits, make_relu):
     assert np.array_equal(dataset["predicted"].values[0], dataset["nominal"].values)
 
 
-def scores(*values):
-    return xr.Dataset({"accuracy": ("chip", np.array(values))})
+def scores(*values, images=10_000):
+    return xr.Dataset({"accuracy": ("chip", np.array(values)), "label": ("image", np.zeros(images))})
 
 
 def test_yield_is_the_share_of_chips_at_or_above_the_target():
@@ -90,6 +90,19 @@ def test_yield_is_the_share_of_chips_at_or_above_the_target():
     low, high = figures["yield"]["ci95"]
     # Clopper-Pearson for 2 of 4, from tables to three places
     assert (low, high) == pytest.approx((0.068, 0.932), abs=1e-3)
+
+
+def test_a_chip_that_just_reaches_a_target_below_the_reference_counts():
+    # in floating point 0.5016 - 0.02 is above 4816 / 10000
+    assert 0.5016 - 0.02 > 0.4816
+    assert summarize(scores(0.4816, 0.4815), target=0.5016 - 0.02)["yield"]["value"] == 0.5
+
+
+def test_chips_of_equal_accuracy_are_not_known_better_than_their_images_tell():
+    # two chips, t(1) at 97.5 % is 12.7062; steps of 1 / 450 have a std of 1 / (450 sqrt(12))
+    low, high = summarize(scores(0.9, 0.9, images=450), target=0.5)["accuracy"]["ci95"]
+    half = 12.7062 / (450 * np.sqrt(12) * np.sqrt(2))
+    assert (low, high) == pytest.approx((0.9 - half, 0.9 + half), abs=1e-7)
 
 
 def test_accuracy_figures_and_their_interval():

@@ -230,6 +230,16 @@ def test_a_campaign_whose_law_a_noise_model_cannot_draw_is_refused(dataset):
         NoiseModel.fit(dataset.assign_attrs(plan=json.dumps(plan)))
 
 
+@pytest.mark.parametrize("name", ["spike_time", "energy"])
+def test_a_good_sample_that_was_not_measured_is_refused(dataset, name):
+    lost = dataset.copy(deep=True)
+    lost[name].loc[{"sample": 7, "stimulus": "random_0"}] = np.nan
+    with pytest.raises(InputError, match=f"sample 7 has status 0, which is good, and no {name}"):
+        NoiseModel.fit(lost)
+    lost["status"].loc[{"sample": 7}] = 1
+    assert NoiseModel.fit(lost).n_failed == 1
+
+
 def test_too_few_samples_are_refused(make_dataset):
     with pytest.raises(InputError, match="19 good samples are too few"):
         NoiseModel.fit(make_dataset(19))

@@ -11,7 +11,7 @@ from circuits.errors import InputError
 from circuits.pdk.technology import Technology
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import TERMS
-from ttfs_analog.cli.law_items import parse_conditions, parse_law, parse_sigmas
+from montecarlo.mismatch.notation import parse_conditions, parse_law, parse_sigmas
 
 IDEAL = Technology.load("ideal")
 

@@ -1,0 +1,106 @@
+"""The table of all remedies: complete, resumable, the same chips in every row."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from circuits.errors import InputError
+from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.remedies import comparison
+from ttfs_analog.remedies.comparison import USUAL, run, summarize
+from ttfs_analog.remedies.remedies import Setting, parse
+
+NAMES = ("nothing", "windows", "trim-4", "agnostic+trim-3", "chip")
+
+
+@pytest.fixture(scope="module")
+def setting(digits, make_noise):
+    few = replace(digits, x_test=digits.x_test[:100], y_test=digits.y_test[:100])
+    return Setting(few, make_noise(0.05), steps=20, patterns=4)
+
+
+@pytest.fixture(scope="module")
+def table(net, setting, tmp_path_factory):
+    path = tmp_path_factory.mktemp("r") / "remedies.nc"
+    seen = []
+    made = run(
+        net, setting, path, remedies=NAMES, scales=(1.0, 3.0), chips=4,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    return made, path
+
+
+def test_every_cell_is_filled(table):
+    made, path = table
+    assert made["accuracy"].shape == (2, 5, 4)
+    assert not np.isnan(made["accuracy"].values).any()
+    assert np.isnan(made["clean"].sel(remedy="chip").values).all()  # a network a chip has none
+    rows = list(csv.DictReader(path.with_suffix(".csv").read_text().splitlines()))
+    assert len(rows) == 40
+    assert float(rows[-1]["accuracy"]) == float(made["accuracy"].values[-1, -1, -1])
+
+
+def test_nothing_is_the_network_on_the_chips_of_the_noise_model(table, net, setting):
+    made, _ = table
+    for scale in (1.0, 3.0):
+        chips = setting.noise.scaled(scale).sample(net, 4, 0)
+        expected = evaluate(net, setting.data, chips)["accuracy"].values
+        assert np.array_equal(made["accuracy"].sel(scale=scale, remedy="nothing").values, expected)
+
+
+def test_the_same_call_again_runs_nothing(table, net, setting, monkeypatch):
+    made, path = table
+
+    def never(*args):
+        raise AssertionError("it ran again")
+
+    monkeypatch.setattr(comparison, "apply", never)
+    again = run(net, setting, path, remedies=NAMES, scales=(1.0, 3.0), chips=4)
+    assert again.equals(made)
+
+
+def test_another_comparison_in_the_same_file_is_refused(table, net, setting):
+    with pytest.raises(InputError, match="holds another comparison"):
+        run(net, setting, table[1], remedies=NAMES, scales=(1.0,), chips=4)
+
+
+def test_rows_hold_means_and_yields(table):
+    made, _ = table
+    rows = summarize(made)
+    assert [(r["scale"], r["remedy"]) for r in rows] == [(s, n) for s in (1.0, 3.0) for n in NAMES]
+    one = next(r for r in rows if r["scale"] == 3.0 and r["remedy"] == "trim-4")
+    values = made["accuracy"].sel(scale=3.0, remedy="trim-4").values
+    assert one["mean"] == pytest.approx(values.mean())
+    assert one["min"] == values.min()
+    assert one["yield"] == np.mean(values >= made.attrs["target"] - 1e-9)
+    assert one["area"] == pytest.approx(1 / 9)
+
+
+def test_scaled_noise_is_the_same_chip_with_larger_deviations(net, setting):
+    a, b = (setting.noise.scaled(s).sample(net, 1, 7).layers[0] for s in (1.0, 2.0))
+    assert np.allclose(np.log1p(b.slope), 2 * np.log1p(a.slope))
+    assert np.allclose(b.threshold, 2 * a.threshold)
+    assert np.array_equal(b.capacitance, a.capacitance)
+
+
+@pytest.mark.parametrize("name", ["magic", "trim-", "trim-x", "chip+windows", "nothing+chip", "", "a+b"])
+def test_what_is_no_remedy_is_refused(name):
+    with pytest.raises(InputError, match="remed"):
+        parse(name)
+
+
+def test_the_usual_ones_are_some():
+    assert all(parse(name) for name in USUAL)
+
+
+@torch.no_grad()
+def test_a_scale_that_is_none_is_refused(setting):
+    with pytest.raises(InputError, match="factor of sigmas"):
+        setting.noise.scaled(-1.0)

@@ -1,0 +1,106 @@
+r"""What measured spike times say about the neurons of a layer, with intervals.
+
+Beforehand a and beta are as in `ttfs_analog.calibration.prior`; given times with pattern p
+
+.. math:: r_p - r_p^0 = a_i - r_p \beta_i + \epsilon_i(x_p) + \eta, \qquad \eta \sim N(0, \sigma_m^2)
+
+they are normal, too: a linear Gaussian model. What a whole layer or chip shares is found first, as the mean
+over its neurons. A spike that came early or not at all counts as one at that end of the window, with an error
+as large as the spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from circuits.model.closed_form import Constants
+from circuits.model.layer import LayerMismatch
+from ttfs_analog.calibration.prior import Prior
+from ttfs_analog.neuron.layers import TTFSLayer
+
+NORMAL95 = 1.959964
+LEAST_SLOPE = -0.9
+"""Least beta of an estimate: no current changes its sign."""
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the neurons of one layer; tensors (neuron,)."""
+
+    offset: Tensor  #: a [tau_c]
+    offset_sd: Tensor
+    slope: Tensor  #: beta
+    slope_sd: Tensor
+    measured: Tensor  #: spikes inside the window that the estimate rests on
+
+    def interval(self, name: str) -> tuple[Tensor, Tensor]:
+        """Lower and upper end, 95 %, of "offset" or "slope"."""
+        value, sd = getattr(self, name), getattr(self, f"{name}_sd")
+        return value - NORMAL95 * sd, value + NORMAL95 * sd
+
+    def mismatch(self, layer: TTFSLayer, constants: Constants) -> LayerMismatch:
+        """As the devices of a chip: the offset as one of comparators, synapses perfect."""
+        scale = layer.per_neuron(layer.slopes()).detach() * float(np.mean(constants.gain_slope))
+        offset = self.offset * scale / float(np.mean(constants.theta_scale))
+        return LayerMismatch(
+            np.zeros((1, layer.n_out, layer.weight[0].numel())),
+            self.slope.clamp_min(LEAST_SLOPE).double().cpu().numpy()[None],
+            offset.double().cpu().numpy()[None],
+            np.zeros((1, layer.n_out)),
+        )
+
+
+@torch.no_grad()
+def estimate(prior: Prior, expected: Tensor, measured: Tensor, error: float) -> Estimate:
+    """Neurons of one layer.
+
+    Parameters
+    ----------
+    prior : Prior
+        At the patterns that were shown.
+    expected, measured : Tensor, shape (pattern, neuron)
+        Activations x = t_max - t [tau_c] without mismatch and of the chip; 0 = silent; NaN: not measured.
+    error : float
+        Standard deviation of a measured time [tau_c].
+    """
+    window = prior.layer.window_length
+    assert prior.covariance is not None
+    could = (expected > 0) & (expected < window) & torch.isfinite(measured)
+    inside = could & (measured > 0) & (measured < window)
+    beyond = could & ~inside
+    ramp, before = window - measured.nan_to_num(0.0), window - expected
+    common = prior.shared2 * window**2
+    spread = prior.offset2 + prior.slope2 * window**2 + common
+    noise = torch.where(beyond, error**2 + spread, error**2)
+    used = could.T.to(prior.covariance)  # (neuron, pattern)
+    total = prior.covariance + torch.diag_embed(noise.T)
+    total = total * used.unsqueeze(1) * used.unsqueeze(2) + torch.diag_embed(1.0 - used)
+    total = total + TINY * torch.eye(total.shape[-1]).to(total)
+    y = ((ramp - before).T * used).unsqueeze(-1)
+    columns = torch.stack([torch.ones_like(ramp), -ramp], -1).permute(1, 0, 2) * used.unsqueeze(-1)
+
+    center = torch.zeros(2).to(total)
+    own = torch.stack([prior.offset2, prior.slope2], -1)
+    shared = torch.tensor([common, prior.shared2]).to(own)
+    found, covariance = _posterior(columns, y, total, center, own + shared)
+    if prior.shared2 > 0 and len(found) > 1:  # what all neurons share, then each around it
+        seen = could.any(0).to(found)
+        center = (found * seen.unsqueeze(-1)).sum(0) / seen.sum().clamp_min(1.0)
+        found, covariance = _posterior(columns, y, total, center, own + (own + shared) / len(found))
+    sd = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(0.0).sqrt()
+    return Estimate(found[:, 0], sd[:, 0], found[:, 1], sd[:, 1], inside.sum(0))
+
+
+def _posterior(
+    columns: Tensor, y: Tensor, total: Tensor, center: Tensor, widths: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean (neuron, 2) and covariance (neuron, 2, 2) of a and beta."""
+    inverse = torch.linalg.solve(total, torch.cat([columns, y], -1))
+    precision = columns.transpose(-1, -2) @ inverse[..., :2] + torch.diag_embed(1.0 / (widths + TINY))
+    pull = columns.transpose(-1, -2) @ inverse[..., 2:] + (center / (widths + TINY)).unsqueeze(-1)
+    return torch.linalg.solve(precision, pull).squeeze(-1), torch.linalg.inv(precision)

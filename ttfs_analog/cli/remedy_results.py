@@ -1,0 +1,269 @@
+"""What `calibrate` and `remedies` do."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from circuits import whole_file
+from circuits.errors import InputError
+from montecarlo.plots.drawing import Drawing
+from ttfs_analog.calibration.calibrate import Calibration
+from ttfs_analog.calibration.calibrate import calibrate as estimate
+from ttfs_analog.calibration.measurement import measure, read_times, write_patterns
+from ttfs_analog.calibration.patterns import choose
+from ttfs_analog.cli.chip_results import chips_of
+from ttfs_analog.cli.console import Drawn, Result
+from ttfs_analog.data.datasets import Data
+from ttfs_analog.evaluation import accuracy as evaluation
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.noise.noise_model import Noise
+from ttfs_analog.remedies import sizing
+from ttfs_analog.remedies.comparison import USUAL, run, summarize
+from ttfs_analog.remedies.remedies import Setting
+from ttfs_analog.training.one_chip import require_one
+from ttfs_analog.training.training import Progress
+
+if TYPE_CHECKING:
+    from montecarlo.plots.style import Figure
+
+INTERVALS = ("layer", "neuron", "term", "unit", "value", "low", "high", "measured")
+
+
+def calibrate_chip(
+    net: TTFSNetwork,
+    data: Data,
+    noise: Noise,
+    *,
+    chip: str | None,
+    patterns: int,
+    error: float,
+    repeats: int,
+    level: str,
+    plan: str | None,
+    times: str | None,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
+    """Plan patterns, measure a chip or read what was measured, and estimate its neurons.
+
+    Parameters
+    ----------
+    net, data, noise
+        Network, calibration images, and what chips are like.
+    chip : str, optional
+        File of the chip that is measured here.
+    patterns, error, repeats, level
+        As of `ttfs_analog.calibration.measurement.measure`.
+    plan, times : str, optional
+        CSV of patterns to write; CSV of spike times to read.
+    out : str
+        File of the chip as it is known.
+    seed : int
+        Of the errors, and of the patterns.
+    progress : callable
+        (done, total) of the patterns.
+    """
+    if chip and times:
+        raise InputError("give CHIP.nc, which is measured here, or --times, which were measured elsewhere")
+    if not chip and not times and not plan:
+        raise InputError("give CHIP.nc to measure, --times FILE.csv to read, or --plan FILE.csv to write")
+    noise.check_range(net)
+    plans = choose(net, data.x_train, patterns, noise, seed)
+    if plan:
+        write_patterns(plan, net, plans)
+    if not chip and not times:
+        return {"path": plan, "patterns": patterns}, f"{patterns} patterns for each layer\n{plan}"
+    if chip:
+        real = require_one(net, chips_of(net, chip))
+        rows = measure(
+            net, real, plans, level=level, error=error, repeats=repeats, seed=seed, progress=progress
+        )
+    else:
+        rows = read_times(str(times), net, patterns)
+    known = estimate(net, noise, plans, rows, error=error, repeats=repeats)
+    known.chip.save(out)
+    table = Path(out).with_suffix(".csv")
+    whole_file.write(table, _intervals(known))
+    result: dict[str, Any] = {"path": out, "intervals": str(table), "patterns": patterns, "layers": []}
+    lines = []
+    for n, layer in enumerate(known.layers):
+        if layer is None:
+            continue
+        about = {
+            "layer": n,
+            "neurons": len(layer.slope),
+            "unmeasured": int((layer.measured == 0).sum()),
+            "offset_sd_tau_c": float(layer.offset_sd.mean()),
+            "slope_sd": float(layer.slope_sd.mean()),
+        }
+        result["layers"].append(about)
+        lines.append(
+            f"layer {n}: {about['neurons']} neurons, {about['unmeasured']} never seen to fire; known to "
+            f"{about['offset_sd_tau_c']:.3g} tau_c (offset) and {100 * about['slope_sd']:.3g} % (slope)"
+        )
+    return result, "\n".join([*lines, str(table), out])
+
+
+def _intervals(known: Calibration) -> str:
+    """One row a neuron and term."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(INTERVALS)
+    for n, layer in enumerate(known.layers):
+        if layer is None:
+            continue
+        for term, unit in (("offset", "tau_c"), ("slope", "1")):
+            low, high = layer.interval(term)
+            columns = (getattr(layer, term), low, high, layer.measured)
+            for i, row in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+                writer.writerow((n, i, term, unit, *row))
+    return out.getvalue()
+
+
+def compare(
+    net: TTFSNetwork,
+    data: Data,
+    noise: Noise,
+    *,
+    remedies: Sequence[str] | None,
+    scales: Sequence[float],
+    chips: int,
+    steps: int,
+    batch: int,
+    percentile: float,
+    images: int | None,
+    target: float | None,
+    patterns: int,
+    error: float,
+    plot: str | None,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Drawn:
+    """All remedies on the same chips.
+
+    Parameters
+    ----------
+    net, data, noise
+        As of `ttfs_analog.remedies.remedies`.
+    remedies, scales, chips, target
+        As of `ttfs_analog.remedies.comparison.run`.
+    steps, batch, percentile, patterns, error, seed
+        As of `ttfs_analog.remedies.remedies.Setting`.
+    images : int, optional
+        Test images that count: the first so many.
+    plot : str, optional
+        Figure to draw.
+    out : str
+        File of the dataset.
+    progress : callable
+        (done, total) of trainings and chips.
+    """
+    if images is not None:
+        data = dataclasses.replace(data, x_test=data.x_test[:images], y_test=data.y_test[:images])
+    setting = Setting(data, noise, steps, batch, percentile, patterns, error, seed)
+    dataset = run(
+        net, setting, Path(out), remedies=remedies or USUAL, scales=scales, chips=chips, target=target,
+        progress=progress,
+    )  # fmt: skip
+    rows = summarize(dataset)
+    head = f"{'sigmas':>7} {'remedy':<22} {'clean':>6} {'mean':>6}  95 %            {'worst':>6}  yield"
+    lines = [f"{chips} chips, {steps} steps a training; yield at {100 * dataset.attrs['target']:.1f} %", head]
+    for row in rows:
+        low, high = (100 * v for v in row["ci95"])
+        least, most = (100 * v for v in row["yield_ci95"])
+        clean = "     -" if row["clean"] is None else f"{100 * row['clean']:6.2f}"
+        lines.append(
+            f"{row['scale']:>6g}x {row['remedy']:<22} {clean} {100 * row['mean']:6.2f}  [{low:5.2f}, "
+            f"{high:5.2f}]  {100 * row['min']:6.2f}  {100 * row['yield']:.0f} % [{least:.0f}, {most:.0f}]"
+        )
+    result = {"path": out, "target": float(dataset.attrs["target"]), "rows": rows}
+    drawings = [Drawing((Path(plot),), lambda: figure(dataset))] if plot else []
+    return result, "\n".join([*lines, out]), drawings
+
+
+def size_network(
+    net: TTFSNetwork,
+    data: Data,
+    noise: Noise,
+    *,
+    target: float | None,
+    wanted: float,
+    remedies: Sequence[str] | None,
+    chips: int,
+    steps: int,
+    batch: int,
+    patterns: int,
+    error: float,
+    out: str,
+    seed: int,
+    progress: Progress,
+) -> Result:
+    """The smallest devices of a placed network for a yield, with every remedy.
+
+    Parameters
+    ----------
+    net, data, noise
+        As of `ttfs_analog.remedies.remedies`.
+    target : float, optional
+        Accuracy of a good chip; default: what the network reaches without mismatch, less a point.
+    wanted, remedies, chips
+        As of `ttfs_analog.remedies.sizing.size`.
+    steps, batch, patterns, error, seed
+        As of `ttfs_analog.remedies.remedies.Setting`.
+    out : str
+        JSON file.
+    progress : callable
+        (done, total) of the judgings.
+    """
+    setting = Setting(data, noise, steps, batch, patterns=patterns, error=error, seed=seed)
+    if target is None:
+        perfect = noise.silent().sample(net, 1)
+        judged = evaluation.evaluate(net, data, perfect)
+        target = max(float((judged["nominal"] == judged["label"]).mean()) - 0.01, 0.0)
+    points, beyond = sizing.size(
+        net, setting, target=target, wanted=wanted, remedies=remedies or sizing.USUAL, chips=chips,
+        progress=progress,
+    )  # fmt: skip
+    result = {
+        "path": out,
+        "target": target,
+        "yield": wanted,
+        "points": sizing.described(points),
+        "out_of_reach": beyond,
+        "passed": bool(points) and points[0].holds,
+    }
+    whole_file.write(out, json.dumps(result, indent=1) + "\n")
+    lines = [f"{100 * wanted:g} % of the chips at {100 * target:.1f} % or more; the least silicon first"]
+    lines += [f"{'remedy':<22} {'gates':>7} {'silicon':>11}  promised yield    on {chips} fresh chips"]
+    for p in points:
+        low, high = (100 * v for v in p.yield_promised)
+        lines.append(
+            f"{p.remedy:<22} {p.area:>7.4g} {1e6 * p.silicon_m2:>7.4g} mm2  [{low:5.1f}, {high:5.1f}] %  "
+            f"{100 * p.yield_fresh:.1f} %, worst chip {100 * p.worst_fresh:.1f} %"
+        )
+    lines += [f"{remedy:<22} does not reach it at the area of the placement" for remedy in beyond]
+    return result, "\n".join([*lines, out])
+
+
+def figure(dataset: xr.Dataset) -> Figure:
+    """Mean accuracy over the size of the devices, one curve a remedy, with the worst chips."""
+    from montecarlo.plots.plotting import accuracies, over_area
+
+    if dataset.sizes["scale"] > 1:
+        curves = {str(r): 100 * dataset["accuracy"].sel(remedy=r).values for r in dataset["remedy"].values}
+        return over_area(dataset["scale"].values, curves, 100 * float(dataset.attrs["target"]))
+    groups = {
+        str(r): np.asarray(dataset["accuracy"].sel(remedy=r).values[0]) for r in dataset["remedy"].values
+    }
+    return accuracies(groups, None, float(dataset.attrs["target"]))

@@ -1,0 +1,1 @@
+"""What makes mismatch harmless, and what it costs: every remedy on the same chips, at equal compute."""

@@ -1,0 +1,214 @@
+"""One table of all remedies: the same chips, the same number of steps, at several sizes of the devices."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from circuits import whole_file
+from circuits.errors import InputError
+from montecarlo.campaign.schema import package_version, save_dataset, with_units
+from montecarlo.extraction.reading import load_dataset
+from montecarlo.statistics.intervals import proportion_interval
+from ttfs_analog.evaluation.accuracy import ROUNDING, accuracy_interval
+from ttfs_analog.network.digest import digest_of
+from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.remedies.remedies import EACH, SHARED, Setting, apply, judge, parse
+
+SCHEMA = "ttfs-analog/remedies/1"
+USUAL = (
+    "nothing", "windows", "control", "agnostic", "trim-3", "trim-4", "trim-6", "threshold", "gain", "chip",
+    "loop", "agnostic+trim-4", "trim-4+chip", "agnostic+trim-4+chip",
+)  # fmt: skip
+COLUMNS = ("scale", "remedy", "chip", "accuracy")
+Progress = Callable[[int, int], None]
+
+
+def run(
+    net: TTFSNetwork,
+    setting: Setting,
+    path: Path,
+    *,
+    remedies: Sequence[str] = USUAL,
+    scales: Sequence[float] = (1.0,),
+    chips: int = 200,
+    target: float | None = None,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Carry out and judge every remedy at every scale; what is in the file already is not run again.
+
+    Parameters
+    ----------
+    net : TTFSNetwork
+        As it was mapped, or placed.
+    setting : Setting
+        The judging is done on the test part of its data.
+    path : Path
+        Of the dataset, which is written after every remedy; a table with one row a chip lies beside it
+        (.csv).
+    remedies : sequence of str
+        See `ttfs_analog.remedies.remedies`.
+    scales : sequence of float
+        Factors on the sigmas of transistors.
+    chips : int
+        Drawn at every scale: the same numbers, so that each is one chip at several sizes.
+    target : float, optional
+        Yield is the share of chips of at least this accuracy; default: what the network reaches without
+        mismatch after `windows`, less a point.
+    progress : callable, optional
+        (done, total).
+
+    Returns
+    -------
+    xarray.Dataset
+        Dims scale, remedy, chip: `accuracy`; `clean`: without mismatch; `seconds`.
+
+    Raises
+    ------
+    InputError
+        If a remedy is unknown, or the file holds another comparison.
+    """
+    for remedy in remedies:
+        parse(remedy)
+    if not remedies or not scales or len(set(remedies)) < len(remedies) or len(set(scales)) < len(scales):
+        raise InputError("name remedies and scales, each once")
+    plan = digest_of(
+        [net.state_dict(), repr(setting.noise), list(remedies), list(scales), chips, _options(setting)]
+    )
+    dataset = _begun(path, plan) if path.exists() else _empty(remedies, scales, chips, plan, setting)
+    steps = [_ticks(parse(remedy), chips, setting) for remedy in remedies]
+    total, done = len(scales) * sum(steps), 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if progress:
+            progress(min(done, total), total)
+
+    for s, scale in enumerate(scales):
+        noise = setting.noise.scaled(scale)
+        drawn = noise.sample(net, chips, setting.seed)
+        at = Setting(**{**vars(setting), "noise": noise})
+        for r, remedy in enumerate(remedies):
+            if np.isnan(dataset["accuracy"].values[s, r]).any():
+                begun = time.process_time()
+                values, clean = judge(apply(remedy, net, drawn, at, tick), setting.data, tick)
+                dataset["accuracy"].values[s, r] = values
+                dataset["clean"].values[s, r] = clean
+                dataset["seconds"].values[s, r] = time.process_time() - begun
+                save_dataset(dataset, path)
+            done = s * sum(steps) + sum(steps[: r + 1])
+            if progress:
+                progress(done, total)
+    if target is None:
+        best = dataset["clean"].sel(remedy="windows") if "windows" in remedies else dataset["clean"]
+        target = max(float(best.max()) - 0.01, 0.0)
+    dataset.attrs["target"] = target
+    save_dataset(dataset, path)
+    whole_file.write(path.with_suffix(".csv"), _table(dataset))
+    return dataset
+
+
+def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """One row a scale and remedy: mean accuracy and yield with their 95 % intervals, worst chip.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Of `run`.
+    """
+    rows, target = [], float(dataset.attrs["target"])
+    for scale in dataset["scale"].values:
+        for remedy in dataset["remedy"].values:
+            one = dataset.sel(scale=scale, remedy=remedy)
+            values = one["accuracy"].values
+            mean, low, high = accuracy_interval(values, int(dataset.attrs["images"]))
+            good = int((values >= target - ROUNDING).sum())
+            clean = float(one["clean"])
+            rows.append(
+                {
+                    "scale": float(scale),
+                    "area": 1.0 / float(scale) ** 2 if scale else None,
+                    "remedy": str(remedy),
+                    "clean": None if np.isnan(clean) else clean,
+                    "mean": mean,
+                    "ci95": [low, high],
+                    "min": float(values.min()),
+                    "yield": good / len(values),
+                    "yield_ci95": list(proportion_interval(good, len(values))),
+                    "seconds": float(one["seconds"]),
+                }
+            )
+    return rows
+
+
+def _ticks(stages: list[str], chips: int, setting: Setting) -> int:
+    """How often a remedy tells of its progress."""
+    count, known = chips, not setting.patterns
+    for stage in stages:
+        count += (stage in SHARED) + chips * (stage in EACH)
+        if stage not in SHARED and stage != "nothing" and not known:
+            count, known = count + chips, True
+        if stage.startswith("trim"):
+            count += chips * (1 if stage == "trim" else 2)
+    return count
+
+
+def _options(setting: Setting) -> dict[str, Any]:
+    plain = {k: v for k, v in vars(setting).items() if k not in ("data", "noise")}
+    return {**plain, "data": setting.data.name}
+
+
+def _empty(
+    remedies: Sequence[str], scales: Sequence[float], chips: int, plan: str, setting: Setting
+) -> xr.Dataset:
+    shape = (len(scales), len(remedies))
+    dims = ("scale", "remedy")
+    table = {
+        "accuracy": ((*dims, "chip"), np.full((*shape, chips), np.nan), "1", "share of right classes"),
+        "clean": (dims, np.full(shape, np.nan), "1", "accuracy without mismatch"),
+        "seconds": (dims, np.full(shape, np.nan), "s", "CPU time of the remedy and its judging"),
+    }
+    return with_units(
+        xr.Dataset(
+            {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
+            {"scale": list(map(float, scales)), "remedy": list(remedies), "chip": np.arange(chips)},
+            {
+                "schema": SCHEMA,
+                "plan": plan,
+                "images": len(setting.data.x_test),
+                "options": json.dumps(_options(setting)),
+                "package_version": package_version(),
+            },
+        )
+    )
+
+
+def _begun(path: Path, plan: str) -> xr.Dataset:
+    dataset = load_dataset(path, SCHEMA)
+    if dataset.attrs.get("plan") != plan:
+        raise InputError(f"{path} holds another comparison; choose another --out, or remove it")
+    return dataset
+
+
+def _table(dataset: xr.Dataset) -> str:
+    """One row a chip and condition."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    accuracy = dataset["accuracy"]
+    for s, scale in enumerate(dataset["scale"].values.tolist()):
+        for r, remedy in enumerate(dataset["remedy"].values.tolist()):
+            for chip, value in zip(
+                dataset["chip"].values.tolist(), accuracy.values[s, r].tolist(), strict=True
+            ):
+                writer.writerow((scale, remedy, chip, value))
+    return out.getvalue()

@@ -7,6 +7,7 @@ match, every value is finite, every vector is there, time runs forward, and the 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from circuits.spice.deck import Deck
 from circuits.spice.rawfile import Plot, parse
 
 RAW = "out.raw"
+END, WIDTH = 1 << 14, 200
+"""Of what ngspice printed: bytes that are read for a message, and characters of a line in it."""
 HARMLESS = re.compile(r"^(Note: |Circuit: |\s*Reference value|Using transient initial|Trying gmin = |$)")
 SUSPECT = re.compile(r"error|warning|message:|singular|aborted|too small|fatal|unknown|can't|cannot", re.I)
 
@@ -38,7 +41,7 @@ def accept(folder: Path, decks: Sequence[Deck]) -> list[Plot]:
     for stream in ("stderr", "stdout"):
         for line in (folder / stream).read_text("latin-1").splitlines():
             if SUSPECT.search(line) and not HARMLESS.match(line):
-                raise SimulatorError(f"ngspice said: {line.strip()}")
+                raise SimulatorError(f"ngspice said: {line.strip()[:WIDTH]}")
     raw = folder / RAW
     if not raw.exists():
         raise SimulatorError("ngspice wrote no raw file")
@@ -69,9 +72,12 @@ def _check(plot: Plot, deck: Deck) -> None:
 
 
 def last_words(folder: Path) -> str:
-    """The end of what ngspice printed, for an error message."""
+    """The end of what ngspice printed, for an error message; of a flood no more than its end is read."""
     words: list[str] = []
     for stream in ("stdout", "stderr"):
         with contextlib.suppress(OSError):
-            words += [w for w in (folder / stream).read_text("latin-1").splitlines() if w.strip()]
+            with open(folder / stream, "rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - END))
+                text = file.read().decode("latin-1")
+            words += [w[-WIDTH:] for w in text.splitlines() if w.strip()]
     return "".join(f"  | {w}\n" for w in words[-6:])

@@ -209,6 +209,18 @@ def test_a_simulator_that_is_killed_is_reported(folder):
     thread.join()
 
 
+def test_a_program_that_prints_without_end_makes_no_endless_message(folder, tmp_path):
+    program = tmp_path / "ngspice"
+    program.write_text(
+        '#!/bin/sh\ntest "$1" = --version && echo ngspice-39 && exit 0\n'
+        "head -c 30000000 /dev/zero\necho\necho the last word\nexit 1\n"
+    )
+    program.chmod(0o755)
+    message = refused(rc(), "ended with exit code 1", folder, program=str(program))
+    assert "  | the last word\n" in message
+    assert len(message) < 2000
+
+
 @pytest.mark.ngspice
 def test_canceling_ends_the_run_and_refuses_later_ones(folder):
     simulator = Ngspice(timeout=60)

@@ -41,6 +41,7 @@ def command(what, **options):
         (FileNotFoundError(2, "bad", "file"), 2),
         (PermissionError(13, "bad", "file"), 2),
         (ZeroDivisionError("bad"), 2),
+        (MemoryError("bad"), 2),
         (SimulatorError("bad"), 3),
         (SimulatorMissing("bad"), 3),
     ],
@@ -74,6 +75,11 @@ def test_sigterm_is_an_interruption(capsys):
 
     assert run(example, []) == 130
     assert "error: interrupted" in capsys.readouterr().err
+
+
+def test_lack_of_memory_is_no_bug(capsys):
+    assert run(command(MemoryError()), []) == 2
+    assert capsys.readouterr().err == "error: not enough memory; give the command more, or less to do\n"
 
 
 def test_an_unexpected_error_is_called_a_bug(capsys):

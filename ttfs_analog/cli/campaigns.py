@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from circuits.errors import InputError
+from circuits.errors import InputError, SimulatorError
 from circuits.pdk.technology import Technology
 from ttfs_analog.cli.console import (
     Drawn,
@@ -259,6 +259,11 @@ def _carry_out(plans: list[tuple[Campaign, str]], out: str, workers: int, schedu
         failed += int((dataset["status"] != 0).sum())
         alone += decks_run_alone(dataset)
         reasons |= set(dataset["reason"].values.tolist()) - {""}
+    if failed == samples:
+        raise SimulatorError(
+            f"all {samples} samples of {out} failed ({'; '.join(sorted(reasons))[:200]}): mend that, remove "
+            f"{out} and give the command again"
+        )
     used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(u.ru_utime + u.ru_stime for u in used)
     result: dict[str, Any] = {

@@ -126,7 +126,8 @@ def in_the_loop(net: TTFSNetwork, known: ChipModel, measure: Measure) -> Callabl
             out = known(n, layer, inputs, weight) if callable(known) else layer(inputs, known[n], weight)
             seen = answers[n].to(out).reshape(out.shape)
             if layer.spiking and layer.last and layer.training:
-                seen = layer.scores(seen)
+                # how far an output is from firing is not measured: what is known of it stands in
+                seen = torch.where(seen > 0, layer.scores(seen), out.clamp_max(0.0))
             return out + (seen - out).detach()
 
         return net(x, respond)

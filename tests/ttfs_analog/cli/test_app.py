@@ -727,3 +727,17 @@ def test_characterize_takes_the_whole_law_and_conditions(succeed, call, tmp_path
     code, _, err = call(*line, "--at", "size")
     assert code == 2
     assert "AXIS=VALUE" in err
+
+
+def test_a_campaign_of_failures_alone_is_a_failure_of_the_simulator(call, tmp_path, monkeypatch):
+    """A program that calls itself ngspice, and ends every run with an error."""
+    program = tmp_path / "bin" / "ngspice"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n[ \"$1\" = --version ] && echo 'ngspice-39' && exit 0\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    code, out, err = call("characterize", "--samples", 20, "--out", "c.zarr")
+    assert (code, out) == (3, "")
+    assert "all 20 samples of c.zarr failed" in " ".join(err.split())
+    assert np.all(open_dataset("c.zarr")["status"] == 1)

@@ -8,10 +8,7 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import xarray as xr
+from typing import Any
 
 from circuits import whole_file
 from circuits.errors import InputError
@@ -24,16 +21,14 @@ from ttfs_analog.cli.chip_results import chips_of
 from ttfs_analog.cli.console import Drawn, Result
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation import accuracy as evaluation
+from ttfs_analog.evaluation.remedy_table import figure, summarize
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.remedies import sizing
-from ttfs_analog.remedies.comparison import USUAL, run, summarize
+from ttfs_analog.remedies.comparison import USUAL, run
 from ttfs_analog.remedies.remedies import Setting
 from ttfs_analog.training.one_chip import require_one
 from ttfs_analog.training.training import Progress
-
-if TYPE_CHECKING:
-    from montecarlo.plots.style import Figure
 
 INTERVALS = ("layer", "neuron", "term", "unit", "value", "low", "high", "measured")
 
@@ -254,16 +249,3 @@ def size_network(
         )
     lines += [f"{remedy:<22} does not reach it at the area of the placement" for remedy in beyond]
     return result, "\n".join([*lines, out])
-
-
-def figure(dataset: xr.Dataset) -> Figure:
-    """Mean accuracy over the size of the devices, one curve a remedy, with the worst chips."""
-    from montecarlo.plots.plotting import accuracies, over_area
-
-    if dataset.sizes["scale"] > 1:
-        curves = {str(r): 100 * dataset["accuracy"].sel(remedy=r).values for r in dataset["remedy"].values}
-        return over_area(dataset["scale"].values, curves, 100 * float(dataset.attrs["target"]))
-    groups = {
-        str(r): np.asarray(dataset["accuracy"].sel(remedy=r).values[0]) for r in dataset["remedy"].values
-    }
-    return accuracies(groups, None, float(dataset.attrs["target"]))

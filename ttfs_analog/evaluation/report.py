@@ -22,7 +22,7 @@ from montecarlo.mismatch.law import OFFSETS, UNIT
 from montecarlo.plots import plotting
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation import energy as ledger
-from ttfs_analog.evaluation import transistor_report, transistor_verification, verification
+from ttfs_analog.evaluation import remedy_table, transistor_report, transistor_verification, verification
 from ttfs_analog.evaluation.transistor_report import WAVEFORM, Results, Section
 from ttfs_analog.noise.noise_model import SCHEMA as NOISE
 from ttfs_analog.noise.noise_model import NoiseModel
@@ -36,6 +36,7 @@ SCHEMAS = (
     ledger.SCHEMA,
     verification.SCHEMA,
     transistor_verification.SCHEMA,
+    remedy_table.SCHEMA,
 )
 """Of datasets that the page shows."""
 FAULTS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
@@ -354,4 +355,4 @@ def _energy(results: Results) -> Section | None:
     }
 
 
-SECTIONS: tuple[Build, ...] = (_waveforms, _mismatch, _accuracy, _verification, _energy)
+SECTIONS: tuple[Build, ...] = (_waveforms, _mismatch, _accuracy, remedy_table.section, _verification, _energy)

@@ -17,13 +17,11 @@ from circuits import whole_file
 from circuits.errors import InputError
 from montecarlo.campaign.schema import package_version, save_dataset, with_units
 from montecarlo.extraction.reading import load_dataset
-from montecarlo.statistics.intervals import proportion_interval
-from ttfs_analog.evaluation.accuracy import ROUNDING, accuracy_interval
+from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.remedies.remedies import EACH, SHARED, Setting, apply, judge, parse
 
-SCHEMA = "ttfs-analog/remedies/1"
 USUAL = (
     "nothing", "windows", "control", "agnostic", "trim-3", "trim-4", "trim-6", "threshold", "gain", "chip",
     "loop", "agnostic+trim-4", "trim-4+chip", "agnostic+trim-4+chip",
@@ -115,39 +113,6 @@ def run(
     save_dataset(dataset, path)
     whole_file.write(path.with_suffix(".csv"), _table(dataset))
     return dataset
-
-
-def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """One row a scale and remedy: mean accuracy and yield with their 95 % intervals, worst chip.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Of `run`.
-    """
-    rows, target = [], float(dataset.attrs["target"])
-    for scale in dataset["scale"].values:
-        for remedy in dataset["remedy"].values:
-            one = dataset.sel(scale=scale, remedy=remedy)
-            values = one["accuracy"].values
-            mean, low, high = accuracy_interval(values, int(dataset.attrs["images"]))
-            good = int((values >= target - ROUNDING).sum())
-            clean = float(one["clean"])
-            rows.append(
-                {
-                    "scale": float(scale),
-                    "area": 1.0 / float(scale) ** 2 if scale else None,
-                    "remedy": str(remedy),
-                    "clean": None if np.isnan(clean) else clean,
-                    "mean": mean,
-                    "ci95": [low, high],
-                    "min": float(values.min()),
-                    "yield": good / len(values),
-                    "yield_ci95": list(proportion_interval(good, len(values))),
-                    "seconds": float(one["seconds"]),
-                }
-            )
-    return rows
 
 
 def _ticks(stages: list[str], chips: int, setting: Setting) -> int:

@@ -11,8 +11,10 @@ import torch
 
 from circuits.errors import InputError
 from ttfs_analog.evaluation.accuracy import evaluate
+from ttfs_analog.evaluation.remedy_table import summarize
+from ttfs_analog.evaluation.report import render
 from ttfs_analog.remedies import comparison
-from ttfs_analog.remedies.comparison import USUAL, run, summarize
+from ttfs_analog.remedies.comparison import USUAL, run
 from ttfs_analog.remedies.remedies import Setting, parse
 
 NAMES = ("nothing", "windows", "trim-4", "agnostic+trim-3", "chip")
@@ -81,6 +83,13 @@ def test_rows_hold_means_and_yields(table):
     assert one["min"] == values.min()
     assert one["yield"] == np.mean(values >= made.attrs["target"] - 1e-9)
     assert one["area"] == pytest.approx(1 / 9)
+
+
+def test_the_report_shows_the_table(table):
+    page, left_out = render(table[1].parent)
+    assert not left_out
+    assert "What helps" in page
+    assert "agnostic+trim-3" in page
 
 
 def test_scaled_noise_is_the_same_chip_with_larger_deviations(net, setting):

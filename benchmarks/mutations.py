@@ -122,7 +122,7 @@ def _tensor(value: torch.Tensor, rng: random.Random) -> torch.Tensor:
     if kind <= 2 and value.numel() and value.is_floating_point():
         value = value.clone()
         value.view(-1)[rng.randrange(value.numel())] = rng.choice(
-            (float("nan"), float("inf"), -1.0, 0.0, 1e300)
+            (float("nan"), float("inf"), -1.0, 0.0, 0.9 * torch.finfo(value.dtype).max)
         )
         return value
     if kind == 3:

@@ -222,6 +222,12 @@ def place(net: str, technology: str, data: str | None, out: str, **options: Any)
     default=None,
     help="All modes but agnostic: the chip, as 'calibrate' knows it; of mode loop as it is.",
 )
+@click.option(
+    "--known",
+    type=click.Path(),
+    default=None,
+    help="Mode loop: the chip whose gradient is taken, of 'calibrate'; default: one without deviations.",
+)
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs of mode trim.")
 @click.option("--most", type=click.IntRange(0), default=None, help="Neurons of mode trim; default: all.")
 @click.option(
@@ -257,6 +263,7 @@ def finetune(
     noise: str | None,
     control: bool,
     chip: str | None,
+    known: str | None,
     level: str,
     percentile: float,
     data: str | None,
@@ -277,14 +284,20 @@ def finetune(
 
     model, sets = load_network(net, data)
     law = load_noise(noise, extrapolate) if noise else None
+    if control and chip is not None:
+        raise InputError("--control is the control of mode agnostic: a chip without spread is no chip")
     if control:
         if law is None:
             raise InputError("--control takes the spread out of a noise model: name one with --noise")
         law = law.silent()
     if (options["mode"] == "agnostic") != (chip is None):
         raise InputError("--chip names the chip of all modes but agnostic, which has none")
-    one = chips_of(model, chip) if chip else None
-    in_loop = answers(one, level) if one and options["mode"] == "loop" else None
+    if known is not None and options["mode"] != "loop":
+        raise InputError("--known is what mode loop knows beside what it measures; others know --chip")
+    one, in_loop = chips_of(model, chip) if chip else None, None
+    if one is not None and options["mode"] == "loop":
+        in_loop = answers(one, level)
+        one = chips_of(model, known) if known else one.nominal()  # gradients know no more than that
     checkpoint = f"{out}.checkpoint"
     if options["resume"] and not Path(checkpoint).exists():
         raise InputError(f"{checkpoint} does not exist: nothing to resume; leave out --resume")

@@ -118,6 +118,11 @@ class Chips:
         layers = (replace(m, threshold=m.threshold + s) for m, s in zip(self.layers, shifts, strict=True))
         return replace(self, layers=tuple(layers))
 
+    def nominal(self) -> Chips:
+        """The same chips, as they would be if no device deviated."""
+        layers = (replace(m, **{f.name: 0.0 * getattr(m, f.name) for f in fields(m)}) for m in self.layers)
+        return replace(self, layers=tuple(layers))
+
     def require_fit(self, net: TTFSNetwork) -> None:
         """Refuse a network that these chips were not drawn for, naming the layer."""
         if len(self.layers) != len(net.layers):

@@ -51,6 +51,13 @@ def test_a_laboratory_plans_measures_and_reads(folder, succeed, digits, net, mak
     assert made["layers"][0]["slope_sd"] == pytest.approx(exact["layers"][0]["slope_sd"], rel=0.05)
 
 
+def test_a_loop_helps_without_knowing_the_chip(folder, succeed):
+    before = succeed("evaluate", "net.pt", "--chips-from", "chip.nc")["accuracy"]["mean"]
+    line = ("finetune", "net.pt", "--mode", "loop", "--chip", "chip.nc", "--epochs", 8, "--percentile", 0)
+    succeed(*line)
+    assert succeed("evaluate", "net_tuned.pt", "--chips-from", "chip.nc")["accuracy"]["mean"] > before
+
+
 def test_all_remedies_in_one_table(folder, succeed, call):
     line = ("remedies", "net.pt", "--noise", "noise.json", "--chips", 3, "--steps", 3, "--images", 60)
     made = succeed(*line, "--remedies", "nothing,trim-4@8,threshold", "--scale", "1,2", "--plot", "r.png")
@@ -76,6 +83,8 @@ def test_a_mode_for_one_chip_makes_a_network(folder, succeed, mode):
     [
         ("finetune net.pt --mode chip", "--chip names the chip"),
         ("finetune net.pt --noise noise.json --chip chip.nc", "--chip names the chip"),
+        ("finetune net.pt --mode chip --chip chip.nc --control", "--control is the control of mode agnostic"),
+        ("finetune net.pt --mode chip --chip chip.nc --known chip.nc", "--known is what mode loop knows"),
         ("finetune net.pt --mode chip --chip two.nc", "one chip, got 2"),
         ("finetune net.pt --mode chip --chip none.nc", "none.nc does not exist"),
         ("calibrate net.pt --noise noise.json", "give CHIP.nc to measure"),

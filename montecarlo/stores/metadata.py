@@ -7,12 +7,15 @@ made; they never change after that. So one that is lost or no JSON is known, and
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from circuits import whole_file
 
 ALL = ".zmetadata"
+PLACE = re.compile(r"(\w+/)?\.z(array|attrs|group)")
+"""Of such a file in a store."""
 
 
 def damaged(path: Path) -> dict[str, Any]:
@@ -26,7 +29,8 @@ def damaged(path: Path) -> dict[str, Any]:
     whole = _object(path / ALL).get("metadata")
     if not isinstance(whole, dict):
         return {}
-    return {name: value for name, value in whole.items() if value and not _object(path / name)}
+    inside = {name: value for name, value in whole.items() if PLACE.fullmatch(name)}  # nowhere else
+    return {name: value for name, value in inside.items() if value and not _object(path / name)}
 
 
 def restore(path: Path, files: dict[str, Any]) -> None:

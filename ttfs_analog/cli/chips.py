@@ -52,7 +52,9 @@ def chip(source: str, out: str, **options: Any) -> Result:
     default=None,
     help="Yield target; default: accuracy of the mapped network less 0.02.",
 )
-@click.option("--trim", is_flag=True, help="Trim the thresholds of every chip first, as it is known.")
+@click.option(
+    "--trim", is_flag=True, help="Trim the thresholds of every chip first, its devices being known exactly."
+)
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs; default: no limits.")
 @click.option("--most", type=click.IntRange(0), default=None, help="Neurons with a trim; default: all.")
 @data_option

@@ -1,4 +1,4 @@
-"""What `calibrate` and `remedies` do."""
+"""What `calibrate`, `remedies` and `size` do."""
 
 from __future__ import annotations
 

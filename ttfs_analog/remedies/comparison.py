@@ -7,6 +7,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def run(
     for s, scale in enumerate(scales):
         noise = setting.noise.scaled(scale)
         drawn = noise.sample(net, chips, setting.seed)
-        at = Setting(**{**vars(setting), "noise": noise})
+        at = replace(setting, noise=noise)
         for r, remedy in enumerate(remedies):
             if np.isnan(dataset["accuracy"].values[s, r]).any():
                 begun = time.process_time()
@@ -129,7 +130,7 @@ def _ticks(stages: list[str], chips: int, setting: Setting) -> int:
 
 def _options(setting: Setting) -> dict[str, Any]:
     plain = {k: v for k, v in vars(setting).items() if k not in ("data", "noise")}
-    return {**plain, "data": setting.data.name}
+    return {**plain, "data": setting.data.name, "images": len(setting.data.x_test)}
 
 
 def _empty(

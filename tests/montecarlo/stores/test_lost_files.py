@@ -17,6 +17,7 @@ from circuits.pdk.technology import Technology
 from montecarlo.campaign.campaign import Campaign
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.extraction.reading import load_dataset
+from montecarlo.stores import metadata
 from montecarlo.stores.store import EVERY_FILE
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import SCHEMA, Sweep, run
@@ -153,6 +154,15 @@ def test_a_variable_that_is_lost_is_measured_again(copy, whole, name):
         warnings.simplefilter("ignore", Notice)
         assert resumed(copy) == [0, 20, 40, 50]
     assert open_dataset(copy).load().identical(open_dataset(whole).load())
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside/.zattrs", "../.zattrs"])
+def test_a_crafted_store_writes_nothing_outside(copy, name):
+    file = copy / ".zmetadata"
+    content = json.loads(file.read_text())
+    content["metadata"][name] = {"units": "1"}
+    file.write_text(json.dumps(content))
+    assert metadata.damaged(copy) == {}
 
 
 @pytest.mark.parametrize("dims", [None, 3, "sample", {}])

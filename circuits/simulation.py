@@ -20,7 +20,7 @@ from circuits.biasing.transistor_layer import TransistorNeuron
 from circuits.errors import InputError
 from circuits.ideal.ideal_layer import IdealNeuron
 from circuits.model.closed_form import Constants, response, trajectory_range
-from circuits.model.coding import encode
+from circuits.model.coding import encode, relative
 from circuits.model.layer import Array, Layer, LayerMismatch, LayerResponse, join
 from circuits.model.operating_point import SWING_MARGIN, OperatingPoint
 from circuits.pdk.technology import Technology
@@ -261,7 +261,7 @@ def feed_forward(
                 chips = range(deviation.samples)
                 step = join([simulate(layer, times[c], kind, deviation[c], level=level) for c in chips])
             responses.append(step)
-            active = step.activation(layer.window)
+            active = relative(step.activation(layer.window), layer.dummies)
         return responses
 
     if level == "ngspice":
@@ -301,5 +301,6 @@ def expected_inputs(
     inputs = []
     for layer, kind, deviation in zip(layers, kinds, mismatch, strict=True):
         inputs.append(encode(x, layer.t_min))
-        x = expected_response(layer, inputs[-1], kind, deviation).activation(layer.window)[0]
+        active = expected_response(layer, inputs[-1], kind, deviation).activation(layer.window)[0]
+        x = relative(active, layer.dummies)
     return inputs

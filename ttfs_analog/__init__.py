@@ -16,6 +16,7 @@ _HOME = {
     "TTFSNetwork": "network.network",
     "build": "training.architectures",
     "constrain": "network.constrain",
+    "relative": "network.relative",
     "convert": "conversion.mapping",
     "energy": "evaluation.energy",
     "evaluate": "evaluation.accuracy",

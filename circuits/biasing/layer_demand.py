@@ -13,6 +13,7 @@ import numpy as np
 
 from circuits.errors import InputError
 from circuits.model.closed_form import charges, fire, ramp_times, trajectory_range
+from circuits.model.coding import decode, relative
 from circuits.model.layer import Array, Layer
 
 BEYOND = 1.5
@@ -90,7 +91,7 @@ def propagate(layers: Sequence[Layer], x: Array) -> Iterator[Array]:
             )
         yield x
         delay = fire(ramp_times(layer, charges(layer, x)), layer.window)
-        x = np.where(np.isfinite(delay), layer.window - delay, 0.0)
+        x = relative(decode(delay, layer.window), layer.dummies)
 
 
 def in_units(layer: Layer, units: int) -> tuple[Layer, float]:

@@ -47,6 +47,7 @@ class Layer:
     t_max: float  #: end of the firing window [tau_c]
     slope: Array = field(default_factory=lambda: np.array(1.0))  #: B, scalar or (n_out,)
     spiking: bool = True  #: False: read-out neurons, V is read at t_min and never fires
+    dummies: int = 0  #: last neurons whose spikes close the window (`circuits.model.coding.relative`)
 
     def __post_init__(self) -> None:
         weights = _finite("weights", self.weights)
@@ -59,6 +60,8 @@ class Layer:
         slope = np.broadcast_to(slope, (n_out,)).copy()
         if np.any(slope <= 0):
             raise InputError(f"slope must be > 0, got {float(slope.min())}")
+        if self.dummies < 0 or (self.dummies and not (self.spiking and self.dummies % 2)):
+            raise InputError(f"dummies must be an odd number of spiking neurons, or 0, got {self.dummies}")
         t_min, t_max = (float(_finite(k, getattr(self, k), ())) for k in ("t_min", "t_max"))
         if t_min <= 0:
             raise InputError(f"t_min must be > 0, got {t_min}")

@@ -62,6 +62,12 @@ def parse_law(
     )
 
 
+def parse_spreads(items: Items, option: str = "--reference") -> dict[str, float]:
+    """'NAME=SIGMA' items by name; later ones win."""
+    pairs = [(item, *_split(option, item, "NAME=SIGMA")) for item in items]
+    return {name: _number(option, item, text, " (0.1 = 10 %)") for item, name, text in pairs}
+
+
 def parse_conditions(items: Items) -> dict[str, Any]:
     """'AXIS=VALUE' items as settings: numbers, or names such as those of corners."""
     settings: dict[str, Any] = {}

@@ -77,8 +77,9 @@ def coarse_digits(size: int, classes: int) -> Data:
     return Data("digits", *train_pair, *test_pair)
 
 
-def on_transistors(data: Data, hidden: int, epochs: int, seed: int = 0) -> TTFSNetwork:
+def on_transistors(data: Data, hidden: int, epochs: int, seed: int = 0, dummies: int = 0) -> TTFSNetwork:
     """A trained network with one hidden layer, placed on generic130 with spiking outputs."""
     relu = build(f"fc-{hidden}", data.shape, data.classes, seed, torch.float64)
     train(relu, data, Recipe(epochs=epochs))
-    return place(convert(relu, data), Technology.load("generic130"), (data.x_train, data.y_train))
+    pair = (data.x_train, data.y_train)
+    return place(convert(relu, data), Technology.load("generic130"), pair, dummies=dummies)

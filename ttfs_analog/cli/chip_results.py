@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,8 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
 from ttfs_analog.placement.neurons import placement_of
+from ttfs_analog.remedies.on_transistors import inside, verify_remedy
+from ttfs_analog.remedies.remedies import Setting
 from ttfs_analog.training.training import Progress, accuracy
 from ttfs_analog.training.trimming import trimmed
 
@@ -37,6 +40,8 @@ TOLERANCE, KIT_TOLERANCE = 0.01, 0.02
 
 AGREEMENT, ENERGY = 0.99, 0.05
 """Of whole transistor chips: least share of equal decisions, largest relative error of their energy."""
+STEPS = 460
+"""Of a training of thresholds before chips are verified."""
 
 
 def draw_chip(net: str, noise: str | None, number: int, extrapolate: bool, out: str, seed: int) -> Result:
@@ -219,6 +224,9 @@ def verify_chips(
     images: int,
     technology: str | None,
     audit: int | None,
+    remedy: str | None,
+    patterns: int,
+    error: float,
     tolerance: float | None,
     workers: int,
     out: str,
@@ -240,7 +248,7 @@ def verify_chips(
     images : int
         The first so many test images.
     technology : str, optional
-    audit : int, optional
+    audit, remedy, patterns, error : optional
         Of transistors only.
     tolerance : float, optional
         Largest spike-time RMS that passes [tau_c].
@@ -254,8 +262,8 @@ def verify_chips(
         (done, total) of the images.
     """
     technology = technology or "ideal"
-    if audit is not None:
-        raise InputError("--audit asks neurons of a network that is placed on transistors ('place')")
+    if audit is not None or remedy is not None:
+        raise InputError("--audit and --remedy take a network that is placed on transistors ('place')")
     if Technology.load(technology).process:
         placement_of(net)  # which refuses a network that is on none
     if chips_from is None:
@@ -289,6 +297,9 @@ def verify_placed(
     images: int,
     technology: str | None,
     audit: int | None,
+    remedy: str | None,
+    patterns: int,
+    error: float,
     tolerance: float | None,
     workers: int,
     out: str,
@@ -303,6 +314,10 @@ def verify_placed(
         As of `verify_chips`; chips are drawn from the matching of the process.
     audit : int, optional
         Neurons to ask instead of whole chips.
+    remedy : str, optional
+        What every chip is treated with first (`ttfs_analog.remedies.on_transistors`).
+    patterns, error
+        Of its calibration.
     """
     about = placement_of(net)
     if technology not in (None, about["technology"]):
@@ -314,10 +329,22 @@ def verify_placed(
         tolerance = (KIT_TOLERANCE if kit else TOLERANCE) * max(net.windows)
     options: dict[str, Any] = {"workers": workers, "seed": seed, "progress": progress}
     figures: dict[str, Any]
+    promise: dict[str, Any] = {}
+    if audit and remedy:
+        raise InputError("--audit asks single neurons, --remedy treats whole chips: give one of them")
     if audit:
         figures = audit_neurons(net, data, noise, audit, **options)
         out = str(Path(out).with_suffix(".json"))
         whole_file.write(out, json.dumps(plain(figures), indent=1) + "\n")
+    elif remedy:
+        seen = dataclasses.replace(data, x_test=data.x_test[:images], y_test=data.y_test[:images])
+        setting = Setting(seen, noise, STEPS, patterns=patterns, error=error, seed=seed)
+        dataset, promise = verify_remedy(
+            net, setting, remedy, chips=chips, workers=workers, progress=progress
+        )
+        dataset.attrs["remedy"] = remedy
+        save_dataset(dataset, out)
+        figures = summarize_transistors(dataset) | promise
     else:
         dataset = verify_transistors(net, data, noise, chips=chips, images=images, **options)
         save_dataset(dataset, out)
@@ -327,6 +354,10 @@ def verify_placed(
         (f"class agreement below {AGREEMENT:g}", figures.get("class_agreement", 1.0) >= AGREEMENT),
         (f"energy off by more than {ENERGY:g}", abs(figures.get("energy_ratio", 1.0) - 1.0) <= ENERGY),
     ]
+    if promise:
+        low, high = (100 * v for v in promise["accuracy_predicted_ci95"])
+        words = f"accuracy in ngspice outside of the predicted {low:.1f} .. {high:.1f} %"
+        checks.append((words, inside(figures["accuracy_spice"], promise)))
     failed = [words for words, holds in checks if not holds]
     figures |= {"failed_checks": failed, "passed": not failed}
     text = "\n".join(f"{k:<34} {_short(v)}" for k, v in figures.items())

@@ -21,6 +21,16 @@ from ttfs_analog.cli.console import (
 )
 
 noise_option = click.option("--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'.")
+patterns_option = click.option(
+    "--patterns", type=click.IntRange(0), default=16, show_default=True, help="Stimuli of every layer."
+)
+error_option = click.option(
+    "--error",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.01,
+    show_default=True,
+    help="Standard deviation of a measured time, as a share of the window.",
+)
 chips_from_option = click.option(
     "--chips-from", type=click.Path(), default=None, help="Chips of this file instead (made by 'chip')."
 )
@@ -57,17 +67,36 @@ def chip(source: str, out: str, **options: Any) -> Result:
 )
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs; default: no limits.")
 @click.option("--most", type=click.IntRange(0), default=None, help="Neurons with a trim; default: all.")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="LINE=SIGMA",
+    help="Other spread of what a layer shares, by bias line: source, sink, slope, tail; repeatable.",
+)
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
-def evaluate(net: str, noise: str | None, data: str | None, extrapolate: bool, **options: Any) -> Result:
+def evaluate(
+    net: str,
+    noise: str | None,
+    data: str | None,
+    extrapolate: bool,
+    references: tuple[str, ...],
+    **options: Any,
+) -> Result:
     """Accuracy and yield over chips drawn from a noise model, or from a file."""
+    from montecarlo.mismatch.notation import parse_spreads
     from ttfs_analog.cli.chip_results import evaluate_chips
 
     if noise is None and options["chips_from"] is None:
         raise InputError("give --noise, or --chips-from")
     model, sets = load_network(net, data)
     law = load_noise(noise, extrapolate) if noise else None
+    if references and (law is None or options["chips_from"] is not None):
+        raise InputError("--reference changes how chips are drawn: give --noise, and no --chips-from")
+    if law is not None and references:
+        law = law.with_references(parse_spreads(references))
     with progress("evaluate: chips") as tick:
         return evaluate_chips(model, sets, law, progress=tick, **options)
 
@@ -117,6 +146,14 @@ def energy(
     help="Of a placed network: N random neurons of random chips instead of whole chips.",
 )
 @click.option(
+    "--remedy",
+    default=None,
+    metavar="NAME",
+    help="Of a placed network: treat every chip first: trim-BITS, trim-BITS@NEURONS or threshold.",
+)
+@patterns_option
+@error_option
+@click.option(
     "--tolerance",
     type=float,
     default=None,
@@ -140,18 +177,6 @@ def verify(net: str, noise: str, data: str | None, extrapolate: bool, **options:
     placed = "placement" in model.metadata
     with progress("verify: images") as tick:
         return (verify_placed if placed else verify_chips)(model, sets, law, progress=tick, **options)
-
-
-patterns_option = click.option(
-    "--patterns", type=click.IntRange(0), default=16, show_default=True, help="Stimuli of every layer."
-)
-error_option = click.option(
-    "--error",
-    type=click.FloatRange(0, 1, max_open=True),
-    default=0.01,
-    show_default=True,
-    help="Standard deviation of a measured time, as a share of the window.",
-)
 
 
 @click.command()

@@ -195,6 +195,20 @@ def constrain(net: str, data: str | None, out: str, seed: int, **options: Any) -
     show_default=True,
     help="Gate area of the matched transistors, as a multiple of the technology's.",
 )
+@click.option(
+    "--dummies",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Relative coding: neurons without synapses, an odd number a layer, whose spikes close its window.",
+)
+@click.option(
+    "--guard",
+    type=click.FloatRange(0, 1),
+    default=0.25,
+    show_default=True,
+    help="What relative coding makes windows longer by, in parts of them.",
+)
 @click.option("--corner", default=None, help="Where it will be operated; it is placed for the typical one.")
 @click.option("--temperature", type=float, default=None, help="The same [degrees C]; placed for 27.")
 @click.option("--supply", type=float, default=None, help="The same [V]; placed for the nominal one.")

@@ -87,14 +87,21 @@ def _whole_chips(results: Results) -> Section | None:
     }
     figure = predictions(panels, ds["spike_time_spice"].values, ds["layer"].values)
     supplies = ", ".join(f"{k} {v:.3f}" for k, v in f["energy_ratio_by_supply"].items())
+    covered = ""
+    if f["coverage_95"] is not None:
+        covered = (
+            f"{100 * f['coverage_95']:.1f} % of the circuit's spike times fall into the 95 % intervals of "
+            "chips that the noise model draws. "
+        )
+    if "remedy" in ds.attrs:
+        covered = f"Every chip was treated with {ds.attrs['remedy']} first. "
     return {
         "title": "Whole chips in ngspice",
         "text": f"{f['chips']} chips drawn device by device, which nothing was fitted on, and {f['images']} "
         f"images, all neurons of all layers. Same chip, same image: spike times agree to "
         f"{f['spike_time_rms_tau_c']:.2g} tau_c rms ({f['spike_time_rms_without_deviations']:.2g} if the "
         f"chip's deviations are left out), with {f['one_sided_spikes']} spikes in one of the two only; "
-        f"{100 * f['coverage_95']:.1f} % of the circuit's spike times fall into the 95 % intervals of chips "
-        f"that the noise model draws. Both decide alike on {100 * f['class_agreement']:.1f} % of the images, "
+        f"{covered}Both decide alike on {100 * f['class_agreement']:.1f} % of the images, "
         f"95 % interval {low:.0f} .. {high:.0f} %; accuracy in ngspice {100 * f['accuracy_spice']:.1f} %, "
         f"by the model {100 * f['accuracy_model']:.1f} %. Energy {1e12 * f['energy_spice_j']:.3g} pJ an "
         f"inference; model / ngspice {f['energy_ratio']:.3f} ({supplies}).",

@@ -20,7 +20,7 @@ from circuits.benches.bias_lines import reference_current
 from circuits.benches.neuron_waveforms import DOMAINS
 from circuits.biasing.transistor_layer import TransistorMismatch, TransistorNeuron
 from circuits.model.closed_form import charges, fire, ramp_times, read_out
-from circuits.model.coding import encode
+from circuits.model.coding import decode, encode, relative
 from circuits.model.layer import Array, Layer, LayerMismatch
 from circuits.spice.ngspice import Ngspice, parallel
 from montecarlo.extraction.delay_law import Law
@@ -107,14 +107,18 @@ def draw_chips(
 
 
 def run_chips(
-    kinds: Sequence[TransistorNeuron], chips: Sequence[Chip], x: Array, workers: int, simulator: Ngspice
+    kinds: Sequence[Sequence[TransistorNeuron]],
+    chips: Sequence[Chip],
+    x: Array,
+    workers: int,
+    simulator: Ngspice,
 ) -> Iterator[Run]:
     """Every image through every chip, in order of completion.
 
     Parameters
     ----------
-    kinds : sequence of TransistorNeuron
-        One a layer.
+    kinds : sequence of sequences of TransistorNeuron
+        Of every chip: one a layer.
     chips : sequence of Chip
     x : array, shape (image, n_in)
         Activations [tau_c].
@@ -122,7 +126,7 @@ def run_chips(
         ngspice processes at a time.
     """
     jobs = [(c, i) for c in range(len(chips)) for i in range(len(x))]
-    tasks = (partial(_through, kinds, chips[c], x[i], c, i, simulator) for c, i in jobs)
+    tasks = (partial(_through, kinds[c], chips[c], x[i], c, i, simulator) for c, i in jobs)
     for _, run in parallel(tasks, workers, simulator):
         yield run
 
@@ -167,10 +171,9 @@ def equation(kind: TransistorNeuron, x: Array, terms: LayerMismatch | None = Non
 
 
 def activation(times: Array, layer: Layer) -> Array:
-    """x = T - s of spikes, 0 where there is none, the shape of `times` [tau_c]; potentials as they are."""
-    if not layer.spiking:
-        return times
-    return np.where(np.isfinite(times), layer.window - np.where(np.isfinite(times), times, 0.0), 0.0)
+    """What the next layer meets of spike times [tau_c]: x = T - s, 0 where there is none; of a read-out
+    potentials as they are."""
+    return relative(decode(times, layer.window), layer.dummies) if layer.spiking else times
 
 
 def reference_energy(kind: TransistorNeuron) -> float:

@@ -21,7 +21,7 @@ import xarray as xr
 from circuits.errors import InputError
 from circuits.ideal.ideal_layer import sense_supply
 from circuits.model.closed_form import trajectory_range
-from circuits.model.coding import encode
+from circuits.model.coding import encode, relative
 from circuits.model.layer import Layer, LayerMismatch, LayerResponse
 from circuits.pdk.technology import Technology
 from circuits.simulation import feed_forward
@@ -204,7 +204,8 @@ def _check_swing(net: TTFSNetwork, circuit: list[Layer], x: torch.Tensor) -> Non
         for i in {int(low.min(0).argmin()), int(high.max(0).argmax())}:
             lowest, highest = float(low[:, i].min()), float(high[:, i].max())
             point.check_swing(lowest, highest, f"layer {n}, neuron {i}")
-        active = net.layers[n](torch.as_tensor(active).to(net.like)).double().cpu().numpy()
+        sent = net.layers[n](torch.as_tensor(active).to(net.like)).double().cpu().numpy()
+        active = relative(sent, layer.dummies)
 
 
 def _supply(
@@ -225,7 +226,7 @@ def _supply(
         mismatch = LayerMismatch(*(getattr(deviation, f.name)[:1, pick] for f in fields(deviation)))
         sensed.append(sense_supply(part, times, point, mismatch, response.delay[0, pick], simulator))
         account.append(response.energy[0, pick])
-        active = response.activation(layer.window)[0]
+        active = relative(response.activation(layer.window)[0], layer.dummies)
     return np.concatenate(sensed), np.concatenate(account)
 
 

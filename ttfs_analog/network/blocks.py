@@ -10,6 +10,7 @@ from torch import nn
 from ttfs_analog.neuron.convolutions import TTFSConv2d
 from ttfs_analog.neuron.layers import TTFSLayer, TTFSLinear
 from ttfs_analog.neuron.pooling import Pool
+from ttfs_analog.neuron.relative import Relative
 
 
 def to_dict(block: nn.Module) -> dict[str, Any]:
@@ -30,6 +31,8 @@ def to_dict(block: nn.Module) -> dict[str, Any]:
         geometry = {k: list(v) for k, v in block.geometry.items()}
         signs = None if block.sign is None else len(block.sign)
         return {"kind": "pool", "kernel": list(block.kernel), "ceil": block.ceil, "signs": signs, **geometry}
+    if isinstance(block, Relative):
+        return {"kind": "relative", "dummies": block.dummies}
     return {"kind": "flatten"}
 
 
@@ -47,6 +50,8 @@ def from_dict(about: dict[str, Any], dtype: torch.dtype) -> nn.Module:
     geometry: dict[str, Any] = {k: tuple(about[k]) for k in ("stride", "padding", "dilation") if k in about}
     if kind == "flatten":
         return nn.Flatten()
+    if kind == "relative":
+        return Relative(about["dummies"])
     if kind == "pool":
         last = None if about["signs"] is None else torch.zeros(about["signs"], dtype=torch.bool)
         return Pool(tuple(about["kernel"]), ceil=about["ceil"], last=last, **geometry)

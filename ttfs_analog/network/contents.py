@@ -65,7 +65,20 @@ class Flat(TypedDict):
     kind: Literal["flatten"]
 
 
-BLOCKS: dict[str, Any] = {"linear": Linear, "conv": Conv, "pool": Pooling, "flatten": Flat}
+class Closing(TypedDict):
+    """Dummies close the window of the layer before."""
+
+    kind: Literal["relative"]
+    dummies: int
+
+
+BLOCKS: dict[str, Any] = {
+    "linear": Linear,
+    "conv": Conv,
+    "pool": Pooling,
+    "flatten": Flat,
+    "relative": Closing,
+}
 
 
 class PlacedLayer(TypedDict):
@@ -102,6 +115,8 @@ class Placement(TypedDict):
     objective: str
     read_out: str
     area: float
+    dummies: NotRequired[int]
+    guard: NotRequired[float]
     corner: str | None
     temperature: float | None
     supply: float | None

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ttfs_analog.network.decision import FIRST_SPIKE, SAMPLED
 from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.relative import Relative
 
 CALIBRATION = 256
 """Images whose trajectories set the swing."""
@@ -38,7 +40,7 @@ class TTFSNetwork(nn.Module):
 
     Parameters
     ----------
-    blocks : sequence of TTFSLinear, TTFSConv2d, Pool and nn.Flatten
+    blocks : sequence of TTFSLinear, TTFSConv2d, Pool, Relative and nn.Flatten
     metadata : dict
         JSON-serializable: dataset, architecture, accuracy ... Saved in the checkpoint.
     input_shape : tuple of int, optional
@@ -295,7 +297,21 @@ class TTFSNetwork(nn.Module):
 
     def neurons(self) -> list[Layer]:
         """Every neuron of every layer with synapses of its own: what mismatch is drawn for."""
-        return [layer.neurons(weight) for layer, weight in zip(self._layers, self.weights(), strict=True)]
+        circuits = [layer.neurons(weight) for layer, weight in zip(self._layers, self.weights(), strict=True)]
+        return [replace(c, dummies=k) for c, k in zip(circuits, self.dummies, strict=True)]
+
+    @property
+    def dummies(self) -> list[int]:
+        """Last neurons of every layer that only close its window; 0: absolute coding."""
+        after = [self.blocks[k + 1] if k + 1 < len(self.blocks) else None for k in self._places]
+        return [block.dummies if isinstance(block, Relative) else 0 for block in after]
+
+    def hold_dummies(self) -> None:
+        """Take the gradients of dummies away: they have no synapses, and training does not move them."""
+        for layer, count in zip(self._layers, self.dummies, strict=True):
+            for parameter in (layer.weight, layer.bias):
+                if count and parameter.grad is not None:
+                    parameter.grad[-count:] = 0.0
 
     def weights(self) -> list[Tensor]:
         """Weights as the hardware holds them: on their grid under WeightBits and WeightUnits."""

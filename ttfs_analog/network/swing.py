@@ -6,8 +6,9 @@ With slope 1 an activation is x_i = relu(W_i x + D_i), and for any c > 0
 
 leaves the function of the network as it is, while all partial sums of neuron i shrink with c. The windows
 stay. Thresholds theta_i = T - D_i do not shrink with c: those outside the range are set to its ends. The last
-layer is scaled as one, which keeps the order of its logits. It is exact but for activations that the window
-clips, thresholds that are set, and weights that are rounded.
+layer is scaled as one, which keeps the order of its logits. Where dummies close a window, D counts from
+theirs. It is exact but for activations that the window clips, thresholds that are set, and weights that are
+rounded.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from circuits.model.closed_form import trajectory_range
 from circuits.model.layer import Array, Layer
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.layers import TTFSLayer, TTFSLinear
+from ttfs_analog.neuron.relative import Relative
 
 SLACK = 1e-6
 """Of the range, at either end: what leaves it is brought in so far that rounding does not count."""
@@ -92,6 +94,8 @@ def project(net: TTFSNetwork, x: Tensor) -> bool:
             scale[rows] = _excess(_part(circuit, rows), active, low, high)
             if n + 1 == len(net.layers):  # as one
                 scale[:] = scale.min()
+            if net.dummies[n]:  # activations count from their spike
+                scale[-net.dummies[n] :] = 1.0
             rows = np.flatnonzero(scale < 1)  # no other neuron changes
             scale[rows] = np.minimum(scale[rows], most)
             if len(rows):
@@ -99,6 +103,7 @@ def project(net: TTFSNetwork, x: Tensor) -> bool:
                 _rescale(net, n, torch.as_tensor(scale).to(net.like))
             most = STEP
         active = layer(active, None, net.weights()[n])
+        active = Relative(net.dummies[n])(active) if net.dummies[n] else active
     return changed
 
 
@@ -139,8 +144,9 @@ def _excess(circuit: Layer, active: Tensor, low: float, high: float) -> Array:
 
 def _rescale(net: TTFSNetwork, n: int, scale: Tensor) -> None:
     """Scale the neurons of layer n, and take it back in the next layer."""
-    layer = net.layers[n]
+    layer, dummies = net.layers[n], net.dummies[n]
+    zero = float(layer.bias[-dummies:].median()) if dummies else 0.0
     layer.weight.mul_(scale[:, None])
-    layer.bias.mul_(scale)
+    layer.bias.sub_(zero).mul_(scale).add_(zero)
     if n + 1 < len(net.layers):
-        net.layers[n + 1].weight.div_(scale)
+        net.layers[n + 1].weight.div_(scale[: len(scale) - dummies])

@@ -99,6 +99,10 @@ class LayeredNoise:
         """The same model with this factor on the sigmas of transistors; see `NoiseSet.scaled`."""
         return replace(self, layers=tuple(m.scaled(factor) for m in self.layers))
 
+    def with_references(self, sigmas: Mapping[str, float]) -> LayeredNoise:
+        """The same model with other spreads of what a layer shares; see `NoiseSet.with_references`."""
+        return replace(self, layers=tuple(m.with_references(sigmas) for m in self.layers))
+
     def extrapolated(self) -> LayeredNoise:
         """The same model without range limits."""
         return replace(self, layers=tuple(m.extrapolated() for m in self.layers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, Self
@@ -11,7 +12,7 @@ import numpy as np
 from circuits.errors import InputError
 from circuits.model.closed_form import Constants
 from circuits.model.layer import Layer
-from montecarlo.extraction.terms import FROZEN, Spread, law_of
+from montecarlo.extraction.terms import FROZEN, LINES, Spread, law_of
 from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.noise import summary
 from ttfs_analog.noise.noise_file import RANGES
@@ -141,6 +142,32 @@ class NoiseSet(Contents):
             return part | grown
 
         return replace(self, terms=larger(self.terms), reference=larger(self.reference))
+
+    def with_references(self, sigmas: Mapping[str, float]) -> Self:
+        """The same model with other spreads of what a layer shares.
+
+        Parameters
+        ----------
+        sigmas : mapping
+            By bias line (source, sink, slope, tail): of ln(1 + deviation) of its currents.
+
+        Raises
+        ------
+        InputError
+            If there is no such line, or a sigma lies outside [0, 1].
+        """
+        lines = [line for line, term in LINES.items() if term]
+        for line, sigma in sigmas.items():
+            if line not in lines or not 0 <= sigma <= 1:
+                raise InputError(
+                    f"spread of a reference {line}={sigma:g}: name one of {', '.join(lines)}, and a sigma in "
+                    "[0, 1] (0.1 = 10 %)"
+                )
+        made = {
+            k: Term("layer", "frozen", "lognormal", "1", s, (s, s), 0.0, (0.0, 0.0), 0, None)
+            for k, s in sigmas.items()
+        }
+        return replace(self, reference=self.reference | made)
 
     def extrapolated(self) -> Self:
         """The same model without range limits."""

@@ -30,6 +30,7 @@ from circuits.benches.bias_lines import reference_current
 from circuits.biasing.bounds import Bounds
 from circuits.biasing.cell_figures import Figures, figures
 from circuits.biasing.choose import LayerBias, choose
+from circuits.biasing.dummies import GUARD, with_dummies
 from circuits.biasing.equalize import READ_OUTS, equalize
 from circuits.biasing.layer_demand import propagate
 from circuits.biasing.silicon import area
@@ -42,6 +43,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import project
 from ttfs_analog.network.windows import Progress
 from ttfs_analog.neuron.layers import TTFSLinear
+from ttfs_analog.neuron.relative import Relative
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.training.recipe import Recipe
 from ttfs_analog.training.training import accuracy, optimize
@@ -71,6 +73,8 @@ def place(
     objective: str = "spread",
     read_out: str = "first-spike",
     area: float = 1.0,
+    dummies: int = 0,
+    guard: float = GUARD,
     corner: str | None = None,
     temperature: float | None = None,
     supply: float | None = None,
@@ -93,6 +97,9 @@ def place(
         The last layer spikes, and the first one to fire wins; or its potentials are sampled at t_min.
     area : float
         Gate area of the matched transistors, as a multiple of the technology's.
+    dummies, guard : int, float
+        Relative coding: dummies of every hidden layer, odd, and what its window is longer by, in parts of it
+        (`circuits.biasing.dummies`); 0: absolute coding.
     corner, temperature, supply : optional
         Where the network will be operated; it is placed at the typical corner, 27 C, the nominal supply.
     retrain : int
@@ -118,12 +125,16 @@ def place(
     resized = technology.resized(area)
     x = data[0][:: max(1, len(data[0]) // IMAGES)][:IMAGES]
     measured, inputs = figures(resized), x.double().cpu().numpy()
-    chosen = _search(net.to_circuit(), inputs, resized, measured, objective, read_out, retrain, progress)
+    relative = (dummies, guard)
+    chosen = _search(
+        net.to_circuit(), inputs, resized, measured, objective, read_out, retrain, relative, progress
+    )
     placed = _network(net, chosen, measured, read_out)
     placed.metadata |= {
         "technology": technology.name,
         "placement": {
             "technology": technology.name, "objective": objective, "read_out": read_out, "area": area,
+            "dummies": dummies, "guard": guard if dummies else 0.0,
             "corner": corner, "temperature": temperature, "supply": supply,
             "layers": [_about(b, measured) for b in chosen],
         },
@@ -145,6 +156,7 @@ def _search(
     objective: str,
     read_out: str,
     retrain: int,
+    relative: tuple[int, float],
     progress: Progress | None,
 ) -> list[LayerBias]:
     """The best of all placements that hold the bounds."""
@@ -155,6 +167,7 @@ def _search(
         options: list[tuple[tuple[float, float], list[LayerBias]]] = []
         for k, (window, room) in enumerate(grid):
             scaled = [_clipped(layer, clip) for layer in equalize(layers, x, window, room, read_out)]
+            scaled = with_dummies(scaled, *relative)
             circuits = [v if v.spiking else dataclasses.replace(v, bias=np.zeros(v.n_out)) for v in scaled]
             bounds = Bounds(offset=np.inf, jitter=np.inf, rounding=ROUNDING * window)
             try:
@@ -194,7 +207,7 @@ def _price(
         rounded = np.mean((before @ (b.layer.weights - layer.weights).T) ** 2, axis=0)
         worst = max(worst, float(np.sqrt(rounded.max())) / (layer.window or layer.t_min))
         spread = np.broadcast_to(_worth(b).spread, (layer.n_out,))
-        variance = b.layer.weights**2 @ variance + spread**2 + rounded
+        variance = (b.layer.weights**2 @ variance + spread**2 + rounded)[: layer.n_out - layer.dummies]
         outputs = before @ layer.weights.T
     price = float(np.sqrt(variance.mean()) / max(outputs.std(), 1e-12))
     spoiled = max(worst, SPOILED) if objective != "spread" else 0.0
@@ -212,7 +225,8 @@ def _worth(bias: LayerBias) -> Any:
 
 def _network(net: TTFSNetwork, chosen: Sequence[LayerBias], f: Figures, read_out: str) -> TTFSNetwork:
     """Layers in real weights, which unit devices round."""
-    like, blocks = net.like, []
+    like = net.like
+    blocks: list[torch.nn.Module] = []
     for b in chosen:
         layer = b.layer
         blocks.append(
@@ -221,6 +235,8 @@ def _network(net: TTFSNetwork, chosen: Sequence[LayerBias], f: Figures, read_out
                 input_window=layer.t_min, window=layer.window, spiking=layer.spiking,
             )
         )  # fmt: skip
+        if layer.dummies:
+            blocks.append(Relative(layer.dummies))
     placed = TTFSNetwork(blocks, dict(net.metadata), net.input_shape)
     units = tuple(b.technology.transistors().units for b in chosen)
     placed.constraints = Constraints([WeightUnits(units, tuple(_most(b, f) for b in chosen))])

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -118,8 +118,22 @@ def apply(remedy: str, net: TTFSNetwork, chips: Chips, setting: Setting, tick: T
     tick : callable
         Called after every training and chip.
     """
-    state = State((net,), chips)
-    for stage in parse(remedy):
+    return follow(parse(remedy), State((net,), chips), setting, tick)
+
+
+def follow(stages: Sequence[str], state: State, setting: Setting, tick: Tick) -> State:
+    """Carry out stages, one after the other.
+
+    Parameters
+    ----------
+    stages : sequence of str
+        Of `parse`, or some of them.
+    state : State
+        What they start from.
+    setting, tick
+        As of `apply`.
+    """
+    for stage in stages:
         if stage in SHARED:
             state = replace(state, nets=(_shared(stage, state.net(0), setting),))
             tick()

@@ -240,6 +240,8 @@ def optimize(
                 loss = loss_of(x[pick], y[pick])
                 optimizer.zero_grad()
                 loss.backward()
+                if isinstance(model, TTFSNetwork):
+                    model.hold_dummies()
                 optimizer.step()
                 total += float(loss.detach())
                 if not math.isfinite(total):

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from placing import coarse_digits, on_transistors
 
 from circuits.benches.neuron_waveforms import DOMAINS
@@ -163,3 +164,35 @@ def test_constants_measured_on_the_network_predict_chips_that_nothing_was_fitted
     assert found["spike_time_rms_tau_c"] < 0.02
     assert found["spike_time_rms_tau_c"] < 0.3 * found["spike_time_rms_without_deviations"]
     assert found["energy_ratio"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_dummies_close_the_window_in_the_circuit_as_in_the_equation(data, pair, rough):
+    """All neurons, dummies among them; what the next layer meets counts from these."""
+    made = on_transistors(data, HIDDEN, epochs=20, dummies=3)
+    result = verify_transistors(made, pair, rough, chips=1, images=2, seed=3)
+    assert result.sizes["neuron"] == HIDDEN + 3 + OUTPUTS
+    dummies = result["spike_time_spice"].values[..., HIDDEN : HIDDEN + 3]
+    window = made.windows[0]
+    assert np.all(np.isfinite(dummies))
+    assert np.all(np.abs(dummies - window / 1.25) < 0.2 * window)
+    figures = summarize(result)
+    assert figures["spike_time_rms_by_layer"]["layer1"] < 0.05  # of a noise model that was not measured on it
+
+
+def test_tuned_chips_have_thresholds_of_their_own_and_no_intervals(placed_net, pair, rough, result):
+    shift = 0.05 * placed_net.windows[0]
+
+    def tune(chips):
+        assert len(chips) == 1
+        moved = placed_net.clone()
+        with torch.no_grad():
+            moved.layers[0].bias.add_(shift)  # a lower threshold: all spikes come earlier
+        return [moved]
+
+    tuned = verify_transistors(placed_net, pair, rough, chips=1, images=2, seed=3, tune=tune)
+    assert np.isnan(tuned["interval_low"]).all()
+    assert summarize(tuned)["coverage_95"] is None
+    before, after = (r["spike_time_spice"].values[..., :HIDDEN] for r in (result, tuned))
+    both = np.isfinite(before) & np.isfinite(after) & (after > 0)
+    assert both.any()
+    np.testing.assert_allclose(before[both] - after[both], shift, atol=0.02)

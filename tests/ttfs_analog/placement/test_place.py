@@ -72,7 +72,7 @@ def test_every_bound_holds_and_the_file_says_all(net, on_transistors, read_out):
     about = made.metadata["placement"]
     assert {k: v for k, v in about.items() if k != "layers"} == {
         "technology": "generic130", "objective": "spread", "read_out": read_out, "area": 1.0,
-        "corner": None, "temperature": None, "supply": None,
+        "dummies": 0, "guard": 0.0, "corner": None, "temperature": None, "supply": None,
     }  # fmt: skip
     assert made.metadata["data"] == net.metadata["data"]
     assert len(about["layers"]) == len(made.layers) == len(made.points)
@@ -207,3 +207,18 @@ def test_what_cannot_be_placed_is_refused(net, data, on_transistors):
         place(net, Technology.load("ideal"), data)
     with pytest.raises(InputError, match="place NET --technology T"):
         neurons_of(net)
+
+
+def test_relative_coding_keeps_the_classes_and_its_dummies_have_no_synapse(net, data, digits, quick):
+    plain, made = place(net, GENERIC, data), place(net, GENERIC, data, dummies=3, guard=0.25)
+    assert made.dummies == [3, 0]
+    assert accuracy(made, digits) == pytest.approx(accuracy(plain, digits), abs=0.01)
+    about = placement_of(made)
+    assert (about["dummies"], about["guard"]) == (3, 0.25)
+    hidden = neurons_of(made)[0].layer
+    assert not hidden.weights[-3:].any()
+    np.testing.assert_allclose(hidden.theta[-3:], hidden.window / 1.25)
+    low, high = about["layers"][0]["low"], about["layers"][0]["high"]
+    assert np.all((low < hidden.theta[-3:]) & (hidden.theta[-3:] <= high))
+    grown = [a["area_m2"] for a in (placement_of(plain)["layers"][0], about["layers"][0])]
+    assert grown[0] < grown[1] < 1.5 * grown[0]

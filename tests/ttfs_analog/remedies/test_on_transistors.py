@@ -1,0 +1,51 @@
+"""Trimmed chips in ngspice: what is predicted of them, what comes back, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from placing import coarse_digits, on_transistors
+
+from circuits.errors import InputError
+from ttfs_analog.data.datasets import Data
+from ttfs_analog.evaluation.transistor_verification import summarize
+from ttfs_analog.noise.layered import LayeredNoise
+from ttfs_analog.remedies.on_transistors import inside, predicted, verify_remedy
+from ttfs_analog.remedies.remedies import Setting
+
+
+@pytest.fixture(scope="module")
+def setting(transistor_noise):
+    digits = coarse_digits(4, 4)
+    few = Data("digits", digits.x_train, digits.y_train, digits.x_test[:2], digits.y_test[:2])
+    return Setting(few, LayeredNoise((transistor_noise.extrapolated(),) * 2), 10, patterns=4, seed=3)
+
+
+@pytest.mark.ngspice
+def test_thresholds_of_every_chip_are_built_and_the_accuracy_is_predicted(setting):
+    net = on_transistors(coarse_digits(4, 4), 6, epochs=20)
+    dataset, prediction = verify_remedy(net, setting, "trim-6", chips=1)
+    figures = summarize(dataset)
+    assert figures["coverage_95"] is None
+    assert figures["spike_time_rms_tau_c"] < 0.1  # of a noise model that was not measured on it
+    assert set(prediction) == {"accuracy_predicted", "accuracy_predicted_ci95"}
+    low, high = prediction["accuracy_predicted_ci95"]
+    assert 0 <= low <= prediction["accuracy_predicted"] <= high <= 1
+
+
+@pytest.mark.parametrize("remedy", ["chip", "agnostic+trim-4", "nothing", "gain", "control"])
+def test_what_changes_devices_is_refused(net, setting, remedy):
+    with pytest.raises(InputError, match="leave the devices as they are"):
+        verify_remedy(net, setting, remedy)
+
+
+def test_means_of_so_many_chips_lie_in_the_interval_as_often_as_it_says(rng):
+    population = rng.binomial(100, 0.9, 400) / 100
+    prediction = predicted(population, 4, 25, seed=0)
+    fresh = rng.binomial(100, 0.9, (4000, 4)).mean(axis=1) / 100
+    share = np.mean([inside(value, prediction) for value in fresh])
+    assert 0.93 < share < 0.995
+    wider = predicted(population, 1, 25, seed=0)["accuracy_predicted_ci95"]
+    ends = prediction["accuracy_predicted_ci95"]
+    assert wider[0] < ends[0]
+    assert ends[1] < wider[1]

@@ -207,6 +207,7 @@ def _price(
         rounded = np.mean((before @ (b.layer.weights - layer.weights).T) ** 2, axis=0)
         worst = max(worst, float(np.sqrt(rounded.max())) / (layer.window or layer.t_min))
         spread = np.broadcast_to(_worth(b).spread, (layer.n_out,))
+        # what dummies spread is common to a layer, and left out
         variance = (b.layer.weights**2 @ variance + spread**2 + rounded)[: layer.n_out - layer.dummies]
         outputs = before @ layer.weights.T
     price = float(np.sqrt(variance.mean()) / max(outputs.std(), 1e-12))

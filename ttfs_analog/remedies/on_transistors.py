@@ -8,7 +8,7 @@ same images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,31 +70,31 @@ def verify_remedy(
     """
     stages = parse(remedy)
     own = [stage for stage in stages if stage not in SHARED]
-    if stages[: len(stages) - len(own)] != ["windows"] or not all(
-        s == "threshold" or TRIM.fullmatch(s) for s in own
-    ):
+    movable = all(stage == "threshold" or TRIM.fullmatch(stage) for stage in own)
+    if stages != ["windows", *own] or not own or not movable:
         raise InputError(
             f"remedy {remedy!r}: chips in ngspice take trims and threshold, which leave the devices as they "
             "are; train the network first ('finetune') and give the trim alone"
         )
 
-    def tick() -> None:
-        return None
+    def treated(base: TTFSNetwork, stages: Sequence[str], chips: Chips) -> State:
+        return follow(stages, State((base,), chips), setting, lambda: None)
 
-    base = follow(["windows"], State((net,), setting.noise.sample(net, 1)), setting, tick).net(0)
+    base = treated(net, ["windows"], setting.noise.sample(net, 1)).net(0)
 
     def tune(drawn: Chips) -> list[TTFSNetwork]:
-        state = follow(own, State((base,), drawn), setting, tick)
+        state = treated(base, own, drawn)
+        assert state.known is not None
         made = []
-        for k, (before, after) in enumerate(zip(drawn, state.chips, strict=True)):
+        for k, (before, after, known) in enumerate(zip(drawn, state.chips, state.known, strict=True)):
             pairs = zip(before.layers, after.layers, strict=True)
             moved = [torch.as_tensor(a.threshold[0] - b.threshold[0]) for b, a in pairs]
-            made.append(shifted(state.net(k), before, moved))
+            made.append(shifted(state.net(k), known, moved))
         return made
 
     data = setting.data
     population = setting.noise.sample(base, POPULATION, setting.seed + 1)
-    expected, _ = judge(follow(own, State((base,), population), setting, tick), data, tick)
+    expected, _ = judge(treated(base, own, population), data, lambda: None)
     dataset = verify_transistors(
         base,
         data,

@@ -8,10 +8,11 @@ from placing import coarse_digits, on_transistors
 
 from circuits.errors import InputError
 from ttfs_analog.data.datasets import Data
-from ttfs_analog.evaluation.transistor_verification import summarize
+from ttfs_analog.evaluation.transistor_verification import summarize, verify_transistors
 from ttfs_analog.noise.layered import LayeredNoise
 from ttfs_analog.remedies.on_transistors import inside, predicted, verify_remedy
 from ttfs_analog.remedies.remedies import Setting
+from ttfs_analog.training.finetuning import finetune
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,15 @@ def setting(transistor_noise):
 @pytest.mark.ngspice
 def test_thresholds_of_every_chip_are_built_and_the_accuracy_is_predicted(setting):
     net = on_transistors(coarse_digits(4, 4), 6, epochs=20)
+    net = finetune(net, setting.data, setting.noise, epochs=0)
     dataset, prediction = verify_remedy(net, setting, "trim-6", chips=1)
+    untrimmed = verify_transistors(net, setting.data, setting.noise, chips=1, seed=setting.seed)
+    first = {"neuron": slice(0, 6)}  # the hidden layer, whose inputs are the same
+    wanted = untrimmed["spike_time_nominal"][first].values
+    found = [v["spike_time_model"][first].values for v in (dataset, untrimmed)]
+    fired = np.isfinite([wanted, *found]).all(axis=0)
+    after, before = (float(np.std(times[fired] - wanted[fired])) for times in found)
+    assert after < 0.5 * before
     figures = summarize(dataset)
     assert figures["coverage_95"] is None
     assert figures["spike_time_rms_tau_c"] < 0.1  # of a noise model that was not measured on it
@@ -33,7 +42,7 @@ def test_thresholds_of_every_chip_are_built_and_the_accuracy_is_predicted(settin
     assert 0 <= low <= prediction["accuracy_predicted"] <= high <= 1
 
 
-@pytest.mark.parametrize("remedy", ["chip", "agnostic+trim-4", "nothing", "gain", "control"])
+@pytest.mark.parametrize("remedy", ["chip", "agnostic+trim-4", "nothing", "gain", "control", "windows"])
 def test_what_changes_devices_is_refused(net, setting, remedy):
     with pytest.raises(InputError, match="leave the devices as they are"):
         verify_remedy(net, setting, remedy)

@@ -2,24 +2,27 @@
 
 Every chip is calibrated and trimmed as a laboratory would do it, by spike times of a few patterns with errors
 of measurement; these come from the equation with the chip's own devices. Its thresholds are built into the
-circuit. What accuracy to expect says the noise model: chips drawn from it, treated in the same way, under the
-same images.
+circuit, as far as the swing reaches. What accuracy to expect says the noise model: chips drawn from it,
+treated in the same way, under the same images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from circuits.errors import InputError
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import LEVEL
 from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.network.swing import rooms
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.remedies.remedies import SHARED, TRIM, Setting, State, follow, judge, parse
 from ttfs_analog.training.one_chip import shifted
@@ -77,24 +80,25 @@ def verify_remedy(
             "are; train the network first ('finetune') and give the trim alone"
         )
 
-    def treated(base: TTFSNetwork, stages: Sequence[str], chips: Chips) -> State:
-        return follow(stages, State((base,), chips), setting, lambda: None)
+    def treated(net: TTFSNetwork, stages: Sequence[str], chips: Chips) -> State:
+        return follow(stages, State((net,), chips), setting, lambda: None)
 
     base = treated(net, ["windows"], setting.noise.sample(net, 1)).net(0)
 
     def tune(drawn: Chips) -> list[TTFSNetwork]:
         state = treated(base, own, drawn)
         assert state.known is not None
-        made = []
-        for k, (before, after, known) in enumerate(zip(drawn, state.chips, state.known, strict=True)):
-            pairs = zip(before.layers, after.layers, strict=True)
-            moved = [torch.as_tensor(a.threshold[0] - b.threshold[0]) for b, a in pairs]
-            made.append(shifted(state.net(k), known, moved))
-        return made
+        moved = _reachable(base, drawn, state.chips)
+        return [
+            shifted(state.net(k), known, [torch.as_tensor(m[k]) for m in moved])
+            for k, known in enumerate(state.known)
+        ]
 
     data = setting.data
     population = setting.noise.sample(base, POPULATION, setting.seed + 1)
-    expected, _ = judge(treated(base, own, population), data, lambda: None)
+    state = treated(base, own, population)
+    moved = _reachable(base, population, state.chips)
+    expected, _ = judge(replace(state, chips=population.moved(moved)), data, lambda: None)
     dataset = verify_transistors(
         base,
         data,
@@ -107,6 +111,19 @@ def verify_remedy(
         progress=progress,
     )
     return dataset, predicted(expected, chips, len(data.x_test), setting.seed)
+
+
+def _reachable(net: TTFSNetwork, before: Chips, after: Chips) -> list[NDArray[np.float64]]:
+    """What a trim moved, as far as thresholds stay in the range of the circuit: by layer, (chip, neuron)."""
+    found = []
+    layers = zip(net.layers, rooms(net), before.layers, after.layers, strict=True)
+    for layer, (low, high), was, now in layers:
+        moved = now.threshold - was.threshold
+        if layer.spiking:
+            theta = layer.thresholds().detach().double().cpu().numpy()
+            moved = np.clip(theta + moved, np.minimum(low, theta), np.maximum(high, theta)) - theta
+        found.append(moved)
+    return found
 
 
 def predicted(accuracies: np.ndarray, chips: int, images: int, seed: int) -> dict[str, Any]:

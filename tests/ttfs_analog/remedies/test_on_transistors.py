@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from placing import coarse_digits, on_transistors
+from placing import coarse_digits, on_transistors, placed
 
 from circuits.errors import InputError
+from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation.transistor_verification import summarize, verify_transistors
+from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.layered import LayeredNoise
-from ttfs_analog.remedies.on_transistors import inside, predicted, verify_remedy
+from ttfs_analog.remedies.on_transistors import _reachable, inside, predicted, verify_remedy
 from ttfs_analog.remedies.remedies import Setting
 from ttfs_analog.training.finetuning import finetune
 
@@ -58,3 +60,15 @@ def test_means_of_so_many_chips_lie_in_the_interval_as_often_as_it_says(rng):
     ends = prediction["accuracy_predicted_ci95"]
     assert wider[0] < ends[0]
     assert ends[1] < wider[1]
+
+
+def test_no_trim_leaves_the_swing(net):
+    """What is asked for is cut at the range; inside it nothing is."""
+    theta = net.layers[0].thresholds().detach().numpy()
+    top = float(theta.max()) + 0.1
+    made = placed(net, -100.0, top)
+    before = Chips.draw(MismatchLaw(), made, range(2), 0)
+    asked = [np.full((2, layer.n_out), 0.2) for layer in made.layers]
+    hidden, last = _reachable(made, before, before.moved(asked))
+    np.testing.assert_allclose(theta + hidden, np.broadcast_to(np.minimum(theta + 0.2, top), hidden.shape))
+    np.testing.assert_allclose(last, 0.2)  # a read-out has no threshold

@@ -290,7 +290,7 @@ def make(folder: Path) -> list[Format]:
         return read(few.x_test.to(read.like)).tolist(), images(read, noise.sample(read, 2)), read.provenance()
 
     def chip(path: Path) -> Any:
-        from ttfs_analog.cli.chip_results import chips_of, contents
+        from ttfs_analog.cli.results.chips import chips_of, contents
 
         chips = chips_of(net, path)
         return contents(chips)[1], images(net, chips)

@@ -84,7 +84,7 @@ def law_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @common(out="attribution.nc")
 def attribute(**options: Any) -> Drawn:
     """Which device of a neuron makes it vary, and what a larger one buys."""
-    from ttfs_analog.cli.neuron_results import attribute_neuron
+    from ttfs_analog.cli.results.neurons import attribute_neuron
 
     return attribute_neuron(**options)
 
@@ -131,7 +131,7 @@ def attribute(**options: Any) -> Drawn:
 @common(out="rare.json")
 def rare(**options: Any) -> Result:
     """Probability that a spike comes too late, too early or never: of one neuron, or of any."""
-    from ttfs_analog.cli.neuron_results import rare_failure
+    from ttfs_analog.cli.results.neurons import rare_failure
 
     with progress("rare: samples") as tick:
         return rare_failure(progress=tick, **options)
@@ -281,12 +281,18 @@ def _carry_out(plans: list[tuple[Campaign, str]], out: str, workers: int, schedu
 
 @click.command()
 @click.argument("toml", metavar="SWEEP.toml", type=click.Path())
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Of networks: accuracy of a good chip; default: the best without mismatch, less 0.01.",
+)
 @workers_option
 @scheduler_option
 @common(out="sweep", folder=True)
 def sweep(**options: Any) -> Drawn:
     """Neurons, or chips of a network, over a grid of conditions; the same command again resumes it."""
-    from ttfs_analog.cli.sweeping import run_sweep
+    from ttfs_analog.cli.results.sweeps import run_sweep
 
     with progress("sweep: samples") as tick:
         return run_sweep(progress=tick, **options)

@@ -44,7 +44,7 @@ chips_from_option = click.option(
 @common(out="chip.nc")
 def chip(source: str, out: str, **options: Any) -> Result:
     """Draw one chip of a network into a file, or say what such a file holds."""
-    from ttfs_analog.cli.chip_results import draw_chip, inspect_chip
+    from ttfs_analog.cli.results.chips import draw_chip, inspect_chip
 
     if source.endswith(".nc"):
         return inspect_chip(source)
@@ -74,6 +74,7 @@ def chip(source: str, out: str, **options: Any) -> Result:
     metavar="LINE=SIGMA",
     help="Other spread of what a layer shares, by bias line: source, sink, slope, tail; repeatable.",
 )
+@click.option("--plot", type=click.Path(), default=None, help="Draw every chip's accuracy.")
 @data_option
 @extrapolate_option
 @common(out="evaluation.nc")
@@ -84,11 +85,15 @@ def evaluate(
     extrapolate: bool,
     references: tuple[str, ...],
     **options: Any,
-) -> Result:
-    """Accuracy and yield over chips drawn from a noise model, or from a file."""
-    from montecarlo.mismatch.notation import parse_spreads
-    from ttfs_analog.cli.chip_results import evaluate_chips
+) -> Drawn:
+    """Accuracy and yield over chips drawn from a noise model, or from a file.
 
+    Beside OUT lies a CSV with one row a chip. Memory does not grow with the number of chips.
+    """
+    from montecarlo.mismatch.notation import parse_spreads
+    from ttfs_analog.cli.results.chips import evaluate_chips
+
+    check_plot(options["plot"])
     if noise is None and options["chips_from"] is None:
         raise InputError("give --noise, or --chips-from")
     model, sets = load_network(net, data)
@@ -170,7 +175,7 @@ def verify(net: str, noise: str, data: str | None, extrapolate: bool, **options:
     A network that is placed on transistors is simulated there, at the corner, temperature and supply of the
     noise model.
     """
-    from ttfs_analog.cli.chip_results import verify_chips, verify_placed
+    from ttfs_analog.cli.results.verifications import verify_chips, verify_placed
 
     model, sets = load_network(net, data)
     law = load_noise(noise, extrapolate)
@@ -200,7 +205,7 @@ def calibrate(net: str, data: str | None, noise: str, extrapolate: bool, **optio
     With --plan and neither, only the patterns are written. OUT holds the chip as it is then known, for
     'finetune --chip'; beside it lies a CSV with the 95 % intervals of every neuron.
     """
-    from ttfs_analog.cli.remedy_results import calibrate_chip
+    from ttfs_analog.cli.results.remedies import calibrate_chip
 
     model, sets = load_network(net, data)
     with progress("calibrate: patterns") as tick:
@@ -237,7 +242,7 @@ def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **option
     each other. What trim, threshold, chip and gain know of a chip comes from so many measured --patterns; of
     0 it is the truth. The same command again goes on where it stopped.
     """
-    from ttfs_analog.cli.remedy_results import compare
+    from ttfs_analog.cli.results.remedies import compare
 
     check_plot(options["plot"])
     scales, names = options.pop("scales"), options.pop("remedies")
@@ -282,7 +287,7 @@ def size(net: str, data: str | None, noise: str, extrapolate: bool, **options: A
     Gates shrink, sigmas grow with one over the root of their area. Every point is judged again on fresh
     chips; exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
     """
-    from ttfs_analog.cli.remedy_results import size_network
+    from ttfs_analog.cli.results.remedies import size_network
 
     names = options.pop("remedies")
     model, sets = load_network(net, data)

@@ -292,8 +292,8 @@ def finetune(
     measured in every step.
     """
     from ttfs_analog.calibration.measurement import answers
-    from ttfs_analog.cli.chip_results import chips_of
     from ttfs_analog.cli.network_files import save
+    from ttfs_analog.cli.results.chips import chips_of
     from ttfs_analog.training.finetuning import finetune as tune
 
     model, sets = load_network(net, data)

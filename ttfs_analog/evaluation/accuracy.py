@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,22 @@ from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.network.decision import REJECTED, classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips, perfect
+from ttfs_analog.noise.lot import Lot
 from ttfs_analog.training.training import Progress
 
 SCHEMA = "ttfs-analog/evaluation/1"
 ELEMENTS = 4_000_000
 """Elements of the largest activation tensor."""
+BY_CHIP = ("accuracy", "rejected", "spikes_per_neuron", "early", "silent")
+"""Columns of the table of an evaluation."""
 ROUNDING = 1e-9
 """Of a target that is a difference: a chip that just reaches it counts."""
 
 
 @torch.no_grad()
-def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | None = None) -> xr.Dataset:
+def evaluate(
+    net: TTFSNetwork, data: Any, chips: Chips | Lot, *, progress: Progress | None = None
+) -> xr.Dataset:
     """Run a network on many chips.
 
     Parameters
@@ -33,8 +39,8 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     net : TTFSNetwork
     data : Data, loader, or (x, y)
         Of a Data the test part, in [0, 1]; others as `ttfs_analog.conversion.mapping.convert` takes them.
-    chips : Chips
-        Drawn for this network.
+    chips : Chips or Lot
+        Drawn for this network. Of a Lot a few are held at a time, and of every chip only what it decided.
     progress : callable, optional
         (done, total) of the chips.
 
@@ -60,9 +66,9 @@ def evaluate(net: TTFSNetwork, data: Any, chips: Chips, *, progress: Progress | 
     predicted = np.empty((len(chips), len(x)), np.int16)
     count = len(x) * sum(layer.n_out for layer in net.layers[:-1]) or 1
     early, silent = np.zeros(len(chips), np.int64), np.zeros(len(chips), np.int64)
-    for k in range(0, len(chips), step):
+    for k, some_chips in zip(range(0, len(chips), step), chips.blocks(step), strict=True):
         part = slice(k, k + step)
-        devices = chips[part].model(x)
+        devices = some_chips.model(x)
         for first in range(0, len(x), some):
             images = slice(first, first + some)
             *hidden, logits = net.trace(x[images], devices)
@@ -126,6 +132,32 @@ def check_target(target: float) -> float:
     return target
 
 
+def yield_of(per_chip: np.ndarray, target: float) -> tuple[float, tuple[float, float]]:
+    """Share of chips that reach a target, with its 95 % interval (Clopper-Pearson).
+
+    Parameters
+    ----------
+    per_chip : array, shape (chip,)
+    target : float
+        Least accuracy of a good chip.
+    """
+    good = int(np.sum(per_chip >= target - ROUNDING))
+    return good / len(per_chip), proportion_interval(good, len(per_chip))
+
+
+def table(dataset: xr.Dataset, columns: Sequence[str] = BY_CHIP) -> str:
+    """One row a chip and condition, as CSV.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Of `evaluate`, a sweep or a comparison.
+    columns : sequence of str
+        Variables of one shape; their dims come before them.
+    """
+    return str(dataset[list(columns)].to_dataframe().to_csv(lineterminator="\n"))
+
+
 def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
     """Mean accuracy with its interval over chips, yield with its Clopper-Pearson interval, and rejections.
 
@@ -144,7 +176,7 @@ def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
     check_target(target)
     per_chip = result["accuracy"].values
     mean, low, high = accuracy_interval(per_chip, result.sizes["image"])
-    good = int(np.sum(per_chip >= target - ROUNDING))
+    share, between = yield_of(per_chip, target)
     return {
         "accuracy": {
             "mean": mean,
@@ -155,8 +187,8 @@ def summarize(result: xr.Dataset, target: float) -> dict[str, Any]:
         },
         "yield": {
             "target": target,
-            "value": good / len(per_chip),
-            "ci95": list(proportion_interval(good, len(per_chip))),
+            "value": share,
+            "ci95": list(between),
         },
         "rejected": float(result["rejected"].mean()) if "rejected" in result else 0.0,
     }

@@ -1,4 +1,12 @@
-"""Sweeps of networks: the same chips at every point of a grid, here or on the workers of a scheduler."""
+r"""Sweeps of networks: the same chips at every point of a grid, here or on the workers of a scheduler.
+
+Of a noise model of transistors `size` is a factor on the area of the gates; constants and energies stay those
+of the cells that were measured, and
+
+.. math:: \sigma \propto 1 / \sqrt{size}
+
+but for capacitors (Pelgrom et al., IEEE JSSC 24, 1989).
+"""
 
 from __future__ import annotations
 
@@ -22,11 +30,12 @@ from ttfs_analog.constraints.constraints import WeightBits
 from ttfs_analog.data import datasets
 from ttfs_analog.data.network_data import load_network
 from ttfs_analog.evaluation import placed_sweep
-from ttfs_analog.evaluation.accuracy import accuracy_interval, evaluate
+from ttfs_analog.evaluation.accuracy import accuracy_interval, check_target, evaluate, yield_of
 from ttfs_analog.network.constrain import constrain
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.windows import Progress
 from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.lot import Lot
 from ttfs_analog.noise.noise_model import Noise, NoiseModel
 
 VARIABLES: sweep.Variables = {
@@ -93,14 +102,16 @@ def run(
 
 def _check(plan: sweep.Sweep, net: TTFSNetwork, noise: Noise, data: datasets.Data) -> None:
     """Refuse before any point what a noise model does not describe."""
-    transistors = any(model.units is not None for model in noise.sets)
-    if transistors and (axes := [k for k, _ in plan.axes if k not in ("window", "bits")]):
+    if _of_transistors(noise) and (axes := [k for k, _ in plan.axes if k not in ("size", "window", "bits")]):
         raise InputError(
-            f"sweep: {axes[0]}: the spread of transistors follows from their area; fit a noise model at each "
-            "('characterize --at size=...') and sweep window or bits"
+            f"sweep: {axes[0]}: the spread of transistors follows from their area; sweep size, window or bits"
         )
     for _, settings in plan.points():
         noise.check_range(network_at(net, data, settings, plan.entropy))
+
+
+def _of_transistors(noise: Noise) -> bool:
+    return any(model.units is not None for model in noise.sets)
 
 
 def _measure(
@@ -115,14 +126,20 @@ def _measure(
     _, settings = list(plan.points())[number]
     images = _images(data, net.like.dtype)
     made = network_at(net, images, settings, plan.entropy)
+    shrunk = dict(settings)
     if noise:
+        if _of_transistors(noise):  # capacitors keep their size, see NoiseSet.scaled
+            noise = noise.scaled(shrunk.pop("size", 1.0) ** -0.5)
         about = [noise.of(n).of_layer(layer.spiking) for n, layer in enumerate(made.layers)]
     else:
         base = MismatchLaw.of(Technology.load(plan.technology).mismatch)
         about = [(base, IDEAL, 0.0)] * len(made.layers)
     laws, constants, jitter = zip(*about, strict=True)
-    laws = tuple(law_at(settings, plan.law(base)) for base in laws)
-    chips = Chips.draw(laws, made, range(plan.samples), plan.entropy, constants, jitter)
+    laws = tuple(law_at(shrunk, plan.law(base)) for base in laws)
+    chips = Lot(
+        lambda numbers: Chips.draw(laws, made, numbers, plan.entropy, constants, jitter),
+        tuple(range(plan.samples)),
+    )
     result = evaluate(made, images, chips, progress=tick)
     accuracy = result["accuracy"].values
     mean, low, high = accuracy_interval(accuracy, result.sizes["image"])
@@ -169,3 +186,33 @@ def network_at(net: TTFSNetwork, data: datasets.Data, settings: Settings, seed: 
         made.set_windows([settings["window"] * w for w in made.windows])
         made.rescale(data.x_train)
     return made
+
+
+def with_yield(result: xr.Dataset, target: float | None) -> xr.Dataset:
+    """The same with the yield of every point.
+
+    Parameters
+    ----------
+    result : Dataset
+        Of a sweep of a network.
+    target : float, optional
+        Yield is the share of chips of at least this accuracy; default: the best accuracy without mismatch of
+        all points, less 0.01.
+
+    Returns
+    -------
+    Dataset
+        With `yield` and `yield_ci95` (Clopper-Pearson); attribute `target`.
+    """
+    best = float(result["nominal_accuracy"].max())
+    target = max(best - 0.01, 0.0) if target is None else check_target(target)
+    per_chip = result["accuracy"].transpose(..., "chip")
+    places = per_chip.dims[:-1]
+    rows = [yield_of(values, target) for values in per_chip.values.reshape(-1, per_chip.sizes["chip"])]
+    shape = per_chip.shape[:-1]
+    share = np.array([value for value, _ in rows]).reshape(shape)
+    between = np.array([ends for _, ends in rows]).reshape(*shape, 2)
+    about = {"units": "1", "long_name": f"yield, chips of {100 * target:.1f} % or more"}
+    return result.assign(
+        {"yield": (places, share, about), "yield_ci95": ((*places, "bound"), between, about)}
+    ).assign_attrs(target=target)

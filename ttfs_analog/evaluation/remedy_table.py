@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from montecarlo.statistics.intervals import proportion_interval
-from ttfs_analog.evaluation.accuracy import ROUNDING, accuracy_interval
+from ttfs_analog.evaluation.accuracy import accuracy_interval, yield_of
 from ttfs_analog.evaluation.transistor_report import Results, Section
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
             one = dataset.sel(scale=scale, remedy=remedy)
             values = one["accuracy"].values
             mean, low, high = accuracy_interval(values, int(dataset.attrs["images"]))
-            good = int((values >= target - ROUNDING).sum())
+            share, between = yield_of(values, target)
             clean = float(one["clean"])
             rows.append(
                 {
@@ -43,8 +42,8 @@ def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
                     "mean": mean,
                     "ci95": [low, high],
                     "min": float(values.min()),
-                    "yield": good / len(values),
-                    "yield_ci95": list(proportion_interval(good, len(values))),
+                    "yield": share,
+                    "yield_ci95": list(between),
                     "seconds": float(one["seconds"]),
                 }
             )

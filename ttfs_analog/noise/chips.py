@@ -107,6 +107,15 @@ class Chips:
     def __iter__(self) -> Iterator[Chips]:
         return (self[k] for k in range(len(self)))
 
+    def blocks(self, size: int) -> Iterator[Chips]:
+        """So many chips at a time.
+
+        Parameters
+        ----------
+        size : int
+        """
+        return (self[k : k + size] for k in range(0, len(self), size))
+
     def moved(self, shifts: Sequence[NDArray[np.float64]]) -> Chips:
         """The same chips with other offsets of their comparators.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -18,16 +16,17 @@ from circuits import whole_file
 from circuits.errors import InputError
 from montecarlo.campaign.schema import package_version, save_dataset, with_units
 from montecarlo.extraction.reading import load_dataset
+from ttfs_analog.evaluation.accuracy import table
 from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.noise.lot import Lot
 from ttfs_analog.remedies.remedies import EACH, SHARED, Setting, apply, judge, parse
 
 USUAL = (
     "nothing", "windows", "control", "agnostic", "trim-3", "trim-4", "trim-6", "threshold", "gain", "chip",
     "loop", "agnostic+trim-4", "trim-4+chip", "agnostic+trim-4+chip",
 )  # fmt: skip
-COLUMNS = ("scale", "remedy", "chip", "accuracy")
 Progress = Callable[[int, int], None]
 
 
@@ -94,7 +93,7 @@ def run(
 
     for s, scale in enumerate(scales):
         noise = setting.noise.scaled(scale)
-        drawn = noise.sample(net, chips, setting.seed)
+        drawn = Lot.of(noise, net, chips, setting.seed)
         at = replace(setting, noise=noise)
         for r, remedy in enumerate(remedies):
             if np.isnan(dataset["accuracy"].values[s, r]).any():
@@ -112,7 +111,7 @@ def run(
         target = max(float(best.max()) - 0.01, 0.0)
     dataset.attrs["target"] = target
     save_dataset(dataset, path)
-    whole_file.write(path.with_suffix(".csv"), _table(dataset))
+    whole_file.write(path.with_suffix(".csv"), table(dataset, ["accuracy"]))
     return dataset
 
 
@@ -138,14 +137,14 @@ def _empty(
 ) -> xr.Dataset:
     shape = (len(scales), len(remedies))
     dims = ("scale", "remedy")
-    table = {
+    columns = {
         "accuracy": ((*dims, "chip"), np.full((*shape, chips), np.nan), "1", "share of right classes"),
         "clean": (dims, np.full(shape, np.nan), "1", "accuracy without mismatch"),
         "seconds": (dims, np.full(shape, np.nan), "s", "CPU time of the remedy and its judging"),
     }
     return with_units(
         xr.Dataset(
-            {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in table.items()},
+            {k: (d, v, {"units": u, "long_name": n}) for k, (d, v, u, n) in columns.items()},
             {"scale": list(map(float, scales)), "remedy": list(remedies), "chip": np.arange(chips)},
             {
                 "schema": SCHEMA,
@@ -163,18 +162,3 @@ def _begun(path: Path, plan: str) -> xr.Dataset:
     if dataset.attrs.get("plan") != plan:
         raise InputError(f"{path} holds another comparison; choose another --out, or remove it")
     return dataset
-
-
-def _table(dataset: xr.Dataset) -> str:
-    """One row a chip and condition."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    accuracy = dataset["accuracy"]
-    for s, scale in enumerate(dataset["scale"].values.tolist()):
-        for r, remedy in enumerate(dataset["remedy"].values.tolist()):
-            for chip, value in zip(
-                dataset["chip"].values.tolist(), accuracy.values[s, r].tolist(), strict=True
-            ):
-                writer.writerow((scale, remedy, chip, value))
-    return out.getvalue()

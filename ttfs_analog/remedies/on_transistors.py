@@ -24,6 +24,7 @@ from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import rooms
 from ttfs_analog.noise.chips import Chips
+from ttfs_analog.noise.lot import Lot
 from ttfs_analog.remedies.remedies import SHARED, TRIM, Setting, State, follow, judge, parse
 from ttfs_analog.training.one_chip import shifted
 
@@ -113,9 +114,10 @@ def verify_remedy(
     return dataset, predicted(expected, chips, len(data.x_test), setting.seed)
 
 
-def _reachable(net: TTFSNetwork, before: Chips, after: Chips) -> list[NDArray[np.float64]]:
+def _reachable(net: TTFSNetwork, before: Chips, after: Chips | Lot) -> list[NDArray[np.float64]]:
     """What a trim moved, as far as thresholds stay in the range of the circuit: by layer, (chip, neuron)."""
     found = []
+    assert isinstance(after, Chips)
     layers = zip(net.layers, rooms(net), before.layers, after.layers, strict=True)
     for layer, (low, high), was, now in layers:
         moved = now.threshold - was.threshold

@@ -34,6 +34,7 @@ from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation.accuracy import evaluate
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips, join
+from ttfs_analog.noise.lot import Lot
 from ttfs_analog.noise.noise_model import Noise
 from ttfs_analog.training.finetuning import finetune
 from ttfs_analog.training.trimming import shifts
@@ -70,8 +71,8 @@ class State:
     """A network, or one a chip; the chips as they are, and as they are known."""
 
     nets: tuple[TTFSNetwork, ...]
-    chips: Chips
-    known: Chips | None = None
+    chips: Chips | Lot
+    known: Chips | Lot | None = None
 
     def net(self, k: int) -> TTFSNetwork:
         """That of chip k."""
@@ -103,7 +104,7 @@ def parse(remedy: str) -> list[str]:
     return stages if stages[0] in ("nothing", *SHARED) else ["windows", *stages]
 
 
-def apply(remedy: str, net: TTFSNetwork, chips: Chips, setting: Setting, tick: Tick) -> State:
+def apply(remedy: str, net: TTFSNetwork, chips: Chips | Lot, setting: Setting, tick: Tick) -> State:
     """Carry out one remedy.
 
     Parameters
@@ -112,7 +113,7 @@ def apply(remedy: str, net: TTFSNetwork, chips: Chips, setting: Setting, tick: T
         See the module.
     net : TTFSNetwork
         As it was mapped, or placed.
-    chips : Chips
+    chips : Chips or Lot
         Drawn for it.
     setting : Setting
     tick : callable

@@ -30,6 +30,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.noise.chips import Chips, perfect
+from ttfs_analog.noise.lot import Lot
 from ttfs_analog.training.sensitivity import most_sensitive
 from ttfs_analog.training.training import Progress
 
@@ -78,7 +79,7 @@ def trimmed(
 @torch.no_grad()
 def shifts(
     net: TTFSNetwork,
-    chips: Chips,
+    chips: Chips | Lot,
     x: Tensor,
     *,
     bits: int | None = None,
@@ -92,7 +93,7 @@ def shifts(
     ----------
     net, x
         As of `trimmed`.
-    chips : Chips
+    chips : Chips or Lot
         As they are known.
     bits : int, optional
         Of the DACs; None: any value.

@@ -358,6 +358,7 @@ def test_constrain_finetune_evaluate(succeed, refuse, files, jitter):
     assert succeed("evaluate", "tuned.pt", *noise, "--chips", 3, "--out", "e2.nc") == {
         **found,
         "path": "e2.nc",
+        "table": "e2.csv",
     }
 
 

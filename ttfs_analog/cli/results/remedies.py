@@ -17,8 +17,8 @@ from ttfs_analog.calibration.calibrate import Calibration
 from ttfs_analog.calibration.calibrate import calibrate as estimate
 from ttfs_analog.calibration.measurement import measure, read_times, write_patterns
 from ttfs_analog.calibration.patterns import choose
-from ttfs_analog.cli.chip_results import chips_of
 from ttfs_analog.cli.console import Drawn, Result
+from ttfs_analog.cli.results.chips import chips_of
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation import accuracy as evaluation
 from ttfs_analog.evaluation.remedy_table import figure, summarize

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from circuits import whole_file
+from circuits.errors import InputError
 from montecarlo.campaign.conditions import CORNER
 from montecarlo.plots.drawing import Drawing, both
 from montecarlo.sweeps import neuron_sweep
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from montecarlo.plots.style import Figure
 
 NEURON = {"spike_time_std": "spike_time_std_ci95", "energy_mean": "energy_mean_ci95"}
-NETWORK = {"accuracy_mean": "accuracy_mean_ci95"}
+NETWORK = {"accuracy_mean": "accuracy_mean_ci95", "yield": "yield_ci95"}
 PLACED = {**NETWORK, "spread_mean": "spread_mean_ci95"}
 """What is told of every point, and its interval."""
 ROWS = 50
@@ -31,7 +33,14 @@ STRIPS = 15
 
 
 def run_sweep(
-    toml: str, *, workers: int, scheduler: str | None, out: str, seed: int, progress: Tick
+    toml: str,
+    *,
+    target: float | None,
+    workers: int,
+    scheduler: str | None,
+    out: str,
+    seed: int,
+    progress: Tick,
 ) -> Drawn:
     """Carry out a SWEEP.toml into a folder; the same command again resumes it.
 
@@ -39,6 +48,8 @@ def run_sweep(
     ----------
     toml : str
         Path of the SWEEP.toml.
+    target : float, optional
+        Of networks: accuracy of a good chip; default: the best without mismatch, less 0.01.
     workers : int
         ngspice processes at a time; sweeps of networks with a noise model have no use for it.
     scheduler : str or None
@@ -52,17 +63,26 @@ def run_sweep(
     """
     plan, folder = Sweep.from_toml(toml, seed), Path(out)
     if plan.network:
-        from ttfs_analog.evaluation import network_sweep
+        from ttfs_analog.evaluation import accuracy, network_sweep
 
         result = network_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
+        result = network_sweep.with_yield(result.load(), target)
+        by_chip = ["accuracy", "spread"] if plan.placed else ["accuracy"]
+        whole_file.write(folder / "sweep.csv", accuracy.table(result, by_chip))
     else:
+        if target is not None:
+            raise InputError("--target is an accuracy: name a network in the sweep, too")
         result = neuron_sweep.run(plan, folder, workers=workers, scheduler=scheduler, progress=progress)
     kinds = PLACED if plan.placed else NETWORK if plan.network else NEURON
     drawings = figures_of(result.load(), kinds, folder)
     figures = [name for drawing in drawings for name in drawing.names]
     points = [_point(result, kinds, place, settings) for place, settings in plan.points()]
     summary = {"path": out, "n_points": len(points), "dataset": str(folder / "sweep.zarr")}
+    if plan.network:
+        summary |= {"table": str(folder / "sweep.csv"), "target": result.attrs["target"]}
     rows = [f"{' x '.join(f'{len(v)} {k}' for k, v in plan.axes)}: {len(points)} points of {plan.samples}"]
+    if plan.network:
+        rows[0] += f" chips; yield at {100 * result.attrs['target']:.1f} %"
     for point in points[:ROWS]:
         what = [f"{k} {point[k]:.5g} [{point[ci][0]:.5g}, {point[ci][1]:.5g}]" for k, ci in kinds.items()]
         what += [f"tau_c {point['tau_c']:.4g} s"] if "current" in point["settings"] else []

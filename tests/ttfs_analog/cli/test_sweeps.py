@@ -15,8 +15,8 @@ from montecarlo.campaign.conditions import law_at
 from montecarlo.campaign.schema import open_dataset
 from montecarlo.mismatch.law import MismatchLaw
 from montecarlo.sweeps.sweep import SCHEMA, Sweep
-from ttfs_analog.cli import sweeping
 from ttfs_analog.cli.app import main
+from ttfs_analog.cli.results import sweeps
 from ttfs_analog.constraints.constraints import WeightBits
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.data import datasets
@@ -140,6 +140,37 @@ def test_chips_of_transistors_keep_their_constants_and_their_spread(folder, caps
     assert swept["points"][0]["accuracy_mean"] == pytest.approx(accuracy.mean(), rel=1e-12)
 
 
+def test_smaller_transistors_in_a_sweep_are_those_of_the_scaled_model(folder, capsys, net, transistor_noise):
+    transistor_noise.save(folder / "noise.json")
+    text = "network = 'net.pt'\nnoise = 'noise.json'\nextrapolate = true\nsamples = 5\nseed = 4\n"
+    swept = command(folder, capsys, text + "[axes]\nsize = [1, 0.0625]\nbits = [0]")
+    for point, scale in zip(swept["points"], (1.0, 4.0), strict=True):
+        chips = transistor_noise.extrapolated().scaled(scale).sample(net, 5, 4)
+        accuracy = evaluate(net, datasets.load("iris"), chips)["accuracy"].values
+        assert point["accuracy_mean"] == pytest.approx(accuracy.mean(), rel=1e-12)
+
+
+def test_a_sweep_of_a_network_tells_its_yield(folder, capsys):
+    text = "network = 'net.pt'\nsamples = 6\n[axes]\nsigma = [0.0, 0.3]\nwindow = [0.5, 1]"
+    said = command(folder, capsys, text)
+    found = open_dataset(folder / "out" / "sweep.zarr", SCHEMA).load()
+    assert said["target"] == pytest.approx(float(found["nominal_accuracy"].max()) - 0.01)
+    lines = (folder / "out" / "sweep.csv").read_text().splitlines()
+    assert lines[0] == "sigma,window,chip,accuracy"
+    assert len(lines) == 1 + 2 * 2 * 6
+    rows = np.array([[float(v) for v in line.split(",")] for line in lines[1:]])
+    for point in said["points"]:
+        own = (rows[:, 0] == point["settings"]["sigma"]) & (rows[:, 1] == point["settings"]["window"])
+        assert point["yield"] == np.mean(rows[own, 3] >= said["target"] - 1e-9)
+        assert point["yield_ci95"][0] <= point["yield"] <= point["yield_ci95"][1]
+    assert any(name.endswith("sweep_yield.png") for name in said["figures"])
+    assert all(p["yield"] == 1 for p in command(folder, capsys, text, "--target", "0")["points"])
+
+
+def test_a_target_is_that_of_a_network(folder, capsys):
+    assert "name a network" in command(folder, capsys, "[axes]\nsize = [1]", "--target", "0.5")["error"]
+
+
 def test_layers_of_a_swept_network_have_noise_of_their_own(folder, capsys, net, transistor_noise, noise):
     layered = LayeredNoise((transistor_noise.extrapolated(), noise))
     layered.save(folder / "noise.json")
@@ -187,12 +218,12 @@ def test_corners_are_drawn_as_strips(tmp_path):
     axes |= {"temperature": ("temperature", [-40.0, 85.0], {"units": "degC"})}
     about = {"units": "1", "long_name": "x"}
     data = dict.fromkeys(("spike_time", "energy"), (("corner", "temperature", "sample"), values, about))
-    for kind, interval in sweeping.NEURON.items():
+    for kind, interval in sweeps.NEURON.items():
         data[kind] = (("corner", "temperature"), values.mean(-1), about)
         ends = np.stack([values.min(-1), values.max(-1)], -1)
         data[interval] = (("corner", "temperature", "bound"), ends, about)
     found = xr.Dataset(data, axes)
-    drawings = sweeping.figures_of(found, sweeping.NEURON, tmp_path)
+    drawings = sweeps.figures_of(found, sweeps.NEURON, tmp_path)
     assert not list(tmp_path.iterdir())  # planned, not drawn
     for drawing in drawings:
         drawing.make()
@@ -204,7 +235,7 @@ def test_corners_are_drawn_as_strips(tmp_path):
     text = (tmp_path / "corners_energy.svg").read_text()
     assert "<!-- corner ss" in text
     assert "<!-- temperature 85" in text
-    alone = sweeping.figures_of(found.sel(temperature=85.0), sweeping.NEURON, tmp_path)
+    alone = sweeps.figures_of(found.sel(temperature=85.0), sweeps.NEURON, tmp_path)
     assert not any(file.name.startswith("sweep") for drawing in alone for file in drawing.files)
 
 

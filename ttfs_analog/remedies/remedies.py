@@ -104,6 +104,12 @@ def parse(remedy: str) -> list[str]:
     return stages if stages[0] in ("nothing", *SHARED) else ["windows", *stages]
 
 
+def split(stages: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Stages that are the same for all chips, and those of each."""
+    common = tuple(stage for stage in stages if stage in ("nothing", *SHARED))
+    return common, tuple(stages[len(common) :])
+
+
 def apply(remedy: str, net: TTFSNetwork, chips: Chips | Lot, setting: Setting, tick: Tick) -> State:
     """Carry out one remedy.
 

@@ -63,7 +63,7 @@ def test_the_same_call_again_runs_nothing(table, net, setting, monkeypatch):
     def never(*args):
         raise AssertionError("it ran again")
 
-    monkeypatch.setattr(comparison, "apply", never)
+    monkeypatch.setattr(comparison, "follow", never)
     again = run(net, setting, path, remedies=NAMES, scales=(1.0, 3.0), chips=4)
     assert again.equals(made)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from circuits.model.layer import Array
 from montecarlo.plots.style import Axes, Figure, house_style
 
 BLUE, ORANGE, GREEN, GRAY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
+Triple = tuple[float, float, float]
 COLORS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GRAY)
 
 
@@ -125,7 +126,6 @@ def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure
     return figure
 
 
-@house_style()
 def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Figure:
     """Estimates with their intervals.
 
@@ -135,13 +135,29 @@ def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Fig
         Name -> (value, low, high).
     label : str
     """
-    figure, (ax,) = canvas(width=6.0, height=0.6 + 0.4 * len(rows))
-    for k, (value, low, high) in enumerate(rows.values()):
-        ax.plot([low, high], [k, k], color=BLUE, lw=2)
-        ax.plot(value, k, "o", color=BLUE)
-    ax.set_yticks(range(len(rows)), list(rows))
-    ax.invert_yaxis()
-    ax.set_xlabel(label)
+    return interval_panels(list(rows), {label: list(rows.values())})
+
+
+@house_style()
+def interval_panels(names: Sequence[str], panels: Mapping[str, Sequence[Triple]]) -> Figure:
+    """Estimates with their intervals, several quantities side by side.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the rows.
+    panels : mapping
+        Label -> (value, low, high) of every row; what is infinite is left out.
+    """
+    figure, axes = canvas(len(panels), 6.0 if len(panels) == 1 else 3.6, 0.6 + 0.4 * len(names))
+    for k, (ax, (label, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
+        for row, (value, low, high) in enumerate(rows):
+            if np.isfinite(value):
+                ax.plot([low, min(high, 1e3 * value)], [row, row], color=BLUE, lw=2)
+                ax.plot(value, row, "o", color=BLUE)
+        ax.set_yticks(range(len(names)), list(names) if k == 0 else [""] * len(names))
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.set_xlabel(label)
     return figure
 
 

@@ -26,7 +26,7 @@ def cli() -> None:
     rare                how likely it is that a spike comes too late or too early
     evaluate, finetune  accuracy and yield over chips, and training for them
     calibrate, remedies a chip from its spike times; what helps against mismatch
-    size                the smallest devices that reach a yield
+    size, iso           the smallest devices that reach a yield; silicon at one accuracy
     energy              joules per inference
     verify              the model against ngspice on chips never seen
     demo, report        all of it, on one page

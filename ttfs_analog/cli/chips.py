@@ -1,4 +1,4 @@
-"""Commands about chips of a network: chip, evaluate, energy, verify, calibrate, remedies, size."""
+"""Commands about chips of a network: chip, evaluate, energy, verify, calibrate, remedies, size, iso."""
 
 from __future__ import annotations
 
@@ -300,3 +300,26 @@ def size(net: str, data: str | None, noise: str, extrapolate: bool, **options: A
             progress=tick,
             **options,
         )
+
+
+@click.command()
+@click.argument("results", metavar="REMEDIES.nc...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--accuracy",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Mean over chips; default: the best without mismatch (remedy windows), less 0.005.",
+)
+@click.option("--against", default="control", show_default=True, help="Remedy to compare with.")
+@click.option("--plot", type=click.Path(), default=None, help="Draw it.")
+@common(out="iso.json")
+def iso(results: tuple[str, ...], **options: Any) -> Drawn:
+    """Silicon and energy of every remedy at one accuracy, with intervals.
+
+    REMEDIES.nc are datasets of 'remedies': one network placed at several areas, or compared at several
+    --scale.
+    """
+    from ttfs_analog.cli.results.remedies import at_one_accuracy
+
+    check_plot(options["plot"])
+    return at_one_accuracy(results, **options)

@@ -165,12 +165,9 @@ def _empty(
     columns = {
         "accuracy": ((*dims, "chip"), np.full((*shape, chips), np.nan), "1", "share of right classes"),
         "clean": (dims, np.full(shape, np.nan), "1", "accuracy without mismatch"),
-        "seconds": (
-            dims,
-            np.full(shape, np.nan),
-            "s",
-            "CPU time, but for trainings done before",
-        ),
+        "silicon": (dims, np.full(shape, np.nan), "m2", "silicon of gates, capacitors and trim DACs"),
+        "energy": (dims, np.full(shape, np.nan), "J", "energy per inference"),
+        "seconds": (dims, np.full(shape, np.nan), "s", "CPU time, but for trainings done before"),
     }
     return with_units(
         xr.Dataset(

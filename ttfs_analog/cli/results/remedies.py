@@ -1,4 +1,4 @@
-"""What `calibrate`, `remedies` and `size` do."""
+"""What `calibrate`, `remedies`, `size` and `iso` do."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from circuits import whole_file
 from circuits.errors import InputError
+from montecarlo.extraction.reading import load_dataset
 from montecarlo.plots.drawing import Drawing
 from ttfs_analog.calibration.calibrate import Calibration
 from ttfs_analog.calibration.calibrate import calibrate as estimate
@@ -21,14 +22,19 @@ from ttfs_analog.cli.console import Drawn, Result
 from ttfs_analog.cli.results.chips import chips_of
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation import accuracy as evaluation
-from ttfs_analog.evaluation.remedy_table import figure, summarize
+from ttfs_analog.evaluation.remedy_table import SCHEMA, figure, summarize
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.noise_model import Noise
+from ttfs_analog.remedies import iso_accuracy as iso
 from ttfs_analog.remedies import sizing
 from ttfs_analog.remedies.comparison import USUAL, run
+from ttfs_analog.remedies.iso_accuracy import iso_accuracy
 from ttfs_analog.remedies.remedies import Setting
 from ttfs_analog.training.one_chip import require_one
 from ttfs_analog.training.training import Progress
+
+if TYPE_CHECKING:
+    from montecarlo.plots.style import Figure
 
 INTERVALS = ("layer", "neuron", "term", "unit", "value", "low", "high", "measured")
 
@@ -249,3 +255,59 @@ def size_network(
         )
     lines += [f"{remedy:<22} does not reach it at the area of the placement" for remedy in beyond]
     return result, "\n".join([*lines, out])
+
+
+def at_one_accuracy(
+    files: Sequence[str], *, accuracy: float | None, against: str, plot: str | None, out: str, seed: int
+) -> Drawn:
+    """Silicon and energy of every remedy at one accuracy.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Datasets of `compare`.
+    accuracy, against, seed
+        As of `ttfs_analog.remedies.iso_accuracy.iso_accuracy`.
+    plot : str, optional
+        Figure to draw.
+    out : str
+        JSON file.
+    """
+    rows, accuracy = iso_accuracy([load_dataset(f, SCHEMA) for f in files], accuracy, against, seed)
+    result = {"path": out, "accuracy": accuracy, "against": against, "rows": iso.described(rows)}
+    whole_file.write(out, json.dumps(result, indent=1) + "\n")
+    lines = [
+        f"mean accuracy of {100 * accuracy:.2f} %; silicon compared with {against}",
+        f"{'remedy':<22} {'silicon [mm2]':<26} {'energy [pJ]':<22} times less silicon",
+    ]
+    for r in rows:
+        if r.out_of_reach:
+            lines.append(f"{r.remedy:<22} not reached at the largest area")
+            continue
+        columns = (_ends(r.silicon_m2, 1e6), _ends(r.energy_j, 1e12), _ends(r.times_less, 1.0))
+        lines.append(f"{r.remedy:<22} {columns[0]:<26} {columns[1]:<22} {columns[2]}" + " *" * r.at_most)
+    if any(r.at_most for r in rows):
+        lines.append("* reached even at the smallest area: it may need less")
+    reached = [r for r in rows if not r.out_of_reach]
+
+    def draw() -> Figure:
+        from montecarlo.plots.plotting import interval_panels  # matplotlib loads only here
+
+        panels = {
+            f"silicon at {100 * accuracy:.1f} % [mm2]": [_scaled(r.silicon_m2, 1e6) for r in reached],
+            "energy per inference [pJ]": [_scaled(r.energy_j, 1e12) for r in reached],
+            f"times less silicon than {against}": [r.times_less for r in reached],
+        }
+        return interval_panels([r.remedy for r in reached], panels)
+
+    return result, "\n".join([*lines, out]), [Drawing((Path(plot),), draw)] if plot else []
+
+
+def _scaled(values: tuple[float, float, float], factor: float) -> tuple[float, float, float]:
+    value, low, high = (factor * v for v in values)
+    return value, low, high
+
+
+def _ends(values: tuple[float, float, float], factor: float) -> str:
+    value, low, high = _scaled(values, factor)
+    return f"{value:.4g} [{low:.4g}, {high:.4g}]"

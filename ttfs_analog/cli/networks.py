@@ -245,6 +245,13 @@ def place(net: str, technology: str, data: str | None, out: str, **options: Any)
 @click.option("--bits", type=click.IntRange(1, 16), default=None, help="Of the DACs of mode trim.")
 @click.option("--most", type=click.IntRange(0), default=None, help="Neurons of mode trim; default: all.")
 @click.option(
+    "--spread",
+    type=click.FloatRange(0, 10),
+    default=1.0,
+    show_default=True,
+    help="Mode agnostic: factor on the sigmas while training; more than 1 leaves a margin.",
+)
+@click.option(
     "--level",
     type=click.Choice(["closed-form", "ngspice"]),
     default="closed-form",

@@ -23,7 +23,7 @@ from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.lot import Lot
-from ttfs_analog.remedies.remedies import EACH, SHARED, Setting, State, follow, judge, parse, split
+from ttfs_analog.remedies.remedies import EACH, Setting, State, follow, judge, parse, shared, split
 from ttfs_analog.remedies.sizing import silicon
 
 USUAL = (
@@ -144,8 +144,8 @@ def _ticks(stages: list[str], chips: int, setting: Setting) -> int:
     """How often a remedy tells of its progress."""
     count, known = chips, not setting.patterns
     for stage in stages:
-        count += (stage in SHARED) + chips * (stage in EACH)
-        if stage not in SHARED and stage != "nothing" and not known:
+        count += (shared(stage)) + chips * (stage in EACH)
+        if not shared(stage) and stage != "nothing" and not known:
             count, known = count + chips, True
         if stage.startswith("trim"):
             count += chips * (1 if stage == "trim" else 2)

@@ -25,7 +25,7 @@ from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.network.swing import rooms
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.lot import Lot
-from ttfs_analog.remedies.remedies import SHARED, TRIM, Setting, State, follow, judge, parse
+from ttfs_analog.remedies.remedies import TRIM, Setting, State, follow, judge, parse, shared
 from ttfs_analog.training.one_chip import shifted
 
 POPULATION = 100
@@ -73,7 +73,7 @@ def verify_remedy(
         If the remedy trains weights: other unit devices are another chip.
     """
     stages = parse(remedy)
-    own = [stage for stage in stages if stage not in SHARED]
+    own = [stage for stage in stages if not shared(stage)]
     movable = all(stage == "threshold" or TRIM.fullmatch(stage) for stage in own)
     if stages != ["windows", *own] or not own or not movable:
         raise InputError(

@@ -4,7 +4,7 @@ r"""Remedies against mismatch, one after the other: what each does to a network 
 nothing    the network as it is
 windows    windows at a percentile of the activations, and what all chips share taken out of the thresholds
 control    training without any spread, from there
-agnostic   training on a fresh chip for every image, from there
+agnostic   training on a fresh chip for every image, from there; agnostic-f: of f times the sigmas
 trim-b     thresholds of every chip trimmed through DACs of b bits; trim: without limits
 trim-b@n   the same, of the n neurons where it does most
 threshold  thresholds of every chip trained
@@ -41,10 +41,16 @@ from ttfs_analog.training.trimming import shifts
 
 SHARED = ("windows", "control", "agnostic")
 """The same for all chips; all but `nothing` begin with windows."""
+AGNOSTIC = re.compile(r"agnostic(?:-([0-9]{1,2}(?:\.[0-9]{1,3})?))?")
 TRIM = re.compile(r"trim(?:-([0-9]{1,2}))?(?:@([0-9]{1,7}))?")
 EACH = ("threshold", "chip", "gain", "loop")
 """Of every chip by itself."""
 Tick = Callable[[], None]
+
+
+def shared(stage: str) -> bool:
+    """Whether a stage is the same for all chips."""
+    return stage in SHARED or AGNOSTIC.fullmatch(stage) is not None
 
 
 @dataclass(frozen=True)
@@ -94,19 +100,19 @@ def parse(remedy: str) -> list[str]:
     """
     stages = remedy.split("+")
     for stage in stages:
-        known = stage in ("nothing", *SHARED, *EACH) or TRIM.fullmatch(stage)
+        known = stage == "nothing" or shared(stage) or stage in EACH or TRIM.fullmatch(stage)
         if not known or (stage == "nothing" and len(stages) > 1):
-            names = ("nothing", *SHARED, "trim-BITS@NEURONS", *EACH)
+            names = ("nothing", *SHARED, "agnostic-FACTOR", "trim-BITS@NEURONS", *EACH)
             raise InputError(f"unknown remedy {remedy!r}; name some of {', '.join(names)}, joined with +")
-    shared = [stage in SHARED for stage in stages]
-    if shared != sorted(shared, reverse=True):
+    common = [shared(stage) for stage in stages]
+    if common != sorted(common, reverse=True):
         raise InputError(f"remedy {remedy!r}: what is the same for all chips comes first")
-    return stages if stages[0] in ("nothing", *SHARED) else ["windows", *stages]
+    return stages if stages[0] == "nothing" or common[0] else ["windows", *stages]
 
 
 def split(stages: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Stages that are the same for all chips, and those of each."""
-    common = tuple(stage for stage in stages if stage in ("nothing", *SHARED))
+    common = tuple(stage for stage in stages if stage == "nothing" or shared(stage))
     return common, tuple(stages[len(common) :])
 
 
@@ -141,7 +147,7 @@ def follow(stages: Sequence[str], state: State, setting: Setting, tick: Tick) ->
         As of `apply`.
     """
     for stage in stages:
-        if stage in SHARED:
+        if shared(stage):
             state = replace(state, nets=(_shared(stage, state.net(0), setting),))
             tick()
         elif stage != "nothing":
@@ -172,11 +178,12 @@ def judge(state: State, data: Data, tick: Tick) -> tuple[np.ndarray, float]:
 
 
 def _shared(stage: str, net: TTFSNetwork, setting: Setting) -> TTFSNetwork:
-    noise = setting.noise if stage == "agnostic" else setting.noise.silent()
+    match = AGNOSTIC.fullmatch(stage)
     return finetune(
         net,
         setting.data,
-        noise,
+        setting.noise if match else setting.noise.silent(),
+        spread=float(match.group(1) or 1.0) if match else 1.0,
         epochs=0 if stage == "windows" else setting.epochs,
         batch=setting.batch,
         percentile=setting.percentile,

@@ -90,6 +90,7 @@ def finetune(
     measure: Measure | None = None,
     bits: int | None = None,
     most: int | None = None,
+    spread: float = 1.0,
     epochs: int | None = None,
     batch: int = 64,
     lr: float | None = None,
@@ -119,6 +120,9 @@ def finetune(
         Of mode loop: what the chip answers.
     bits, most : int, optional
         Of mode trim: of its DACs; None: any value. How many neurons have one; None: all that spike.
+    spread : float
+        Of mode agnostic: factor on the sigmas of transistors while training. More than there is can leave a
+        margin (1.5 at moderate sigmas), and is too much where accuracy is lost already.
     epochs : int, optional
         Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits; for one chip as many
         as make CHIP_STEPS steps. 0: windows and thresholds are set, and nothing is trained.
@@ -138,6 +142,9 @@ def finetune(
     if (mode == "loop") != (measure is not None):
         raise InputError("mode loop, and no other, needs what the chip answers: give measure=")
     check_margin(0.0, percentile, percentile_of)
+    if spread != 1.0 and (mode != "agnostic" or noise is None):
+        raise InputError("a spread is that of a noise model in mode agnostic: leave it at 1")
+    met = None if noise is None else noise.scaled(spread)
     constants: Sequence[Constants] | None = None
     if mode != "agnostic":
         constants = require_one(net, chip).constants
@@ -162,12 +169,12 @@ def finetune(
     elif epochs > 0:
         start = {
             "network": digest_of(net.state_dict())[:16],
-            "noise model": digest_of(repr(noise))[:16],
+            "noise model": digest_of(repr(met))[:16],
             "chip": "" if chip is None else digest_of([asdict(layer) for layer in chip.layers])[:16],
             "mode": mode,
         }
         loss_of = (
-            loss_under(tuned, noise, generator)
+            loss_under(tuned, met, generator)
             if mode == "agnostic"
             else _loss_on(tuned, require_one(net, chip), mode, x_train, measure)
         )
@@ -187,7 +194,7 @@ def finetune(
                 },
                 after=_upkeep(tuned, x_train[order[:SOME]]),
                 chances=generator,
-                noise="" if noise is None else _described(noise),
+                noise="" if met is None else _described(met),
                 progress=progress,
             )
     if "placement" in net.metadata:

@@ -15,7 +15,7 @@ from ttfs_analog.evaluation.remedy_table import summarize
 from ttfs_analog.evaluation.report import render
 from ttfs_analog.remedies import comparison
 from ttfs_analog.remedies.comparison import USUAL, run
-from ttfs_analog.remedies.remedies import Setting, parse
+from ttfs_analog.remedies.remedies import Setting, apply, judge, parse
 
 NAMES = ("nothing", "windows", "trim-4", "agnostic+trim-3", "chip")
 
@@ -107,6 +107,31 @@ def test_what_is_no_remedy_is_refused(name):
 
 def test_the_usual_ones_are_some():
     assert all(parse(name) for name in USUAL)
+
+
+def test_a_training_may_see_more_than_there_is(net, setting):
+    assert parse("agnostic-1.5+trim-4") == ["agnostic-1.5", "trim-4"]
+    chips = setting.noise.sample(net, 2)
+    wide = apply("agnostic-1.5", net, chips, setting, lambda: None).net(0)
+    scaled = replace(setting, noise=setting.noise.scaled(1.5))
+    same = apply("agnostic", net, chips, scaled, lambda: None).net(0)
+    assert torch.equal(wide.layers[0].weight, same.layers[0].weight)
+
+
+def test_remedies_that_begin_alike_are_trained_once(net, setting, tmp_path, monkeypatch):
+    asked = []
+    real = comparison.follow
+
+    def counted(stages, *rest):
+        asked.append(tuple(stages))
+        return real(stages, *rest)
+
+    monkeypatch.setattr(comparison, "follow", counted)
+    names = ("agnostic", "agnostic+trim-4")
+    made = run(net, setting, tmp_path / "r.nc", remedies=names, chips=2)
+    assert asked.count(("agnostic",)) == 1
+    state = apply("agnostic+trim-4", net, setting.noise.sample(net, 2), setting, lambda: None)
+    assert np.array_equal(made["accuracy"].sel(remedy=names[1]).values[0], judge(state, setting.data, int)[0])
 
 
 @torch.no_grad()

@@ -47,6 +47,18 @@ def test_fine_tuning_raises_the_accuracy_of_chips_it_never_met(net, tuned, digit
     assert after.mean() - before.mean() > 4 * error
 
 
+def test_a_spread_is_that_of_the_scaled_model(net, digits, loud):
+    options = {"epochs": 1, "percentile": None, "seed": 3}
+    wide, scaled, plain = (
+        finetune(net, digits, noise, spread=spread, **options).layers[0].weight
+        for noise, spread in ((loud, 1.5), (loud.scaled(1.5), 1.0), (loud, 1.0))
+    )
+    assert torch.equal(wide, scaled)
+    assert not torch.equal(wide, plain)
+    with pytest.raises(InputError, match="spread"):
+        finetune(net, digits, None, "chip", chip=loud.sample(net, 1), spread=1.5)
+
+
 def test_the_old_network_is_untouched(net, trained, digits, tuned):
     assert agreement(net, trained[0], digits.x_test)[1] <= 1e-12  # still the theorem
     assert not torch.equal(tuned.layers[0].weight, net.layers[0].weight)

@@ -252,6 +252,13 @@ def place(net: str, technology: str, data: str | None, out: str, **options: Any)
     help="Mode agnostic: factor on the sigmas while training; more than 1 leaves a margin.",
 )
 @click.option(
+    "--logit-penalty",
+    type=click.FloatRange(0),
+    default=None,
+    show_default="0.001 of a placed network in mode agnostic, else 0",
+    help="Factor of the mean square of the logits in the loss.",
+)
+@click.option(
     "--level",
     type=click.Choice(["closed-form", "ngspice"]),
     default="closed-form",

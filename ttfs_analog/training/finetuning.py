@@ -11,6 +11,7 @@ windows are fixed, and no trajectory leaves the range that there is room for (`t
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -51,6 +52,7 @@ RATES = {"agnostic": 4e-3, "chip": 1e-3, "threshold": 1e-2, "gain": 1e-3, "loop"
 MODES = tuple(RATES)
 LEAST_EPOCHS, LEAST_STEPS = 20, 4400
 """Of the default length: 20 epochs of small data are too few to see what the training buys."""
+LOGIT_PENALTY = 1e-3
 CHIP_STEPS = 1000
 """Of the default length for one chip."""
 EVERY, SOME, MANY = 20, 128, 1024
@@ -61,8 +63,8 @@ SELECTION = 4
 
 
 def loss_under(
-    net: TTFSNetwork, noise: Noise | None, generator: torch.Generator
-) -> Callable[[Tensor, Tensor], Tensor]:
+    net: TTFSNetwork, noise: Noise | None, generator: torch.Generator, logit_penalty: float = 0.0
+) -> Loss:
     """What one step of `finetune` minimizes: `loss(x, y)` of a batch, every image on a chip of its own.
 
     Parameters
@@ -71,13 +73,21 @@ def loss_under(
         None: under the network's own constraints alone.
     generator : torch.Generator
         What chips are drawn from, on the network's device.
+    logit_penalty : float
+        See `finetune`.
     """
     devices = None
     if noise is not None:
         about = [noise.of(n).of_layer(layer.spiking) for n, layer in enumerate(net.layers)]
         laws, constants, jitter = zip(*about, strict=True)
         devices = PerImage(laws, generator, constants, jitter)
-    return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)
+    return lambda x, y: _loss(net(x, devices), y, logit_penalty)
+
+
+def _loss(logits: Tensor, y: Tensor, penalty: float) -> Tensor:
+    """Cross entropy, and what large logits cost."""
+    loss = nn.functional.cross_entropy(logits, y)
+    return loss + penalty * logits.square().mean() if penalty else loss
 
 
 def finetune(
@@ -91,6 +101,7 @@ def finetune(
     bits: int | None = None,
     most: int | None = None,
     spread: float = 1.0,
+    logit_penalty: float | None = None,
     epochs: int | None = None,
     batch: int = 64,
     lr: float | None = None,
@@ -123,6 +134,10 @@ def finetune(
     spread : float
         Of mode agnostic: factor on the sigmas of transistors while training. More than there is can leave a
         margin (1.5 at moderate sigmas), and is too much where accuracy is lost already.
+    logit_penalty : float, optional
+        Factor of the mean square of the logits in the loss. A long training makes them grow; the last layer
+        of a placed network is then scaled as one into the range of its circuit, and the whole units of its
+        small weights are lost. Default: LOGIT_PENALTY of a placed network in mode agnostic, else 0.
     epochs : int, optional
         Default: LEAST_EPOCHS, or as many as make LEAST_STEPS steps: 200 of the digits; for one chip as many
         as make CHIP_STEPS steps. 0: windows and thresholds are set, and nothing is trained.
@@ -144,6 +159,10 @@ def finetune(
     check_margin(0.0, percentile, percentile_of)
     if spread != 1.0 and (mode != "agnostic" or noise is None):
         raise InputError("a spread is that of a noise model in mode agnostic: leave it at 1")
+    if logit_penalty is None:
+        logit_penalty = LOGIT_PENALTY if "placement" in net.metadata and mode == "agnostic" else 0.0
+    if not 0 <= logit_penalty < math.inf:
+        raise InputError(f"a penalty of logits must be finite and >= 0, got {logit_penalty}")
     met = None if noise is None else noise.scaled(spread)
     constants: Sequence[Constants] | None = None
     if mode != "agnostic":
@@ -172,11 +191,12 @@ def finetune(
             "noise model": digest_of(repr(met))[:16],
             "chip": "" if chip is None else digest_of([asdict(layer) for layer in chip.layers])[:16],
             "mode": mode,
+            "logit_penalty": logit_penalty,
         }
         loss_of = (
-            loss_under(tuned, met, generator)
+            loss_under(tuned, met, generator, logit_penalty)
             if mode == "agnostic"
-            else _loss_on(tuned, require_one(net, chip), mode, x_train, measure)
+            else _loss_on(tuned, require_one(net, chip), mode, x_train, measure, logit_penalty)
         )
         with thresholds_alone(tuned) if mode == "threshold" else contextlib.nullcontext():
             optimize(
@@ -227,16 +247,18 @@ def _prepared(
     return made
 
 
-def _loss_on(net: TTFSNetwork, chip: Chips, mode: str, x: Tensor, measure: Measure | None) -> Loss:
+def _loss_on(
+    net: TTFSNetwork, chip: Chips, mode: str, x: Tensor, measure: Measure | None, penalty: float
+) -> Loss:
     """What one step for one chip minimizes."""
     if mode == "gain":
         devices = with_gains(gains(net, chip, x))
-        return lambda x, y: nn.functional.cross_entropy(net(x, devices), y)
+        return lambda x, y: _loss(net(x, devices), y, penalty)
     known = chip.model(x)
     if measure is not None:
         answer = in_the_loop(net, known, measure)
-        return lambda x, y: nn.functional.cross_entropy(answer(x).flatten(0, -2), y)
-    return lambda x, y: nn.functional.cross_entropy(net(x, known).flatten(0, 1), y)
+        return lambda x, y: _loss(answer(x).flatten(0, -2), y, penalty)
+    return lambda x, y: _loss(net(x, known).flatten(0, 1), y, penalty)
 
 
 def _upkeep(net: TTFSNetwork, x: Tensor) -> Callable[[int], None] | None:

@@ -13,7 +13,7 @@ from ttfs_analog.conversion.mapping import agreement, convert, to_relu
 from ttfs_analog.evaluation.accuracy import evaluate
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.training import finetuning
-from ttfs_analog.training.finetuning import finetune, tighten
+from ttfs_analog.training.finetuning import LOGIT_PENALTY, finetune, tighten
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +153,29 @@ def test_a_first_spike_network_gains_by_fine_tuning(net, digits, loud):
     before, after = (evaluate(n, digits, loud.sample(n, 20, seed=77)) for n in (start, tuned))
     assert float(after["accuracy"].mean()) > float(before["accuracy"].mean())
     assert not tuned.training
+
+
+def test_logits_of_a_placed_network_are_held(net, digits, make_noise):
+    low, high = widest(net, digits.x_train)
+    start, few = placed(net, 1.05 * low, 1.05 * high), digits.x_test
+    options = {"epochs": 20, "batch": 128, "lr": 0.02}
+    usual, same, free = (
+        finetune(start, digits, make_noise(0.02), logit_penalty=penalty, **options)
+        for penalty in (None, LOGIT_PENALTY, 0.0)
+    )
+    assert torch.equal(usual.layers[0].weight, same.layers[0].weight)
+    before = finetune(net, digits, make_noise(0.02), epochs=2)
+    assert torch.equal(
+        before.layers[0].weight,
+        finetune(net, digits, make_noise(0.02), epochs=2, logit_penalty=0.0).layers[0].weight,
+    )
+    strong = finetune(start, digits, make_noise(0.02), logit_penalty=0.1, **options)
+    sizes = [float(tuned(few).detach().square().mean()) for tuned in (strong, usual, free)]
+    assert sizes[0] < sizes[1]
+    assert sizes[0] < sizes[2]
+    assert usual.layers[0].weight.ne(free.layers[0].weight).any()
+    with pytest.raises(InputError, match="penalty of logits"):
+        finetune(start, digits, make_noise(0.02), logit_penalty=-1.0)
 
 
 def test_a_resumed_training_is_projected_at_the_same_steps(net, digits, make_noise, tmp_path):

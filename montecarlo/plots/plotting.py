@@ -126,6 +126,7 @@ def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure
     return figure
 
 
+@house_style()
 def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Figure:
     """Estimates with their intervals.
 

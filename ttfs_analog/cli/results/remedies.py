@@ -288,6 +288,8 @@ def at_one_accuracy(
         lines.append(f"{r.remedy:<22} {columns[0]:<26} {columns[1]:<22} {columns[2]}" + " *" * r.at_most)
     if any(r.at_most for r in rows):
         lines.append("* reached even at the smallest area: it may need less")
+    if any(r.remedy == against and r.out_of_reach for r in rows):
+        lines.append(f"{against} needs more than the largest area: silicon is compared with that")
     reached = [r for r in rows if not r.out_of_reach]
 
     def draw() -> Figure:

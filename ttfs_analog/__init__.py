@@ -11,6 +11,7 @@ from importlib import import_module
 _HOME = {
     "Chips": "noise.chips",
     "LayeredNoise": "noise.layered",
+    "Lot": "noise.lot",
     "NoiseModel": "noise.noise_model",
     "Recipe": "training.recipe",
     "TTFSNetwork": "network.network",

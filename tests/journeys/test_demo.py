@@ -79,8 +79,8 @@ def test_the_figures_say_what_the_loop_on_transistors_claims(demo):
     assert value["spike_time_rms_without_deviations"] > 4 * value["spike_time_rms_layer1"]
     assert value["class_agreement"] >= 0.8
     assert value["energy_ratio"] == pytest.approx(1.0, abs=0.03)
-    others = [value[f"accuracy_{k}"] for k in ("placed", "thresholds", "control")]
-    assert max(others) + 0.005 < value["accuracy_tuned"]
+    assert max(value["accuracy_placed"], value["accuracy_thresholds"]) + 0.02 < value["accuracy_tuned"]
+    assert value["accuracy_control"] < value["accuracy_tuned"]
     assert value["energy_per_inference"] > 2e-12  # comparators, latches and references too
 
 

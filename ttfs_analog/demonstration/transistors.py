@@ -27,7 +27,7 @@ from ttfs_analog.placement.rows import campaigns
 from ttfs_analog.training.finetuning import finetune
 
 TECHNOLOGY, AREA = "generic130", 0.25
-SAMPLES, EPOCHS = 48, 60
+SAMPLES, EPOCHS = 48, 120
 """Neurons of the campaign on a layer, and epochs of fine-tuning: as few as show the loop."""
 CHIPS, IMAGES = 3, 5
 """Fresh chips and test images that are simulated whole."""

@@ -10,7 +10,7 @@ windows of 1.5 and of 10 times the largest activation. With: windows at the 99.5
 mismatch, and a trim of 4 bits behind it, of chips that are calibrated by their spike times. Mean over chips
 with its 95 % interval; figures as JSON, PNG and SVG.
 
-T: thesis of A. Stanojevic, EPFL 2023, section 2.4.
+T: thesis of A. Stanojevic, EPFL 2023.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from circuits.errors import InputError
+from circuits.model.layer import Array
 from montecarlo.plots.distribution_plots import sweep
 from montecarlo.plots.plotting import save
 from ttfs_analog.conversion.mapping import convert, to_relu
@@ -61,7 +62,8 @@ def bare(net: TTFSNetwork, form: str, zeta: float, data: Data, chips: int) -> Cu
     return curve
 
 
-def percent(values, data: Data) -> tuple[float, float, float]:
+def percent(values: Array, data: Data) -> tuple[float, float, float]:
+    """Mean accuracy of chips, and the ends of its interval."""
     mean, low, high = accuracy_interval(values, len(data.x_test))
     return 100 * mean, 100 * low, 100 * high
 

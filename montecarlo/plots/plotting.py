@@ -19,8 +19,9 @@ from circuits.model.layer import Array
 from montecarlo.plots.style import Axes, Figure, house_style
 
 BLUE, ORANGE, GREEN, GRAY = "#2b6cb0", "#dd6b20", "#2f855a", "#718096"
-Triple = tuple[float, float, float]
 COLORS = (BLUE, ORANGE, GREEN, "#805ad5", "#c53030", "#00838f", "#b7791f", GRAY)
+Triple = tuple[float, float, float]
+"""Value, and the ends of its interval."""
 
 
 @house_style()
@@ -127,7 +128,7 @@ def histograms(columns: Mapping[str, tuple[Array, float, float, str]]) -> Figure
 
 
 @house_style()
-def intervals(rows: Mapping[str, tuple[float, float, float]], label: str) -> Figure:
+def intervals(rows: Mapping[str, Triple], label: str) -> Figure:
     """Estimates with their intervals.
 
     Parameters

@@ -5,13 +5,15 @@ Beforehand a and beta are as in `ttfs_analog.calibration.prior`; given times wit
 .. math:: r_p - r_p^0 = a_i - r_p \beta_i + \epsilon_i(x_p) + \eta, \qquad \eta \sim N(0, \sigma_m^2)
 
 they are normal, too: a linear Gaussian model. What a whole layer or chip shares is found first, as the mean
-over its neurons. A spike that came early or not at all counts as one at that end of the window, with an error
-as large as the spread.
+over its neurons. Of a spike that came early or not at all the side of the window is known, an inequality: the
+moments of what it leaves of the normal are taken, pattern by pattern (assumed-density filtering).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ NORMAL95 = 1.959964
 LEAST_SLOPE = -0.9
 """Least beta of an estimate: no current changes its sign."""
 TINY = 1e-12
+INVERSE_ROOT_2PI = (2.0 * math.pi) ** -0.5
 
 
 @dataclass(frozen=True)
@@ -64,36 +67,65 @@ def estimate(prior: Prior, expected: Tensor, measured: Tensor, error: float) -> 
     prior : Prior
         At the patterns that were shown.
     expected, measured : Tensor, shape (pattern, neuron)
-        Activations x = t_max - t [tau_c] without mismatch and of the chip; 0 = silent; NaN: not measured.
+        Activations x = t_max - t [tau_c] without mismatch and bounds, and of the chip; 0 = silent, window =
+        at t_min or before; NaN: not measured.
     error : float
         Standard deviation of a measured time [tau_c].
     """
     window = prior.layer.window_length
     assert prior.covariance is not None
-    could = (expected > 0) & (expected < window) & torch.isfinite(measured)
-    inside = could & (measured > 0) & (measured < window)
-    beyond = could & ~inside
-    ramp, before = window - measured.nan_to_num(0.0), window - expected
-    common = prior.shared2 * window**2
-    spread = prior.offset2 + prior.slope2 * window**2 + common
-    noise = torch.where(beyond, error**2 + spread, error**2)
-    used = could.T.to(prior.covariance)  # (neuron, pattern)
-    total = prior.covariance + torch.diag_embed(noise.T)
+    seen = torch.isfinite(measured)
+    inside = seen & (measured > 0) & (measured < window)
+    before, ramp = window - expected, window - measured.nan_to_num(0.0)
+    used = inside.T.to(prior.covariance)  # (neuron, pattern)
+    noise = torch.full_like(used, error**2)
+    total = prior.covariance + torch.diag_embed(noise)
     total = total * used.unsqueeze(1) * used.unsqueeze(2) + torch.diag_embed(1.0 - used)
     total = total + TINY * torch.eye(total.shape[-1]).to(total)
     y = ((ramp - before).T * used).unsqueeze(-1)
     columns = torch.stack([torch.ones_like(ramp), -ramp], -1).permute(1, 0, 2) * used.unsqueeze(-1)
+    # of spikes beyond the window an inequality is known: where they would be is on that side of its end
+    side = torch.where(seen & ~inside, torch.where(measured > 0, -1.0, 1.0), 0.0).T.to(total)
+    end = torch.where(side > 0, window, 0.0)
+    bounds = _Bounds(side, end, before.T, prior.covariance.diagonal(dim1=-2, dim2=-1) + noise)
 
     center = torch.zeros(2).to(total)
     own = torch.stack([prior.offset2, prior.slope2], -1)
-    shared = torch.tensor([common, prior.shared2]).to(own)
-    found, covariance = _posterior(columns, y, total, center, own + shared)
+    shared = torch.tensor([prior.shared2 * window**2, prior.shared2]).to(own)
+    found, covariance = bounds.applied(*_posterior(columns, y, total, center, own + shared))
     if prior.shared2 > 0 and len(found) > 1:  # what all neurons share, then each around it
-        seen = could.any(0).to(found)
-        center = (found * seen.unsqueeze(-1)).sum(0) / seen.sum().clamp_min(1.0)
-        found, covariance = _posterior(columns, y, total, center, own + (own + shared) / len(found))
+        told = seen.any(0).to(found)
+        center = (found * told.unsqueeze(-1)).sum(0) / told.sum().clamp_min(1.0)
+        widths = own + (own + shared) / len(found)
+        found, covariance = bounds.applied(*_posterior(columns, y, total, center, widths))
     sd = covariance.diagonal(dim1=-2, dim2=-1).clamp_min(0.0).sqrt()
     return Estimate(found[:, 0], sd[:, 0], found[:, 1], sd[:, 1], inside.sum(0))
+
+
+class _Bounds(NamedTuple):
+    """What silent and early spikes say: side * (r - end) > 0 of the ramp r; tensors (neuron, pattern)."""
+
+    side: Tensor  #: 1: silent, -1: before t_min, 0: nothing
+    end: Tensor
+    before: Tensor
+    variance: Tensor
+
+    def applied(self, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (neuron, 2) and covariance (neuron, 2, 2) given these, too, one after the other.
+
+        The normal with the moments of what is left, as in assumed-density filtering.
+        """
+        for side, end, before, variance in zip(*(v.unbind(1) for v in self), strict=True):
+            h = torch.stack([side, -side * end], -1)
+            pull = (covariance @ h.unsqueeze(-1)).squeeze(-1)
+            spread = ((h * pull).sum(-1) + variance + TINY).sqrt()
+            z = ((h * mean).sum(-1) + side * (before - end)) / spread
+            slant = torch.exp(-0.5 * z.square() - torch.special.log_ndtr(z)) * INVERSE_ROOT_2PI
+            slant = torch.where(side == 0, 0.0, slant)
+            mean = mean + pull * (slant / spread).unsqueeze(-1)
+            shrink = slant * (slant + z) / spread.square()
+            covariance = covariance - pull.unsqueeze(-1) * pull.unsqueeze(-2) * shrink[:, None, None]
+        return mean, covariance
 
 
 def _posterior(

@@ -24,6 +24,7 @@ from circuits.errors import InputError
 from ttfs_analog.calibration.prior import Prior
 from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
+from ttfs_analog.neuron.functional import Deviations
 from ttfs_analog.neuron.layers import TTFSLayer
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.noise.chips import perfect
@@ -36,8 +37,9 @@ GROUPS = (4, 16, 64)
 BATCH = 50
 STEPS, RATE = 200, 0.03
 """Of the gradient ascent; the rate is a share of the input window."""
-NODES, NODE_WEIGHTS = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5), (0.02, 0.14, 0.34, 0.34, 0.14, 0.02)
-"""Offsets, in standard deviations, that stand for all chips, and their shares."""
+NODES = (-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5)
+"""Offsets, in standard deviations, that the mean is over. All count alike: weighted by how many chips have
+them, the rare neurons that fire for no image would count for nothing, and it is they that need a pattern."""
 LEAST = 1e-9
 DESIGN = 8
 """Stream of a seed: which images are averaged."""
@@ -48,7 +50,7 @@ class LayerPatterns:
     """Stimuli of one layer, and what a circuit without mismatch answers."""
 
     inputs: Tensor  #: (pattern, ...) as the layer takes them: activations t_min - t [tau_c]; 0 = silent
-    expected: Tensor  #: (pattern, neuron): activations t_max - t [tau_c]; of a read-out its logits [1]
+    expected: Tensor  #: (pattern, neuron): activations t_max - t without bounds [tau_c]; of a read-out logits
     prior: Prior | None  #: what is known beforehand; None: a read-out
 
 
@@ -90,10 +92,10 @@ def choose(net: TTFSNetwork, x: Tensor, count: int, noise: Noise, seed: int = 0)
         prior = Prior.of(layer, weights[n], about[n][0], about[n][1], inputs, outputs)
         pool = torch.cat([inputs, *_means(inputs, float(layer.input_window), generator)])
         window, most = layer.window_length, float(layer.input_window)
-        drive = _drive(layer, weights[n])
+        drive = _drive(layer, weights[n], should[n])
         worth = torch.cat([_worth(window, drive(part), prior, part) for part in pool.split(BATCH)], 2)
         x = _improved(drive, window, most, prior, pool[_chosen(worth, prior, count)])
-        plans.append(LayerPatterns(x, layer(x, should[n], weights[n]).reshape(count, -1), prior.at(x)))
+        plans.append(LayerPatterns(x, drive(x), prior.at(x)))
     return plans
 
 
@@ -107,10 +109,9 @@ def _means(inputs: Tensor, most: float, generator: torch.Generator) -> list[Tens
     return made
 
 
-def _drive(layer: TTFSLayer, weight: Tensor) -> Callable[[Tensor], Tensor]:
-    """Activations of ideal neurons without bounds, (pattern, neuron)."""
-    slope, shift = layer.per_neuron(layer.slopes(weight)), layer.shift()
-    return lambda x: (layer.product(x, weight).reshape(len(x), -1) + shift) / slope
+def _drive(layer: TTFSLayer, weight: Tensor, perfect: Deviations) -> Callable[[Tensor], Tensor]:
+    """Activations of a circuit without mismatch, without bounds, (pattern, neuron)."""
+    return lambda x: layer.ramp(layer.charge(x, weight, perfect), perfect, weight).reshape(len(x), -1)
 
 
 def _worth(window: float, expected: Tensor, prior: Prior, x: Tensor) -> Tensor:
@@ -130,8 +131,7 @@ def _gain(sums: Tensor, prior: Prior) -> Tensor:
     zero, one, two = sums
     slope2 = prior.slope2 + LEAST
     det = (1.0 / (prior.offset2 + LEAST) + zero) * (1.0 / slope2 + two) - one.square()
-    share = torch.tensor(NODE_WEIGHTS).to(sums)
-    return torch.tensordot(share, det.clamp_min(LEAST).log().sum(-1), 1)
+    return det.clamp_min(LEAST).log().sum(-1).mean(0)
 
 
 def _chosen(worth: Tensor, prior: Prior, count: int) -> list[int]:

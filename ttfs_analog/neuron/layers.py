@@ -271,15 +271,27 @@ class TTFSLayer(nn.Module):
             Instead of the layer's, for slopes that are tracked.
         """
         if self.spiking:
-            slope, alpha = self.per_neuron(self.slopes(weight)), self.per_neuron(self.alphas())
-            x = ramp_activation(
-                q, self.shift(), self._window, slope, deviations,
-                alpha=alpha, lead=self._lead, slow=slow, form=self.form,
-            )  # fmt: skip
+            x = self.ramp(q, deviations, weight, slow)
             x = self.scores(x) if self._learning else fire(x, self._window)
         else:
             x = read_out(q, self.shift(), deviations)
         return x.unflatten(-1, (-1, *self.inside)) if self.inside else x
+
+    def ramp(
+        self, q: Tensor, deviations: Deviations, weight: Tensor | None = None, slow: Tensor | float = 0.0
+    ) -> Tensor:
+        """Activations of neurons that spike without bounds, shape (..., batch, neuron): < 0 is silent.
+
+        Parameters
+        ----------
+        q, deviations, weight, slow
+            As of `response`.
+        """
+        slope, alpha = self.per_neuron(self.slopes(weight)), self.per_neuron(self.alphas())
+        return ramp_activation(
+            q, self.shift(), self._window, slope, deviations,
+            alpha=alpha, lead=self._lead, slow=slow, form=self.form,
+        )  # fmt: skip
 
     def ideal(self, x: Tensor, weight: Tensor) -> Tensor:
         """`forward` of ideal devices.

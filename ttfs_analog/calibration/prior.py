@@ -41,8 +41,7 @@ class Prior:
     layer: TTFSLayer
     variance: Tensor  #: of a synapse's charge per input squared, over the slope squared: shape of the weights
     gain: Tensor  #: B g_B, (neuron,)
-    images: Tensor  #: (image, ...) inputs
-    fires: Tensor  #: (image, neuron): 1 / number of images where the neuron fires, else 0
+    mean: Tensor  #: the mean input times `variance`, (1, neuron, tap)
     at_mean: Tensor  #: variance of what synapses make at the mean input
     offset2: Tensor  #: of a
     slope2: Tensor  #: of beta
@@ -75,21 +74,18 @@ class Prior:
         """
         gain = layer.per_neuron(layer.slopes(weight)) * float(np.mean(constants.gain_slope))
         step = -(-len(inputs) // SOME)
-        images, fires = inputs[::step], (outputs[::step] > 0).to(inputs)
+        fires = (outputs[::step] > 0).to(inputs)
         fires = torch.where(fires.any(0), fires, 1.0)
-        fires = fires / fires.sum(0)
+        mean = layer.tap_means(inputs[::step], fires / fires.sum(0))
         v = (weight * synapse_gains(law, weight)[1]).square()
+        at_mean = (layer.taps(v) * mean.square()).sum(-1) / gain**2
         k, theta = float(np.mean(constants.theta_scale)), layer.thresholds()
         shared = sum(s**2 for part in (law.common, law.reference) for term, s in part if term != "delay")
-        zero = torch.zeros_like(theta)
-        made = cls(layer, v, gain, images, fires, zero, zero, zero, float(shared), 0.0)
-        at_mean = torch.zeros_like(theta)
-        for part, share in zip(images.split(1), fires.split(1), strict=True):  # pairs of images
-            at_mean += share[0] * (made.synapses(part * images) * fires).sum(0)
         own = ((k * law.threshold) ** 2 + (k * theta * law.capacitance) ** 2) / gain**2 + law.delay**2
         slope2 = torch.full_like(theta, float(np.expm1(law.slope**2) * np.exp(law.slope**2)))
         error2 = (RELATIVE_ERROR * layer.window_length) ** 2
-        return replace(made, at_mean=at_mean, offset2=own + at_mean, slope2=slope2, error2=error2)
+        mean = (layer.taps(v) * mean).unsqueeze(0)
+        return cls(layer, v, gain, mean, at_mean, own + at_mean, slope2, float(shared), error2)
 
     def synapses(self, squares: Tensor) -> Tensor:
         """Covariance of what synapses make of two inputs, (pair, neuron), from their products (pair, ...)."""
@@ -97,7 +93,7 @@ class Prior:
 
     def with_mean(self, x: Tensor) -> Tensor:
         """The same between each of inputs (pattern, ...) and the mean input, (pattern, neuron)."""
-        return torch.stack([(self.synapses(self.images * one) * self.fires).sum(0) for one in x])
+        return self.layer.product(x, self.mean)[0].reshape(len(x), -1) / self.gain**2
 
     def elsewhere(self, x: Tensor) -> Tensor:
         """Variance of epsilon for inputs (pattern, ...), (pattern, neuron)."""

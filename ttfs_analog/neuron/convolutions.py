@@ -99,6 +99,17 @@ class TTFSConv2d(TTFSLayer):
         inputs = "ngtl" if x.dim() == 4 else "cngtl"  # the same images for all chips, or each its own
         return torch.einsum(f"{inputs},cgolt->cngol", self._patches(x), current).flatten(2)
 
+    def tap_means(self, x: Tensor, shares: Tensor) -> Tensor:
+        """Weighted sums over images of what every synapse gets, shape (neuron, tap).
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, channel, height, width)
+        shares : Tensor, shape (batch, neuron)
+        """
+        each = shares.reshape(len(x), self.groups, -1, math.prod(self.inside))
+        return torch.einsum("ngtl,ngol->golt", self._patches(x), each).flatten(0, 2)
+
     def swing_samples(self, x: Tensor, weight: Tensor) -> list[tuple[Layer, np.ndarray]]:
         """One circuit a group of channels, with inputs of at most SAMPLES places in all.
 

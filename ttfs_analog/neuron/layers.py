@@ -210,6 +210,18 @@ class TTFSLayer(nn.Module):
         """Weights of every neuron, shape (neuron, tap)."""
         return weight.flatten(1).repeat_interleave(math.prod(self.inside), 0)
 
+    def tap_means(self, x: Tensor, shares: Tensor) -> Tensor:
+        """Weighted sums over images of what every synapse gets, shape (neuron, tap).
+
+        Parameters
+        ----------
+        x
+            As of the subclass, with one leading dimension.
+        shares : Tensor, shape (batch, neuron)
+            Weights of the images, neuron by neuron.
+        """
+        return shares.T @ x
+
     def charge(self, x: Tensor, weight: Tensor, deviations: Deviations | None = None) -> Tensor:
         """Charge at t_min of every neuron, shape (..., batch, neuron).
 
@@ -247,7 +259,25 @@ class TTFSLayer(nn.Module):
         weight = self.weight if weight is None else weight
         if deviations is None:
             return self.ideal(x, weight)
-        q, synapse = self.charge(x, weight, deviations), deviations.synapse
+        return self.after(self.charge(x, weight, deviations), deviations, weight, delay)
+
+    def after(
+        self,
+        q: Tensor,
+        deviations: Deviations,
+        weight: Tensor | None = None,
+        delay: Tensor | None = None,
+    ) -> Tensor:
+        """`forward` from the charge at t_min on.
+
+        Parameters
+        ----------
+        q : Tensor, shape (..., batch, neuron)
+            Of `charge`.
+        deviations, weight, delay
+            As of `forward`.
+        """
+        weight, synapse = self.weight if weight is None else weight, deviations.synapse
         slow: Tensor | float = 0.0
         if self.spiking and self.form in FORCED and synapse is not None:  # synapses stay on in phase 2
             slow = (self.taps(weight) * synapse).sum(-1).unsqueeze(-2)

@@ -23,7 +23,17 @@ from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.lot import Lot
-from ttfs_analog.remedies.remedies import EACH, Setting, State, follow, judge, parse, shared, split
+from ttfs_analog.remedies.remedies import (
+    EACH,
+    Setting,
+    State,
+    calibrated,
+    follow,
+    judge,
+    parse,
+    shared,
+    split,
+)
 from ttfs_analog.remedies.sizing import silicon
 
 USUAL = (
@@ -101,14 +111,16 @@ def run(
         noise = setting.noise.scaled(scale)
         drawn = Lot.of(noise, net, chips, setting.seed)
         at = replace(setting, noise=noise)
-        made: dict[tuple[str, ...], TTFSNetwork] = {}
+        made: dict[tuple[str, ...], State] = {}
         for r, remedy in enumerate(remedies):
             if np.isnan(dataset["accuracy"].values[s, r]).any():
                 begun = time.process_time()
                 common, own = split(parse(remedy))
                 if common not in made:  # several remedies begin with the same training
-                    made[common] = follow(common, State((net,), drawn), at, tick).net(0)
-                state = follow(own, State((made[common],), drawn), at, tick)
+                    made[common] = follow(common, State((net,), drawn), at, tick)
+                if own and made[common].known is None:
+                    made[common] = calibrated(made[common], at, tick)
+                state = follow(own, made[common], at, tick)
                 values, clean = judge(state, setting.data, tick)
                 dataset["accuracy"].values[s, r] = values
                 dataset["clean"].values[s, r] = clean
@@ -167,7 +179,7 @@ def _empty(
         "clean": (dims, np.full(shape, np.nan), "1", "accuracy without mismatch"),
         "silicon": (dims, np.full(shape, np.nan), "m2", "silicon of gates, capacitors and trim DACs"),
         "energy": (dims, np.full(shape, np.nan), "J", "energy per inference"),
-        "seconds": (dims, np.full(shape, np.nan), "s", "CPU time, but for trainings done before"),
+        "seconds": (dims, np.full(shape, np.nan), "s", "CPU time, but for what was done before"),
     }
     return with_units(
         xr.Dataset(

@@ -151,7 +151,7 @@ def follow(stages: Sequence[str], state: State, setting: Setting, tick: Tick) ->
             state = replace(state, nets=(_shared(stage, state.net(0), setting),))
             tick()
         elif stage != "nothing":
-            state = _calibrated(state, setting, tick) if state.known is None else state
+            state = calibrated(state, setting, tick) if state.known is None else state
             state = (_trimmed if stage.startswith("trim") else _each)(stage, state, setting, tick)
     return state
 
@@ -191,8 +191,17 @@ def _shared(stage: str, net: TTFSNetwork, setting: Setting) -> TTFSNetwork:
     )
 
 
-def _calibrated(state: State, setting: Setting, tick: Tick) -> State:
-    """What a laboratory learns of every chip."""
+def calibrated(state: State, setting: Setting, tick: Tick) -> State:
+    """What a laboratory learns of every chip of one network.
+
+    Parameters
+    ----------
+    state : State
+    setting : Setting
+        Its patterns and their error.
+    tick : callable
+        Called after every chip.
+    """
     if not setting.patterns:
         return replace(state, known=state.chips)
     net, known = state.net(0), []

@@ -163,8 +163,9 @@ def _one(
             return layer(inputs, own, weight)
         slope, base = layer.per_neuron(layer.slopes(weight)), own.threshold
         scale = slope / float(own.constants.theta_scale)
+        q = layer.charge(inputs, weight, own)  # what a trim does not change
         for _ in range(ROUNDS):
-            out = layer(inputs, own, weight)[0].reshape(wanted[n].shape)
+            out = layer.after(q, own, weight)[0].reshape(wanted[n].shape)
             error = torch.where(only[n], _mean_error(out, wanted[n]), 0.0)
             moved = moved + error * scale
             own = own._replace(threshold=base + moved)
@@ -172,7 +173,7 @@ def _one(
                 break
         moved = torch.where(only[n], dac(n, moved), 0.0)
         found[n] = moved[0].double().cpu().numpy()
-        return layer(inputs, Deviations(*own._replace(threshold=base + moved)), weight)
+        return layer.after(q, Deviations(*own._replace(threshold=base + moved)), weight)
 
     net.trace(x, settle)
     return found

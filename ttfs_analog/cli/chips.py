@@ -264,13 +264,27 @@ def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **option
 
 
 @click.command()
-@click.argument("net", type=click.Path())
-@noise_option
+@click.argument("nets", metavar="NET.pt...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--noise",
+    "models",
+    multiple=True,
+    required=True,
+    type=click.Path(),
+    help="Noise model, made by 'fit'; one for every network, in their order.",
+)
 @click.option(
     "--target", type=click.FloatRange(0, 1), default=None, help="Of an accuracy; default: clean - 1."
 )
 @click.option(
     "--yield", "wanted", type=click.FloatRange(0, 1), default=0.9, show_default=True, help="Share of chips."
+)
+@click.option(
+    "--least",
+    type=click.Choice(["silicon", "energy"]),
+    default="silicon",
+    show_default=True,
+    help="What the chosen point takes least of.",
 )
 @click.option("--remedies", default=None, help="Names, separated by commas; default: windows and trims.")
 @click.option("--chips", type=click.IntRange(20), default=200, show_default=True, help="Of every judging.")
@@ -278,27 +292,32 @@ def remedies(net: str, data: str | None, noise: str, extrapolate: bool, **option
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True)
 @patterns_option
 @error_option
+@click.option("--plot", type=click.Path(), default=None, help="Draw silicon and energy of the points.")
 @data_option
 @extrapolate_option
 @common(out="size.json")
-def size(net: str, data: str | None, noise: str, extrapolate: bool, **options: Any) -> Result:
-    """The smallest devices of a placed network that reach a yield, remedy by remedy.
+def size(
+    nets: tuple[str, ...], models: tuple[str, ...], data: str | None, extrapolate: bool, **options: Any
+) -> Drawn:
+    """The smallest devices of placed networks that reach a yield, remedy by remedy.
 
-    Gates shrink, sigmas grow with one over the root of their area. Every point is judged again on fresh
-    chips; exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
+    Gates shrink, sigmas grow with one over the root of their area; windows and capacitors are those of a
+    placement: give several placements of a network to choose among them. Every point is judged again on
+    fresh chips; exit code 1 if the first of them does not keep its promise, or no remedy reaches the yield.
     """
     from ttfs_analog.cli.results.remedies import size_network
 
+    check_plot(options["plot"])
+    if len(models) != len(nets):
+        raise InputError(f"{len(nets)} networks need as many --noise, in their order; got {len(models)}")
     names = options.pop("remedies")
-    model, sets = load_network(net, data)
+    placements = [
+        (net, *load_network(net, data), load_noise(model, extrapolate))
+        for net, model in zip(nets, models, strict=True)
+    ]
     with progress("size: judgings") as tick:
         return size_network(
-            model,
-            sets,
-            load_noise(noise, extrapolate),
-            remedies=names.split(",") if names else None,
-            progress=tick,
-            **options,
+            placements, remedies=names.split(",") if names else None, progress=tick, **options
         )
 
 

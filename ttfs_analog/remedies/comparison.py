@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from circuits import whole_file
@@ -18,11 +17,11 @@ from circuits.errors import InputError
 from montecarlo.campaign.schema import package_version, save_dataset, with_units
 from montecarlo.extraction.reading import load_dataset
 from ttfs_analog.evaluation.accuracy import table
-from ttfs_analog.evaluation.energy import layer_energies
 from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.lot import Lot
+from ttfs_analog.remedies.cost import joules, silicon
 from ttfs_analog.remedies.remedies import (
     EACH,
     Setting,
@@ -34,14 +33,11 @@ from ttfs_analog.remedies.remedies import (
     shared,
     split,
 )
-from ttfs_analog.remedies.sizing import silicon
 
 USUAL = (
     "nothing", "windows", "control", "agnostic", "trim-3", "trim-4", "trim-6", "threshold", "gain", "chip",
     "loop", "agnostic+trim-4", "trim-4+chip", "agnostic+trim-4+chip",
 )  # fmt: skip
-CHIPS, IMAGES = 8, 200
-"""That the energy is averaged over."""
 Progress = Callable[[int, int], None]
 
 
@@ -127,7 +123,7 @@ def run(
                 dataset["seconds"].values[s, r] = time.process_time() - begun
                 if scale and "placement" in net.metadata:
                     dataset["silicon"].values[s, r] = sum(silicon(net, remedy, scale**-2).values())
-                    dataset["energy"].values[s, r] = _joules(state, at)
+                    dataset["energy"].values[s, r] = joules(state, at)
                 save_dataset(dataset, path)
             done = s * sum(steps) + sum(steps[: r + 1])
             if progress:
@@ -139,17 +135,6 @@ def run(
     save_dataset(dataset, path)
     whole_file.write(path.with_suffix(".csv"), table(dataset, ["accuracy"]))
     return dataset
-
-
-@torch.no_grad()
-def _joules(state: State, setting: Setting) -> float:
-    """Energy of an inference, mean over a few chips and images."""
-    x = setting.data.x_test[:IMAGES].to(state.net(0).like)
-    parts = [
-        layer_energies(state.net(k), x, setting.noise, chip.deviations(x)).sum((-1, -2)).mean()
-        for k, chip in zip(range(CHIPS), state.chips, strict=False)
-    ]
-    return float(torch.stack(parts).mean())
 
 
 def _ticks(stages: list[str], chips: int, setting: Setting) -> int:

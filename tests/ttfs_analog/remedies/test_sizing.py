@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from placing import placed
 
 from circuits.errors import InputError
+from ttfs_analog.evaluation.energy import layer_energies
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.remedies import sizing
-from ttfs_analog.remedies.remedies import Setting
-from ttfs_analog.remedies.sizing import AREAS, silicon, size
+from ttfs_analog.remedies.cost import IMAGES, joules, silicon
+from ttfs_analog.remedies.remedies import Setting, State
+from ttfs_analog.remedies.sizing import AREAS, Candidate, size
 
 PARTS = {"synapses": 4e-9, "neurons": 1e-9, "references": 2e-9, "capacitors": 8e-9}
 
@@ -52,13 +56,14 @@ def test_dacs_cost_their_unit_devices(small):
 def test_bisection_finds_the_smallest_good_area_and_judges_it_afresh(small, setting, monkeypatch):
     asked = []
 
-    def known(net, at, remedy, area, target, chips, first):
+    def known(candidate, remedy, area, target, chips, first):
         asked.append((area, first))
         good = 0.95 if area > (0.1 if remedy == "trim-4" else 0.3) else 0.2
-        return good, np.full(chips, good)
+        return sizing._Judged(good, np.full(chips, good), 1e-12)
 
-    monkeypatch.setattr(sizing, "_yield", known)
-    points, beyond = size(small, setting, target=0.9, wanted=0.9, remedies=("windows", "trim-4"), chips=20)
+    monkeypatch.setattr(sizing, "_judged", known)
+    one = Candidate("a", small, setting)
+    points, beyond = size([one], target=0.9, wanted=0.9, remedies=("windows", "trim-4"), chips=20)
     assert {p.remedy: p.area for p in points} == {
         "windows": min(a for a in AREAS if a > 0.3),
         "trim-4": min(a for a in AREAS if a > 0.1),
@@ -68,11 +73,41 @@ def test_bisection_finds_the_smallest_good_area_and_judges_it_afresh(small, sett
     assert sum(first == sizing.FRESH for _, first in asked) == 2
 
 
+def test_of_several_placements_the_cheapest_is_chosen_and_the_front_told(small, setting, monkeypatch):
+    """Energies are known; placement b takes less of it, and as much silicon less its smaller gates."""
+
+    def known(candidate, remedy, area, target, chips, first):
+        joules = {"a": 3e-12, "b": 2e-12, "c": 4e-12}[candidate.name]
+        good = 0.95 if area > {"a": 0.1, "b": 0.3, "c": 0.6}[candidate.name] else 0.2
+        return sizing._Judged(good, np.full(chips, good), joules)
+
+    monkeypatch.setattr(sizing, "_judged", known)
+    some = [Candidate(name, small, setting) for name in "abc"]
+    options = {"target": 0.9, "wanted": 0.9, "remedies": ("windows",), "chips": 20}
+    by_silicon, _ = size(some, **options)
+    by_energy, _ = size(some, least="energy", **options)
+    assert [p.net for p in by_silicon] == ["a", "b", "c"]
+    assert [p.net for p in by_energy] == ["b", "a", "c"]
+    assert {p.net: p.on_front for p in by_energy} == {"a": True, "b": True, "c": False}
+
+
+def test_energy_is_that_of_the_ledger(small, setting, digits):
+    """Of one chip without mismatch it is what `energy` says."""
+    state = State((small,), setting.noise.silent().sample(small, 1))
+    at = replace(setting, noise=setting.noise.silent())
+    x = digits.x_test[:IMAGES]
+    said = layer_energies(small, x, at.noise, state.chips.deviations(x)).sum((-1, -2)).mean()
+    assert joules(state, at) == pytest.approx(float(said))
+    assert joules(state, at) > 0
+
+
 def test_a_small_search_keeps_its_promise(small, setting):
-    points, beyond = size(small, setting, target=0.3, wanted=0.8, remedies=("windows",), chips=20)
+    one = Candidate("a", small, setting)
+    points, beyond = size([one], target=0.3, wanted=0.8, remedies=("windows",), chips=20)
     assert len(points) + len(beyond) == 1
     for point in points:
         assert point.silicon_m2 == pytest.approx(sum(point.parts_m2.values()))
+        assert point.energy_j > 0
 
 
 @pytest.mark.parametrize(
@@ -81,16 +116,17 @@ def test_a_small_search_keeps_its_promise(small, setting):
         ({"wanted": 1.5}, "target and yield lie in"),
         ({"remedies": ("trim",)}, "DACs without a number of bits"),
         ({"remedies": ("magic",)}, "unknown remedy"),
+        ({"least": "money"}, "unknown cost"),
     ],
 )
 def test_what_cannot_be_sized_is_refused(small, setting, options, message):
     with pytest.raises(InputError, match=message):
-        size(small, setting, **({"target": 0.9, "wanted": 0.9, "chips": 20} | options))
+        size([Candidate("a", small, setting)], **({"target": 0.9, "wanted": 0.9, "chips": 20} | options))
 
 
 def test_ideal_sources_have_no_silicon(net, setting):
     with pytest.raises(InputError, match="place it first"):
-        size(net, setting, target=0.9, wanted=0.9)
+        size([Candidate("a", net, setting)], target=0.9, wanted=0.9)
 
 
 def test_the_law_of_the_search_is_pelgroms(setting):

@@ -194,67 +194,92 @@ def compare(
 
 
 def size_network(
-    net: TTFSNetwork,
-    data: Data,
-    noise: Noise,
+    placements: Sequence[tuple[str, TTFSNetwork, Data, Noise]],
     *,
     target: float | None,
     wanted: float,
+    least: str,
     remedies: Sequence[str] | None,
     chips: int,
     steps: int,
     batch: int,
     patterns: int,
     error: float,
+    plot: str | None,
     out: str,
     seed: int,
     progress: Progress,
-) -> Result:
-    """The smallest devices of a placed network for a yield, with every remedy.
+) -> Drawn:
+    """The smallest devices of placed networks for a yield, with every remedy.
 
     Parameters
     ----------
-    net, data, noise
-        As of `ttfs_analog.remedies.remedies`.
+    placements : sequence of (name, network, data, noise model)
+        See `ttfs_analog.remedies.sizing.Candidate`.
     target : float, optional
-        Accuracy of a good chip; default: what the network reaches without mismatch, less a point.
-    wanted, remedies, chips
+        Accuracy of a good chip; default: what the first network reaches without mismatch, less a point.
+    wanted, least, remedies, chips
         As of `ttfs_analog.remedies.sizing.size`.
     steps, batch, patterns, error, seed
         As of `ttfs_analog.remedies.remedies.Setting`.
+    plot : str, optional
+        Figure to draw.
     out : str
         JSON file.
     progress : callable
         (done, total) of the judgings.
     """
-    setting = Setting(data, noise, steps, batch, patterns=patterns, error=error, seed=seed)
+    candidates = [
+        sizing.Candidate(
+            name, net, Setting(data, noise, steps, batch, patterns=patterns, error=error, seed=seed)
+        )
+        for name, net, data, noise in placements
+    ]
     if target is None:
-        perfect = noise.silent().sample(net, 1)
-        judged = evaluation.evaluate(net, data, perfect)
+        _, net, data, noise = placements[0]
+        judged = evaluation.evaluate(net, data, noise.silent().sample(net, 1))
         target = max(float((judged["nominal"] == judged["label"]).mean()) - 0.01, 0.0)
     points, beyond = sizing.size(
-        net, setting, target=target, wanted=wanted, remedies=remedies or sizing.USUAL, chips=chips,
-        progress=progress,
+        candidates, target=target, wanted=wanted, remedies=remedies or sizing.USUAL, chips=chips,
+        least=least, progress=progress,
     )  # fmt: skip
     result = {
         "path": out,
         "target": target,
         "yield": wanted,
+        "least": least,
         "points": sizing.described(points),
         "out_of_reach": beyond,
         "passed": bool(points) and points[0].holds,
     }
     whole_file.write(out, json.dumps(result, indent=1) + "\n")
-    lines = [f"{100 * wanted:g} % of the chips at {100 * target:.1f} % or more; the least silicon first"]
-    lines += [f"{'remedy':<22} {'gates':>7} {'silicon':>11}  promised yield    on {chips} fresh chips"]
+    several = len(candidates) > 1
+    names = {(p.net, p.remedy): f"{p.net}: {p.remedy}" if several else p.remedy for p in points}
+    wide = max((len(name) for name in names.values()), default=6)
+    lines = [
+        f"{100 * wanted:g} % of the chips at {100 * target:.1f} % or more; the least {least} first",
+        f"{'remedy':<{wide}} {'gates':>7} {'silicon':>11} {'energy':>9}  promised yield    on fresh chips",
+    ]
     for p in points:
         low, high = (100 * v for v in p.yield_promised)
         lines.append(
-            f"{p.remedy:<22} {p.area:>7.4g} {1e6 * p.silicon_m2:>7.4g} mm2  [{low:5.1f}, {high:5.1f}] %  "
-            f"{100 * p.yield_fresh:.1f} %, worst chip {100 * p.worst_fresh:.1f} %"
+            f"{names[p.net, p.remedy]:<{wide}} {p.area:>7.4g} {1e6 * p.silicon_m2:>7.4g} mm2 "
+            f"{1e12 * p.energy_j:>6.4g} pJ  [{low:5.1f}, {high:5.1f}] %  {100 * p.yield_fresh:.1f} %, "
+            f"worst chip {100 * p.worst_fresh:.1f} %" + " *" * p.on_front
         )
-    lines += [f"{remedy:<22} does not reach it at the area of the placement" for remedy in beyond]
-    return result, "\n".join([*lines, out])
+    lines += [f"{b['net']}, {b['remedy']}: does not reach it at the area of the placement" for b in beyond]
+    lines += ["* no other point takes less silicon and less energy"] if points else []
+
+    def draw() -> Figure:
+        from montecarlo.plots.fronts import front  # matplotlib loads only here
+
+        return front(
+            {names[p.net, p.remedy]: (1e6 * p.silicon_m2, 1e12 * p.energy_j, p.on_front) for p in points},
+            "silicon [mm2]",
+            "energy per inference [pJ]",
+        )
+
+    return result, "\n".join([*lines, out]), [Drawing((Path(plot),), draw)] if plot and points else []
 
 
 def at_one_accuracy(

@@ -10,6 +10,7 @@ import torch
 
 from circuits.errors import InputError
 from ttfs_analog.calibration.calibrate import calibrate
+from ttfs_analog.calibration.estimate import estimate
 from ttfs_analog.calibration.measurement import measure, read_times, write_patterns, write_times
 from ttfs_analog.calibration.patterns import choose
 from ttfs_analog.evaluation.accuracy import evaluate
@@ -72,6 +73,42 @@ def test_a_trim_of_what_was_measured_is_nearly_that_of_the_truth(net, loud, plan
         for values, one in ((before, chip), (truth, best), (seen, own)):
             values.append(float(evaluate(net, digits, one)["accuracy"][0]))
     assert np.mean(truth) - np.mean(seen) < 0.25 * (np.mean(truth) - np.mean(before))
+
+
+def test_a_silent_spike_says_what_an_integral_says(net, loud, plans):
+    """The moments of offset and slope where one pattern is known to stay silent, on a grid."""
+    plan, i, p = plans[0], 0, 0
+    window, prior = net.windows[0], plans[0].prior
+    measured = torch.full_like(plan.expected, torch.nan)
+    measured[p, i] = 0.0
+    alone = replace(prior, shared2=0.0)
+    found = estimate(alone, plan.expected, measured, error := 0.01 * window)
+    a = torch.linspace(-8, 8, 1601, dtype=torch.float64)[:, None] * prior.offset2[i].sqrt()
+    beta = torch.linspace(-8, 8, 401, dtype=torch.float64)[None] * prior.slope2[i].sqrt()
+    before = window - plan.expected[p, i]
+    spread = (prior.covariance[i, p, p] + error**2).sqrt()
+    silent = torch.special.ndtr((before + a - window * beta - window) / spread)
+    share = torch.exp(-0.5 * (a**2 / prior.offset2[i] + beta**2 / prior.slope2[i])) * silent
+    share = share / share.sum()
+    assert float(found.offset[i]) == pytest.approx(float((a * share).sum()), rel=1e-3)
+    assert float(found.slope[i]) == pytest.approx(float((beta * share).sum()), rel=1e-3)
+    spread_of_a = ((a - found.offset[i]) ** 2 * share).sum().sqrt()
+    assert float(found.offset_sd[i]) == pytest.approx(float(spread_of_a), rel=1e-3)
+    assert not bool(found.measured.any())
+
+
+def test_neurons_that_no_pattern_makes_fire_are_known_to_be_late(net, loud, plans):
+    """Offsets of four standard deviations: most neurons stay silent, and are still estimated as large."""
+    quiet = loud.sample(net, 1, seed=3)
+    prior = plans[0].prior
+    far = 4.0 * prior.offset2.sqrt()
+    layers = [replace(m, slope=0.0 * m.slope, threshold=0.0 * m.threshold) for m in quiet.layers]
+    late = (far * prior.gain).numpy()[None]
+    chip = replace(quiet, layers=(replace(layers[0], threshold=late), *layers[1:]))
+    found = calibrate(net, loud, plans, measure(net, chip, plans), error=0.01).layers[0]
+    silent = found.measured == 0
+    assert int(silent.sum()) > 0
+    assert bool((found.offset[silent] > prior.offset2.sqrt()[silent]).all())
 
 
 def test_patterns_make_every_live_neuron_fire(net, digits, plans):

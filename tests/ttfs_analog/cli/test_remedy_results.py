@@ -6,7 +6,9 @@ import csv
 from pathlib import Path
 
 import pytest
+from placing import placed
 
+from ttfs_analog.cli.results.remedies import size_network
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips
 
@@ -71,6 +73,25 @@ def test_all_remedies_in_one_table(folder, succeed, call):
     assert "trim-4@8" in out
 
 
+def test_two_placements_are_sized_together(net, digits, make_noise, tmp_path):
+    parts = {"synapses": 4e-9, "neurons": 1e-9, "references": 2e-9, "capacitors": 8e-9}
+    noise, nets = make_noise(0.004).extrapolated(), []
+    for k in (1, 2):
+        nets.append(placed(net, -60.0, 60.0, units=64, most=640))
+        for layer in nets[-1].metadata["placement"]["layers"]:
+            layer["area_parts_m2"] = {part: k * value for part, value in parts.items()}
+    found, text, drawings = size_network(
+        [(name, made, digits, noise) for name, made in zip("ab", nets, strict=True)],
+        target=None, wanted=0.2, least="silicon", remedies=["windows"], chips=20, steps=1, batch=64,
+        patterns=4, error=0.01, plot=str(tmp_path / "front.png"), out=str(tmp_path / "size.json"), seed=0,
+        progress=lambda done, total: None,
+    )  # fmt: skip
+    assert [p["net"] for p in found["points"]] == ["a", "b"]  # twice the silicon comes last
+    assert [p["on_front"] for p in found["points"]] == [True, False]
+    assert "b: windows" in text
+    assert drawings[0].figure().get_axes()[0].get_xlabel() == "silicon [mm2]"
+
+
 @pytest.mark.parametrize("mode", ["chip", "threshold", "gain", "loop"])
 def test_a_mode_for_one_chip_makes_a_network(folder, succeed, mode):
     made = succeed("finetune", "net.pt", "--mode", mode, "--chip", "chip.nc", "--epochs", 1)
@@ -99,6 +120,7 @@ def test_a_mode_for_one_chip_makes_a_network(folder, succeed, mode):
         ("remedies net.pt --noise noise.json --remedies magic", "unknown remedy 'magic'"),
         ("remedies net.pt --noise noise.json --plot x.xyz", "--plot x.xyz"),
         ("size net.pt --noise noise.json", "place it first"),
+        ("size net.pt net.pt --noise noise.json", "2 networks need as many --noise"),
         ("evaluate net.pt --noise noise.json --bits 4", "give --trim, too"),
         ("evaluate net.pt --noise noise.json --trim --most 99", "99 neurons to trim"),
     ],

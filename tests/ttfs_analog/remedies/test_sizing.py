@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from placing import placed
 
 from circuits.errors import InputError
-from ttfs_analog.evaluation.energy import layer_energies
+from ttfs_analog.evaluation.energy import energy
 from ttfs_analog.noise.noise_model import NoiseModel
 from ttfs_analog.remedies import sizing
-from ttfs_analog.remedies.cost import IMAGES, joules, silicon
+from ttfs_analog.remedies.cost import CHIPS, IMAGES, joules, silicon
 from ttfs_analog.remedies.remedies import Setting, State
 from ttfs_analog.remedies.sizing import AREAS, Candidate, size
 
@@ -92,13 +93,16 @@ def test_of_several_placements_the_cheapest_is_chosen_and_the_front_told(small, 
 
 
 def test_energy_is_that_of_the_ledger(small, setting, digits):
-    """Of one chip without mismatch it is what `energy` says."""
-    state = State((small,), setting.noise.silent().sample(small, 1))
-    at = replace(setting, noise=setting.noise.silent())
-    x = digits.x_test[:IMAGES]
-    said = layer_energies(small, x, at.noise, state.chips.deviations(x)).sum((-1, -2)).mean()
-    assert joules(state, at) == pytest.approx(float(said))
-    assert joules(state, at) > 0
+    """Of the first chips and images; a network of its own for a chip counts for that chip."""
+    state = State((small,), setting.noise.sample(small, CHIPS + 4, 3))
+    ledger = energy(small, digits.x_test[:IMAGES], setting.noise, chips=CHIPS + 4, seed=3)
+    each = ledger["energy"].sum(["layer", "part"]).values
+    assert joules(state, setting) == pytest.approx(each[:CHIPS].mean(), rel=1e-9, abs=0)
+    assert abs(each.mean() / each[:CHIPS].mean() - 1) > 1e-9  # the others do not
+    quiet = small.clone()
+    with torch.no_grad():
+        quiet.layers[0].weight.mul_(0.5)
+    assert joules(replace(state, nets=(quiet, *[small] * (CHIPS + 3))), setting) < joules(state, setting)
 
 
 def test_a_small_search_keeps_its_promise(small, setting):

@@ -142,7 +142,7 @@ def test_the_loop_one_command_at_a_time(tmp_path, monkeypatch, capsys):
     assert low <= before["yield"]["value"] <= high
     joules = run("energy", "net_tuned.pt", *noise, "--chips", "20")
     total = sum(joules["ledger"].values())
-    assert joules["energy_per_inference_j"]["mean"] == pytest.approx(total, rel=1e-12)
+    assert joules["energy_per_inference_j"]["mean"] == pytest.approx(total, rel=1e-12, abs=0)
     held = run("verify", "net_tuned.pt", *noise, "--chips", "2", "--images", "5")
     assert held["passed"]
     run("verify", "net_tuned.pt", *noise, "--chips", "1", "--images", "2", "--tolerance", "0", code=1)

@@ -46,7 +46,7 @@ def test_a_layer_of_transistors_spikes_when_the_closed_form_does(simulate, tmp_p
     np.testing.assert_allclose(found["v_t_min"], [0.525, 0.0375], atol=0.03)
     np.testing.assert_allclose(found["slope"], 1.0, atol=0.03)
     assert found["rounded"] == 0.0
-    assert found["energy_j"] == pytest.approx(sum(found["energy_by_supply_j"].values()))
+    assert found["energy_j"] == pytest.approx(sum(found["energy_by_supply_j"].values()), rel=1e-9, abs=0)
     assert found["energy_j"] > 20e-15
     assert json.loads((tmp_path / "result.json").read_text())["spike_times"] == found["spike_times"]
     assert (tmp_path / "waves.png").stat().st_size > 5000

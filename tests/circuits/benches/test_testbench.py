@@ -45,7 +45,9 @@ def test_more_inputs_keep_the_unit_current_and_the_unit_of_potential(inputs):
     scale, small = MultiplierPoint.of(GENERIC, inputs), MultiplierPoint.of(GENERIC, 6)
     assert scale.units == pytest.approx(16 * inputs / 6, abs=0.5)
     assert scale.point.v_unit == pytest.approx(small.point.v_unit)
-    assert scale.point.i_unit / scale.units == pytest.approx(small.point.i_unit / small.units)
+    assert scale.point.i_unit / scale.units == pytest.approx(
+        small.point.i_unit / small.units, rel=1e-9, abs=0
+    )
 
 
 def test_every_input_line_has_a_pulse_and_they_differ_by_the_input():

@@ -127,7 +127,7 @@ def test_figures_follow_their_equations():
     comparator = 2 * CHARGE * 400e-9 / (4.8e-6 * 2.5e6) ** 2 / 14.9e-9 / 100e-9**2
     assert evaluated.jitter[0] == pytest.approx(math.sqrt(shot + ktc + comparator), rel=1e-9)
     energy = 1.2 * q * (1.0 + 0.149) + 1.2 * 400e-9 * (0.5 + 0.149) * 100e-9 + 14.8e-15
-    assert evaluated.energy[0] == pytest.approx(energy)
+    assert evaluated.energy[0] == pytest.approx(energy, rel=1e-9, abs=0)
 
 
 @pytest.mark.parametrize("what", ["c_mem", "tau_c", "s_V"])

@@ -27,7 +27,7 @@ def test_volts_per_unit_follow_from_current_time_and_capacitance():
 
 def test_energy_of_a_unit_is_supply_times_charge():
     """1.2 V * 250 nA * 100 ns = 30 fJ; 1e-15 covers rounding."""
-    assert POINT.unit_energy == pytest.approx(30e-15, rel=1e-14)
+    assert POINT.unit_energy == pytest.approx(30e-15, rel=1e-12, abs=0)
 
 
 @FEW

@@ -100,7 +100,7 @@ def test_operating_points():
     for settings in ({"current": 1e-6}, {"capacitance": 5e-14}, {"current": 1e-8, "capacitance": 1e-12}):
         point = point_of(settings)
         assert point.v_unit == pytest.approx(plain.v_unit)
-        assert point.i_unit * point.tau_c == pytest.approx(point.v_unit * point.c_mem)
+        assert point.i_unit * point.tau_c == pytest.approx(point.v_unit * point.c_mem, rel=1e-9, abs=0)
         assert point.i_unit == pytest.approx(settings.get("current", point.i_unit))
     assert point_of({"capacitance": 5e-14}).tau_c == plain.tau_c
     assert point_of({"supply": 1.5}).vdd == 1.5

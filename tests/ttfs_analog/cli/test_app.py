@@ -135,7 +135,7 @@ def test_simulate_gives_the_closed_form(succeed, call, tmp_path):
     # x = 0.75, 0; z = 1.25, -0.0625, -1.5 of a window of 3: t = 4 - z, and two are silent
     assert result["spike_times"] == [pytest.approx(2.75, rel=1e-14), None, None]
     assert result["v_t_min"] == pytest.approx([0.75, 0.1875, -1.5], rel=1e-14)  # rounding only
-    assert result["energy_j"] == pytest.approx(sum(result["energy_per_neuron_j"]), rel=1e-14)
+    assert result["energy_j"] == pytest.approx(sum(result["energy_per_neuron_j"]), rel=1e-12, abs=0)
     stored = json.loads((tmp_path / "result.json").read_text())
     assert stored["spike_times"] == result["spike_times"]
     assert call(*line)[1].count("silent") == 2

@@ -21,7 +21,7 @@ from ttfs_analog.noise.noise_model import Noise
 class Calibration:
     """What is known of a chip."""
 
-    chip: Chips  #: with estimated slopes and offsets, and synapses that do not deviate
+    chip: Chips  #: with estimated slopes and offsets, and synapses as their mean
     layers: tuple[Estimate | None, ...]  #: by layer; None: a read-out
 
 
@@ -67,6 +67,6 @@ def calibrate(
         sd = math.hypot(error * layer.window_length, jitter) / math.sqrt(repeats)
         made = estimate(plan.prior, plan.expected, torch.as_tensor(measured[n]), sd)
         found.append(made)
-        layers.append(made.mismatch(layer, own))
+        layers.append(made.mismatch(plan.prior, own))
     chip = Chips(0, (number,), tuple(layers), "", tuple(constants), tuple(jitters))
     return Calibration(chip, tuple(found))

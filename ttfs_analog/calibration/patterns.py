@@ -2,14 +2,16 @@ r"""Which inputs to show to a chip so that few spike times say much about every 
 
 Every layer is driven alone. There is a pool to choose from: inputs that images make there, and means of some
 of them, on which single synapses weigh less. A spike inside the window with pattern p tells of offset and
-slope, a - r_p beta, with a variance E_p; whether it is inside depends on the chip, so that the information
+slope, a - r_p \beta, with a variance E_p; whether it is inside depends on the chip. For one with offset a,
 
 .. math:: \Lambda = \mathrm{diag}(A, B)^{-1} + \sum_p \frac{P_p(a)}{E_p}
-          \begin{pmatrix} 1 & -r_p \\ -r_p & r_p^2 \end{pmatrix}
+          \begin{pmatrix} 1 & -r_p \\ -r_p & r_p^2 \end{pmatrix}, \qquad
+          V = \frac{1}{T} \int_0^T (1, -r) \, \Lambda^{-1} (1, -r)^T \, dr
 
-is a mean over offsets a (A and B: variances beforehand, P: probability). Patterns are chosen one after the
-other, and then changed together by gradient ascent, for the largest sum of ln det \Lambda over the neurons: a
-D-optimal design.
+(A and B: variances beforehand, P: probability). V is what is left of the variance of a spike's time, as a
+mean over the window. Patterns are chosen one after the other, and then changed together by gradient ascent,
+for the least sum of V over neurons, each as a share of what it is beforehand, and over offsets: an I-optimal
+design.
 """
 
 from __future__ import annotations
@@ -24,8 +26,7 @@ from circuits.errors import InputError
 from ttfs_analog.calibration.prior import Prior
 from ttfs_analog.network.inputs import check_unit, flat
 from ttfs_analog.network.network import TTFSNetwork
-from ttfs_analog.neuron.functional import Deviations
-from ttfs_analog.neuron.layers import TTFSLayer
+from ttfs_analog.neuron.functional import Deviations, charge
 from ttfs_analog.neuron.seeding import seeded
 from ttfs_analog.noise.chips import perfect
 from ttfs_analog.noise.noise_model import Noise
@@ -38,8 +39,9 @@ BATCH = 50
 STEPS, RATE = 200, 0.03
 """Of the gradient ascent; the rate is a share of the input window."""
 NODES = (-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5)
-"""Offsets, in standard deviations, that the mean is over. All count alike: weighted by how many chips have
-them, the rare neurons that fire for no image would count for nothing, and it is they that need a pattern."""
+NODE_WEIGHTS = (0.045, 0.095, 0.158, 0.202, 0.202, 0.158, 0.095, 0.045)
+"""Offsets that the mean is over, in standard deviations, and their shares: of a normal twice as wide, since a
+few neurons that are far off, and not known to be, cost more than the square of it."""
 LEAST = 1e-9
 DESIGN = 8
 """Stream of a seed: which images are averaged."""
@@ -47,7 +49,7 @@ DESIGN = 8
 
 @dataclass(frozen=True)
 class LayerPatterns:
-    """Stimuli of one layer, and what a circuit without mismatch answers."""
+    """Stimuli of one layer, and what a circuit without mismatch but that of the mean synapse answers."""
 
     inputs: Tensor  #: (pattern, ...) as the layer takes them: activations t_min - t [tau_c]; 0 = silent
     expected: Tensor  #: (pattern, neuron): activations t_max - t without bounds [tau_c]; of a read-out logits
@@ -92,7 +94,7 @@ def choose(net: TTFSNetwork, x: Tensor, count: int, noise: Noise, seed: int = 0)
         prior = Prior.of(layer, weights[n], about[n][0], about[n][1], inputs, outputs)
         pool = torch.cat([inputs, *_means(inputs, float(layer.input_window), generator)])
         window, most = layer.window_length, float(layer.input_window)
-        drive = _drive(layer, weights[n], should[n])
+        drive = _drive(prior, weights[n], should[n])
         worth = torch.cat([_worth(window, drive(part), prior, part) for part in pool.split(BATCH)], 2)
         x = _improved(drive, window, most, prior, pool[_chosen(worth, prior, count)])
         plans.append(LayerPatterns(x, drive(x), prior.at(x)))
@@ -109,9 +111,15 @@ def _means(inputs: Tensor, most: float, generator: torch.Generator) -> list[Tens
     return made
 
 
-def _drive(layer: TTFSLayer, weight: Tensor, perfect: Deviations) -> Callable[[Tensor], Tensor]:
-    """Activations of a circuit without mismatch, without bounds, (pattern, neuron)."""
-    return lambda x: layer.ramp(layer.charge(x, weight, perfect), perfect, weight).reshape(len(x), -1)
+def _drive(prior: Prior, weight: Tensor, perfect: Deviations) -> Callable[[Tensor], Tensor]:
+    """Activations of a circuit of mean synapses, without bounds, (pattern, neuron)."""
+    layer, current = prior.layer, weight * prior.gains
+
+    def answer(x: Tensor) -> Tensor:
+        q = charge(x, current, layer.product, perfect.constants, weight)
+        return layer.ramp(q, perfect, weight).reshape(len(x), -1)
+
+    return answer
 
 
 def _worth(window: float, expected: Tensor, prior: Prior, x: Tensor) -> Tensor:
@@ -127,11 +135,14 @@ def _worth(window: float, expected: Tensor, prior: Prior, x: Tensor) -> Tensor:
 
 
 def _gain(sums: Tensor, prior: Prior) -> Tensor:
-    """ln det, summed over neurons, of sums (moment, offset, ..., neuron) over patterns; shape (...)."""
+    """-V, a sum over neurons of shares, of sums (moment, offset, ..., neuron) over patterns; shape (...)."""
     zero, one, two = sums
-    slope2 = prior.slope2 + LEAST
-    det = (1.0 / (prior.offset2 + LEAST) + zero) * (1.0 / slope2 + two) - one.square()
-    return det.clamp_min(LEAST).log().sum(-1).mean(0)
+    window = prior.layer.window_length
+    mean, square = window / 2.0, window**2 / 3.0  # of ramps
+    offset, slope = 1.0 / (prior.offset2 + LEAST) + zero, 1.0 / (prior.slope2 + LEAST) + two
+    left = (slope - 2.0 * mean * one + square * offset) / (offset * slope - one.square())
+    left = (left / (prior.offset2 + square * prior.slope2 + LEAST)).sum(-1)
+    return -torch.tensordot(torch.tensor(NODE_WEIGHTS).to(left), left, 1)
 
 
 def _chosen(worth: Tensor, prior: Prior, count: int) -> list[int]:

@@ -1,6 +1,7 @@
 r"""What is known of the neurons of a layer before a chip is measured, from the noise model.
 
-The ramp of neuron i takes r = T - x with some input, r^0 without mismatch. In the equation of
+The ramp of neuron i takes r = T - x with some input, r^0 with synapses that are all as their mean (the mean
+of a lognormal gain is not 1) and without other mismatch. In the equation of
 `circuits.model.closed_form` the slope's error beta divides all of it, whatever else is wrong adds up in a:
 
 .. math:: r - r^0 = a_i - r \beta_i + \epsilon_i(x), \qquad
@@ -40,6 +41,7 @@ class Prior:
 
     layer: TTFSLayer
     variance: Tensor  #: of a synapse's charge per input squared, over the slope squared: shape of the weights
+    gains: Tensor  #: means of 1 + e of synapses: shape of the weights
     gain: Tensor  #: B g_B, (neuron,)
     mean: Tensor  #: the mean input times `variance`, (1, neuron, tap)
     at_mean: Tensor  #: variance of what synapses make at the mean input
@@ -77,7 +79,8 @@ class Prior:
         fires = (outputs[::step] > 0).to(inputs)
         fires = torch.where(fires.any(0), fires, 1.0)
         mean = layer.tap_means(inputs[::step], fires / fires.sum(0))
-        v = (weight * synapse_gains(law, weight)[1]).square()
+        gains, spread = synapse_gains(law, weight)
+        v = (weight * spread).square()
         at_mean = (layer.taps(v) * mean.square()).sum(-1) / gain**2
         k, theta = float(np.mean(constants.theta_scale)), layer.thresholds()
         shared = sum(s**2 for part in (law.common, law.reference) for term, s in part if term != "delay")
@@ -85,7 +88,7 @@ class Prior:
         slope2 = torch.full_like(theta, float(np.expm1(law.slope**2) * np.exp(law.slope**2)))
         error2 = (RELATIVE_ERROR * layer.window_length) ** 2
         mean = (layer.taps(v) * mean).unsqueeze(0)
-        return cls(layer, v, gain, mean, at_mean, own + at_mean, slope2, float(shared), error2)
+        return cls(layer, v, gains, gain, mean, at_mean, own + at_mean, slope2, float(shared), error2)
 
     def synapses(self, squares: Tensor) -> Tensor:
         """Covariance of what synapses make of two inputs, (pair, neuron), from their products (pair, ...)."""

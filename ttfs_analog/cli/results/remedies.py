@@ -325,7 +325,7 @@ def at_one_accuracy(
             "energy per inference [pJ]": [_scaled(r.energy_j, 1e12) for r in reached],
             f"times less silicon than {against}": [r.times_less for r in reached],
         }
-        return interval_panels([r.remedy for r in reached], panels)
+        return interval_panels([r.remedy + " (bound)" * r.at_most for r in reached], panels)
 
     return result, "\n".join([*lines, out]), [Drawing((Path(plot),), draw)] if plot else []
 

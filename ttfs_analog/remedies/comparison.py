@@ -21,11 +21,12 @@ from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.network.digest import digest_of
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.lot import Lot
-from ttfs_analog.remedies.cost import joules, silicon
+from ttfs_analog.remedies.cost import CHIPS, joules, silicon
 from ttfs_analog.remedies.remedies import (
     EACH,
     Setting,
     State,
+    Tick,
     calibrated,
     follow,
     judge,
@@ -39,6 +40,8 @@ USUAL = (
     "loop", "agnostic+trim-4", "trim-4+chip", "agnostic+trim-4+chip",
 )  # fmt: skip
 Progress = Callable[[int, int], None]
+SAVE = 30.0
+"""Seconds after which chips that were trained by themselves are written."""
 
 
 def run(
@@ -61,8 +64,8 @@ def run(
     setting : Setting
         The judging is done on the test part of its data.
     path : Path
-        Of the dataset, which is written after every remedy; a table with one row a chip lies beside it
-        (.csv).
+        Of the dataset, which is written after every remedy, and every SAVE seconds where each chip is trained
+        by itself; a table with one row a chip lies beside it (.csv).
     remedies : sequence of str
         See `ttfs_analog.remedies.remedies`.
     scales : sequence of float
@@ -116,14 +119,18 @@ def run(
                     made[common] = follow(common, State((net,), drawn), at, tick)
                 if own and made[common].known is None:
                     made[common] = calibrated(made[common], at, tick)
-                state = follow(own, made[common], at, tick)
-                values, clean = judge(state, setting.data, tick)
-                dataset["accuracy"].values[s, r] = values
-                dataset["clean"].values[s, r] = clean
-                dataset["seconds"].values[s, r] = time.process_time() - begun
-                if scale and "placement" in net.metadata:
-                    dataset["silicon"].values[s, r] = sum(silicon(net, remedy, scale**-2).values())
-                    dataset["energy"].values[s, r] = joules(state, at)
+                first = next((k for k, stage in enumerate(own) if stage in EACH), len(own))
+                state = follow(own[:first], made[common], at, tick)
+                row = dataset.isel(scale=s, remedy=r)  # views
+                if own[first:]:
+                    _chip_by_chip(own[first:], state, at, row, lambda: save_dataset(dataset, path), tick)
+                else:
+                    row["accuracy"].values[:], row["clean"].values[()] = judge(state, setting.data, tick)
+                    if _placed(net):
+                        row["energy"].values[()] = joules(state, at)
+                if scale and _placed(net):
+                    row["silicon"].values[()] = sum(silicon(net, remedy, scale**-2).values())
+                row["seconds"].values[()] = time.process_time() - begun
                 save_dataset(dataset, path)
             done = s * sum(steps) + sum(steps[: r + 1])
             if progress:
@@ -135,6 +142,33 @@ def run(
     save_dataset(dataset, path)
     whole_file.write(path.with_suffix(".csv"), table(dataset, ["accuracy"]))
     return dataset
+
+
+def _chip_by_chip(
+    stages: Sequence[str],
+    state: State,
+    setting: Setting,
+    row: xr.Dataset,
+    save: Callable[[], object],
+    tick: Tick,
+) -> None:
+    """Stages that train every chip: done, judged and saved one after the other."""
+    assert state.known is not None
+    accuracy, energy, saved = row["accuracy"].values, row["energy"].values, time.monotonic()
+    for k, (chip, known) in enumerate(zip(state.chips, state.known, strict=True)):
+        if not np.isnan(accuracy[k]):
+            continue
+        one = follow(stages, State((state.net(0),), chip, known), setting, tick)
+        accuracy[k] = judge(one, setting.data, tick)[0][0]
+        if k < CHIPS and _placed(state.net(0)):
+            energy[()] = (k * np.nan_to_num(energy[()]) + joules(one, setting)) / (k + 1)
+        if time.monotonic() - saved > SAVE:
+            save()
+            saved = time.monotonic()
+
+
+def _placed(net: TTFSNetwork) -> bool:
+    return "placement" in net.metadata
 
 
 def _ticks(stages: list[str], chips: int, setting: Setting) -> int:

@@ -134,6 +134,28 @@ def test_remedies_that_begin_alike_are_trained_once(net, setting, tmp_path, monk
     assert np.array_equal(made["accuracy"].sel(remedy=names[1]).values[0], judge(state, setting.data, int)[0])
 
 
+def test_a_comparison_that_was_stopped_goes_on_at_the_next_chip(net, setting, tmp_path, monkeypatch):
+    """Every chip is trained once, and the result is that of a comparison without a break."""
+    names, path, trained = ("trim-3+chip+trim-4",), tmp_path / "r.nc", []
+    monkeypatch.setattr(comparison, "SAVE", 0.0)
+    real = comparison.judge
+
+    def stopped(state, *rest):
+        if len(trained) == 2:
+            trained.append(None)
+            raise KeyboardInterrupt
+        trained.append(state.chips.numbers)
+        return real(state, *rest)
+
+    monkeypatch.setattr(comparison, "judge", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(net, setting, path, remedies=names, chips=4)
+    made = run(net, setting, path, remedies=names, chips=4)
+    assert trained == [(0,), (1,), None, (2,), (3,)]
+    state = apply(names[0], net, setting.noise.sample(net, 4), setting, lambda: None)
+    assert np.array_equal(made["accuracy"].values[0, 0], judge(state, setting.data, lambda: None)[0])
+
+
 @torch.no_grad()
 def test_a_scale_that_is_none_is_refused(setting):
     with pytest.raises(InputError, match="factor of sigmas"):

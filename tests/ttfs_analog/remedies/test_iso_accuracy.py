@@ -14,8 +14,9 @@ from circuits.errors import InputError
 from montecarlo.campaign.schema import save_dataset, with_units
 from ttfs_analog.evaluation.remedy_table import SCHEMA
 from ttfs_analog.remedies.comparison import run
+from ttfs_analog.remedies.cost import joules
 from ttfs_analog.remedies.iso_accuracy import iso_accuracy
-from ttfs_analog.remedies.remedies import Setting
+from ttfs_analog.remedies.remedies import Setting, apply
 
 CHIPS = 200
 SILICON = (16.0, 4.0, 1.0)
@@ -111,8 +112,13 @@ def test_a_comparison_of_a_placed_network_knows_silicon_and_energy(net, digits, 
     for layer in made.metadata["placement"]["layers"]:
         layer["area_parts_m2"] = {"synapses": 4e-9, "capacitors": 8e-9}
     setting = Setting(digits, transistor_noise.extrapolated(), steps=1, patterns=4)
-    found = run(made, setting, tmp_path / "r.nc", remedies=("nothing", "trim-4"), scales=(1.0, 2.0), chips=3)
+    found = run(
+        made, setting, tmp_path / "r.nc", remedies=("nothing", "trim-4", "chip"), scales=(1.0, 2.0), chips=3
+    )
     layers = len(made.layers)
     assert found["silicon"].sel(scale=2.0, remedy="nothing") == pytest.approx(layers * 9e-9)
     assert (found["silicon"].sel(remedy="trim-4") > found["silicon"].sel(remedy="nothing")).all()
     assert (found["energy"] > 0).all()
+    state = apply("chip", made, setting.noise.sample(made, 3), setting, lambda: None)
+    alone = joules(state, setting)  # trained chip by chip, or all of them
+    assert float(found["energy"].sel(scale=1.0, remedy="chip")) == pytest.approx(alone, rel=1e-9, abs=0)

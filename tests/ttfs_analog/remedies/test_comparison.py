@@ -134,6 +134,14 @@ def test_remedies_that_begin_alike_are_trained_once(net, setting, tmp_path, monk
     assert np.array_equal(made["accuracy"].sel(remedy=names[1]).values[0], judge(state, setting.data, int)[0])
 
 
+def test_yields_of_trained_chips_alone_have_a_target(net, setting, tmp_path):
+    """No remedy of the table has a network without mismatch: that of windows counts."""
+    one = replace(setting, steps=1)
+    alone = run(net, one, tmp_path / "a.nc", remedies=("threshold",), chips=2)
+    beside = run(net, one, tmp_path / "b.nc", remedies=("windows", "threshold"), chips=2)
+    assert alone.attrs["target"] == beside.attrs["target"] > 0.5
+
+
 def test_a_comparison_that_was_stopped_goes_on_at_the_next_chip(net, setting, tmp_path, monkeypatch):
     """Every chip is trained once, and the result is that of a comparison without a break."""
     names, path, trained = ("trim-3+chip+trim-4",), tmp_path / "r.nc", []
@@ -150,7 +158,7 @@ def test_a_comparison_that_was_stopped_goes_on_at_the_next_chip(net, setting, tm
     monkeypatch.setattr(comparison, "judge", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(net, setting, path, remedies=names, chips=4)
-    made = run(net, setting, path, remedies=names, chips=4)
+    made = run(net, setting, path, remedies=names, chips=4, target=0.9)
     assert trained == [(0,), (1,), None, (2,), (3,)]
     state = apply(names[0], net, setting.noise.sample(net, 4), setting, lambda: None)
     assert np.array_equal(made["accuracy"].values[0, 0], judge(state, setting.data, lambda: None)[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from circuits.errors import InputError
 from ttfs_analog.evaluation.accuracy import accuracy_interval, yield_of
 from ttfs_analog.evaluation.transistor_report import Results, Section
 
@@ -17,6 +18,12 @@ SCHEMA = "ttfs-analog/remedies/1"
 HEAD = ["sigmas", "remedy", "without mismatch", "mean", "95 % interval", "worst", "yield", "95 % interval"]
 
 
+def require_complete(dataset: xr.Dataset) -> None:
+    """Refuse a comparison that was stopped: some of its chips are missing."""
+    if "target" not in dataset.attrs or bool(dataset["accuracy"].isnull().any()):
+        raise InputError("this comparison was stopped before its end; the same 'remedies' command goes on")
+
+
 def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """One row a scale and remedy: mean accuracy and yield with their 95 % intervals, worst chip.
 
@@ -24,7 +31,13 @@ def summarize(dataset: xr.Dataset) -> list[dict[str, Any]]:
     ----------
     dataset : Dataset
         Of `ttfs_analog.remedies.comparison.run`.
+
+    Raises
+    ------
+    InputError
+        If it was stopped before its end.
     """
+    require_complete(dataset)
     rows, target = [], float(dataset.attrs["target"])
     for scale in dataset["scale"].values:
         for remedy in dataset["remedy"].values:

@@ -136,9 +136,8 @@ def run(
             if progress:
                 progress(done, total)
     if target is None:
-        target = max(
-            _clean(dataset, net, replace(setting, noise=setting.noise.scaled(scales[0]))) - 0.01, 0.0
-        )
+        at = replace(setting, noise=setting.noise.scaled(scales[0]))
+        target = max(_clean(dataset, net, at) - 0.01, 0.0)
     dataset.attrs["target"] = target
     save_dataset(dataset, path)
     whole_file.write(path.with_suffix(".csv"), table(dataset, ["accuracy"]))

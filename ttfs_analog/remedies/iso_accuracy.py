@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from circuits.errors import InputError
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.statistics.intervals import LEVEL
+from ttfs_analog.evaluation.remedy_table import require_complete
 
 RESAMPLES = 2000
 STREAM = 22
@@ -75,7 +76,7 @@ def iso_accuracy(
     Raises
     ------
     InputError
-        If a comparison has no silicon or is not complete, or the remedy to compare with is missing.
+        If a comparison has no silicon or was stopped before its end, or the remedy to compare with is missing.
     """
     names = [
         str(name)
@@ -113,10 +114,9 @@ def iso_accuracy(
 
 
 def _points(comparison: xr.Dataset, names: list[str], source: int) -> list[_Point]:
+    require_complete(comparison)
     if "silicon" not in comparison or comparison["silicon"].isnull().any():
         raise InputError("a comparison has no silicon: compare remedies of a placed network ('place')")
-    if comparison["accuracy"].isnull().any():
-        raise InputError("a comparison is not complete; give the same 'remedies' command again")
     one = comparison.sel(remedy=names)
     columns = (one[v].transpose("scale", "remedy", ...).values for v in ("accuracy", "silicon", "energy"))
     return [_Point(a, s, e, source) for a, s, e in zip(*columns, strict=True)]

@@ -53,9 +53,8 @@ def test_estimated_slopes_have_no_bias(net, make_noise, digits):
     large = make_noise(0.2)
     some, apart = choose(net, digits.x_train, 8, large), []
     for k, chip in enumerate(large.sample(net, 40, seed=4)):
-        found = calibrate(net, large, some, measure(net, chip, some, error=0.01, seed=k), error=0.01).layers[
-            0
-        ]
+        times = measure(net, chip, some, error=0.01, seed=k)
+        found = calibrate(net, large, some, times, error=0.01).layers[0]
         apart.append((found.slope - torch.as_tensor(chip.layers[0].slope[0]))[found.measured > 3])
     error = torch.cat(apart)
     assert abs(float(error.mean())) < 0.01

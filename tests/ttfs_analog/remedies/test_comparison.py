@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from circuits.errors import InputError
+from montecarlo.extraction.reading import load_dataset
 from ttfs_analog.evaluation.accuracy import evaluate
-from ttfs_analog.evaluation.remedy_table import summarize
+from ttfs_analog.evaluation.remedy_table import SCHEMA, summarize
 from ttfs_analog.evaluation.report import render
 from ttfs_analog.remedies import comparison
 from ttfs_analog.remedies.comparison import USUAL, run
@@ -158,6 +159,8 @@ def test_a_comparison_that_was_stopped_goes_on_at_the_next_chip(net, setting, tm
     monkeypatch.setattr(comparison, "judge", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(net, setting, path, remedies=names, chips=4)
+    with pytest.raises(InputError, match="stopped before its end"):
+        summarize(load_dataset(path, SCHEMA))
     made = run(net, setting, path, remedies=names, chips=4, target=0.9)
     assert trained == [(0,), (1,), None, (2,), (3,)]
     state = apply(names[0], net, setting.noise.sample(net, 4), setting, lambda: None)

@@ -87,7 +87,7 @@ def test_what_is_no_curve_is_refused():
         iso_accuracy([d.drop_vars("silicon") for d in three()])
     hole = three()
     hole[1]["accuracy"].values[0, 0, 3] = np.nan
-    with pytest.raises(InputError, match="not complete"):
+    with pytest.raises(InputError, match="stopped before its end"):
         iso_accuracy(hole)
 
 

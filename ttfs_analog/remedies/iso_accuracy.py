@@ -76,7 +76,7 @@ def iso_accuracy(
     Raises
     ------
     InputError
-        If a comparison has no silicon or was stopped before its end, or the remedy to compare with is missing.
+        If a comparison has no silicon or was stopped before its end, or what to compare with is missing.
     """
     names = [
         str(name)

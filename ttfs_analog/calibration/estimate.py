@@ -5,18 +5,19 @@ In `ttfs_analog.calibration.prior` the ramp with pattern p is r = (r^0 + a + \ep
 .. math:: r_p - r_p^0 = a'_i - r_p^0 \beta'_i + \epsilon_i(x_p) + \eta, \qquad a' = \frac{a}{1 + \beta}, \quad
           \beta' = \frac{\beta}{1 + \beta}, \qquad \eta \sim N(0, \sigma_m^2)
 
-to first order in \epsilon: a linear Gaussian model of a' and \beta', whose variances beforehand are those of
-a and \beta. (With r for r^0 on the right what is to be explained would explain itself: all slopes come out
-too low.) What a whole layer or chip shares is found first, as the mean over its neurons. Of a spike that came
-early or not at all the side of the window is known, an inequality: the moments of what it leaves of the
-normal are taken, pattern by pattern (assumed-density filtering).
+to first order in \epsilon: a linear Gaussian model of a', \beta' and \epsilon of every pattern, whose
+variances beforehand are those of a, \beta and synapses. (With r for r^0 on the right what is to be explained
+would explain itself: all slopes come out too low.) What a whole layer or chip shares is found first, as the
+mean over its neurons. Of a spike that came early or not at all the side of the window is known, an inequality:
+the moments of what it leaves of the normal are taken, pattern by pattern (assumed-density filtering).
+\epsilon stays in it: synapses that hold back the spike of one pattern do so with similar ones, too, which
+then say less of the neuron.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -79,28 +80,30 @@ def estimate(prior: Prior, expected: Tensor, measured: Tensor, error: float) -> 
     assert prior.covariance is not None
     seen = torch.isfinite(measured)
     inside = seen & (measured > 0) & (measured < window)
-    before, ramp = window - expected, window - measured.nan_to_num(0.0)
-    used = inside.T.to(prior.covariance)  # (neuron, pattern)
-    noise = torch.full_like(used, error**2)
-    total = prior.covariance + torch.diag_embed(noise)
-    total = total * used.unsqueeze(1) * used.unsqueeze(2) + torch.diag_embed(1.0 - used)
-    total = total + TINY * torch.eye(total.shape[-1]).to(total)
-    y = ((ramp - before).T * used).unsqueeze(-1)
-    columns = torch.stack([torch.ones_like(before), -before], -1).permute(1, 0, 2) * used.unsqueeze(-1)
-    # of spikes beyond the window an inequality is known: where they would be is on that side of its end
-    side = torch.where(seen & ~inside, torch.where(measured > 0, -1.0, 1.0), 0.0).T.to(total)
-    end = torch.where(side > 0, window, 0.0)
-    bounds = _Bounds(side, end, before.T, prior.covariance.diagonal(dim1=-2, dim2=-1) + noise)
+    before, ramp = (window - expected).T.double(), (window - measured.nan_to_num(0.0)).T.double()
+    used, out = inside.T, (seen & ~inside).T  # (neuron, pattern)
+    side = torch.where(out, torch.where(measured.T > 0, -1.0, 1.0).double(), 0.0)
+    past = torch.where(side > 0, window, 0.0) - before  # where the window ends, as r - r^0
+    synapses = prior.covariance.double()
+    of_both = torch.stack([torch.ones_like(before), -before], -1)
+    rows = torch.cat([of_both, torch.eye(len(measured)).to(synapses).expand_as(synapses)], -1)
 
-    center = torch.zeros(2).to(total)
-    own = torch.stack([prior.offset2, prior.slope2], -1)
+    def posterior(center: Tensor, widths: Tensor) -> tuple[Tensor, Tensor]:
+        mean = torch.nn.functional.pad(center.expand_as(widths), (0, len(measured)))
+        covariance = torch.nn.functional.pad(synapses, (2, 0, 2, 0))
+        covariance[:, :2, :2] = torch.diag_embed(widths)
+        mean, covariance = _told(mean, covariance, rows, ramp - before, used, error**2)
+        mean, covariance = _bounded(mean, covariance, rows, past, side, error**2)
+        return mean[:, :2], covariance[:, :2, :2]
+
+    center = torch.tensor([0.0, prior.slope]).to(synapses)
+    own = torch.stack([prior.offset2, prior.slope2], -1).double()
     shared = torch.tensor([prior.shared2 * window**2, prior.shared2]).to(own)
-    found, covariance = bounds.applied(*_posterior(columns, y, total, center, own + shared))
+    found, covariance = posterior(center, own + shared)
     if prior.shared2 > 0 and len(found) > 1:  # what all neurons share, then each around it
         told = seen.any(0).to(found)
         center = (found * told.unsqueeze(-1)).sum(0) / told.sum().clamp_min(1.0)
-        widths = own + (own + shared) / len(found)
-        found, covariance = bounds.applied(*_posterior(columns, y, total, center, widths))
+        found, covariance = posterior(center, own + (own + shared) / len(found))
     gain = (1.0 - found[:, 1]).clamp(1.0 / MOST, MOST)  # 1 / (1 + beta)
     a = found[:, 0] / gain
     wrt = torch.stack([torch.ones_like(a), a], -1)
@@ -109,37 +112,29 @@ def estimate(prior: Prior, expected: Tensor, measured: Tensor, error: float) -> 
     return Estimate(a, a_sd, 1.0 / gain - 1.0, slope_sd, inside.sum(0))
 
 
-class _Bounds(NamedTuple):
-    """What silent and early spikes say: side * (r - end) > 0 of the ramp r; tensors (neuron, pattern)."""
-
-    side: Tensor  #: 1: silent, -1: before t_min, 0: nothing
-    end: Tensor
-    before: Tensor
-    variance: Tensor
-
-    def applied(self, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean (neuron, 2) and covariance (neuron, 2, 2) given these, too, one after the other.
-
-        The normal with the moments of what is left, as in assumed-density filtering.
-        """
-        for side, end, before, variance in zip(*(v.unbind(1) for v in self), strict=True):
-            h = torch.stack([side, -side * before], -1)
-            pull = (covariance @ h.unsqueeze(-1)).squeeze(-1)
-            spread = ((h * pull).sum(-1) + variance + TINY).sqrt()
-            z = ((h * mean).sum(-1) + side * (before - end)) / spread
-            slant = torch.exp(-0.5 * z.square() - torch.special.log_ndtr(z)) * INVERSE_ROOT_2PI
-            slant = torch.where(side == 0, 0.0, slant)
-            mean = mean + pull * (slant / spread).unsqueeze(-1)
-            shrink = slant * (slant + z) / spread.square()
-            covariance = covariance - pull.unsqueeze(-1) * pull.unsqueeze(-2) * shrink[:, None, None]
-        return mean, covariance
-
-
-def _posterior(
-    columns: Tensor, y: Tensor, total: Tensor, center: Tensor, widths: Tensor
+def _told(
+    mean: Tensor, covariance: Tensor, rows: Tensor, y: Tensor, used: Tensor, noise: float
 ) -> tuple[Tensor, Tensor]:
-    """Mean (neuron, 2) and covariance (neuron, 2, 2) of a' and beta'."""
-    inverse = torch.linalg.solve(total, torch.cat([columns, y], -1))
-    precision = columns.transpose(-1, -2) @ inverse[..., :2] + torch.diag_embed(1.0 / (widths + TINY))
-    pull = columns.transpose(-1, -2) @ inverse[..., 2:] + (center / (widths + TINY)).unsqueeze(-1)
-    return torch.linalg.solve(precision, pull).squeeze(-1), torch.linalg.inv(precision)
+    """Normals of (a', beta', epsilon of every pattern), given y = rows . state + noise of those used."""
+    h = rows * used.unsqueeze(-1)
+    cross = covariance @ h.transpose(-1, -2)
+    total = h @ cross + torch.diag_embed(torch.where(used, noise + TINY, 1.0))
+    gain = torch.linalg.solve(total, cross.transpose(-1, -2)).transpose(-1, -2)
+    off = (y * used).unsqueeze(-1) - h @ mean.unsqueeze(-1)
+    return mean + (gain @ off).squeeze(-1), covariance - gain @ cross.transpose(-1, -2)
+
+
+def _bounded(
+    mean: Tensor, covariance: Tensor, rows: Tensor, past: Tensor, side: Tensor, noise: float
+) -> tuple[Tensor, Tensor]:
+    """The same given side * (rows . state + noise - past) > 0, one after the other; side 0: nothing."""
+    for h, end, sign in zip(rows.unbind(1), past.unbind(1), side.unbind(1), strict=True):
+        pull = (covariance @ h.unsqueeze(-1)).squeeze(-1)
+        spread = ((h * pull).sum(-1) + noise + TINY).sqrt()
+        z = sign * ((h * mean).sum(-1) - end) / spread
+        slant = torch.exp(-0.5 * z.square() - torch.special.log_ndtr(z)) * INVERSE_ROOT_2PI
+        slant = torch.where(sign == 0, 0.0, slant)
+        mean = mean + pull * (sign * slant / spread).unsqueeze(-1)
+        shrink = slant * (slant + z) / spread.square()
+        covariance = covariance - pull.unsqueeze(-1) * pull.unsqueeze(-2) * shrink[:, None, None]
+    return mean, covariance

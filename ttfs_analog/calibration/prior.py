@@ -47,6 +47,7 @@ class Prior:
     at_mean: Tensor  #: variance of what synapses make at the mean input
     offset2: Tensor  #: of a
     slope2: Tensor  #: of beta
+    slope: float  #: mean of beta / (1 + beta), which is below 0 where that of log(1 + beta) is 0
     shared2: float  #: of relative errors that all neurons of the layer share
     error2: float
     covariance: Tensor | None = None  #: (neuron, pattern, pattern) of epsilon, of the patterns that it is for
@@ -88,7 +89,8 @@ class Prior:
         slope2 = torch.full_like(theta, float(np.expm1(law.slope**2) * np.exp(law.slope**2)))
         error2 = (RELATIVE_ERROR * layer.window_length) ** 2
         mean = (layer.taps(v) * mean).unsqueeze(0)
-        return cls(layer, v, gains, gain, mean, at_mean, own + at_mean, slope2, float(shared), error2)
+        slope = -float(np.expm1(0.5 * law.slope**2))
+        return cls(layer, v, gains, gain, mean, at_mean, own + at_mean, slope2, slope, float(shared), error2)
 
     def synapses(self, squares: Tensor) -> Tensor:
         """Covariance of what synapses make of two inputs, (pair, neuron), from their products (pair, ...)."""

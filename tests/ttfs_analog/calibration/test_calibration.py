@@ -100,7 +100,7 @@ def test_a_silent_spike_says_what_an_integral_says(net, loud, plans):
     before = window - plan.expected[p, i]
     spread = (prior.covariance[i, p, p] + error**2).sqrt()
     silent = torch.special.ndtr((before + a - before * beta - window) / spread)
-    share = torch.exp(-0.5 * (a**2 / prior.offset2[i] + beta**2 / prior.slope2[i])) * silent
+    share = torch.exp(-0.5 * (a**2 / prior.offset2[i] + (beta - prior.slope) ** 2 / prior.slope2[i])) * silent
     share = share / share.sum()
     gain = 1.0 / (1.0 + float(found.slope[i]))
     assert gain == pytest.approx(1.0 - float((beta * share).sum()), rel=1e-4)
@@ -110,6 +110,31 @@ def test_a_silent_spike_says_what_an_integral_says(net, loud, plans):
         float((error_of_a**2 * share).sum().sqrt()), rel=1e-3
     )
     assert not bool(found.measured.any())
+
+
+def test_similar_patterns_that_stay_silent_say_little_more_than_one(net, loud, plans):
+    """Moments of a' and beta' with three silent patterns, from weighted samples of all that is random."""
+    plan, prior, window, i = plans[0], replace(plans[0].prior, shared2=0.0), net.windows[0], 0
+    like = torch.tensor([[1.0, 0.9, 0.9], [0.9, 1.0, 0.95], [0.9, 0.95, 1.0]], dtype=torch.float64)
+    synapses, covariance = 25.0 * prior.offset2[i] * like, prior.covariance.clone()
+    covariance[i][:3, :3] = synapses
+    expected = plan.expected.clone()
+    expected[:3, i] = torch.tensor([0.1, 0.2, 0.2]) * window
+    measured = torch.full_like(expected, torch.nan)
+    measured[:3, i] = 0.0
+    found = estimate(replace(prior, covariance=covariance), expected, measured, error := 0.01 * window)
+    drawn = torch.randn(5, 1_000_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a, beta = prior.offset2[i].sqrt() * drawn[0], prior.slope + prior.slope2[i].sqrt() * drawn[1]
+    before = window - expected[:3, i].unsqueeze(1)
+    ramp = before + a - before * beta + torch.linalg.cholesky(synapses) @ drawn[2:]
+    share = torch.special.ndtr((ramp - window) / error).prod(0)
+    share = share / share.sum()
+    assert float(1.0 / share.square().sum()) > 10_000
+    gain, sd = 1.0 / (1.0 + float(found.slope[i])), float(prior.offset2[i].sqrt())
+    mean = float((a * share).sum())
+    assert mean > 0.1 * sd
+    assert float(found.offset[i]) * gain == pytest.approx(mean, abs=0.03 * sd)
+    assert gain == pytest.approx(1.0 - float((beta * share).sum()), abs=0.03 * float(prior.slope2[i].sqrt()))
 
 
 def test_neurons_that_no_pattern_makes_fire_are_known_to_be_late(net, loud, plans):

@@ -8,8 +8,9 @@ In `ttfs_analog.calibration.prior` the ramp with pattern p is r = (r^0 + a + \ep
 to first order in \epsilon: a linear Gaussian model of a', \beta' and \epsilon of every pattern, whose
 variances beforehand are those of a, \beta and synapses. (With r for r^0 on the right what is to be explained
 would explain itself: all slopes come out too low.) What a whole layer or chip shares is found first, as the
-mean over its neurons. Of a spike that came early or not at all the side of the window is known, an inequality:
-the moments of what it leaves of the normal are taken, pattern by pattern (assumed-density filtering).
+mean over its neurons. Of a spike that came early or not at all the side of the window is known, an
+inequality: the moments of what it leaves of the normal are taken, pattern by pattern (assumed-density
+filtering).
 \epsilon stays in it: synapses that hold back the spike of one pattern do so with similar ones, too, which
 then say less of the neuron.
 """

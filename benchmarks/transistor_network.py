@@ -12,7 +12,7 @@ from circuits.spice.ngspice import Ngspice
 from ttfs_analog.conversion.mapping import convert
 from ttfs_analog.data import datasets
 from ttfs_analog.evaluation.transistor_runs import draw_chips, run_chips
-from ttfs_analog.evaluation.transistor_verification import rms
+from ttfs_analog.evaluation.transistor_summary import rms
 from ttfs_analog.placement.neurons import neurons_of
 from ttfs_analog.placement.place import place
 from ttfs_analog.training.architectures import build

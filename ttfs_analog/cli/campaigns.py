@@ -16,11 +16,11 @@ from ttfs_analog.cli.console import (
     common,
     data_option,
     load_network,
-    progress,
     scheduler_option,
     technology_option,
     workers_option,
 )
+from ttfs_analog.cli.streams import progress
 
 if TYPE_CHECKING:
     from montecarlo.campaign.campaign import Campaign

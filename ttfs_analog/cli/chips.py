@@ -16,9 +16,9 @@ from ttfs_analog.cli.console import (
     extrapolate_option,
     load_network,
     load_noise,
-    progress,
     workers_option,
 )
+from ttfs_analog.cli.streams import progress
 
 noise_option = click.option("--noise", required=True, type=click.Path(), help="Noise model, made by 'fit'.")
 patterns_option = click.option(

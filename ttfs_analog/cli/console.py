@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import math
@@ -12,135 +11,22 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from circuits.errors import Diverged, InputError, Notice, SimulatorError
 from circuits.one_writer import locked
 from circuits.whole_file import local
+from ttfs_analog.cli.streams import err, silence, tell
 
 if TYPE_CHECKING:
     from montecarlo.plots.drawing import Drawing
 
-Tick = Callable[[int, int], None]
 Result = tuple[dict[str, Any], str]
 """What a command gives: the JSON object, and the text for people."""
 Drawn = tuple[dict[str, Any], str, "Sequence[Drawing]"]
 """The same, and figures that are drawn when that has been printed."""
-
-
-class _Lenient:
-    """A stream whose reader may go away, or whose disk may be full: what nobody can read is let go."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        with _let_go(self.stream):
-            return self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with _let_go(self.stream):
-            self.stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-class _Stderr(Console):
-    """Messages and progress: work goes on when nobody reads them."""
-
-    @property
-    def file(self) -> IO[str]:
-        return _Lenient(super().file)  # type: ignore[return-value]
-
-    @file.setter
-    def file(self, new_file: IO[str]) -> None:
-        self._file = new_file
-
-
-@contextmanager
-def _let_go(stream: IO[str]) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        _silence(stream)
-
-
-def _silence(stream: IO[str]) -> None:
-    """Nothing more is read here: what is left in buffers goes nowhere, and Python ends without a word."""
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-err = _Stderr(stderr=True, highlight=False, soft_wrap=True)
-
-
-def tell(text: str) -> None:
-    """Print on stdout; a reader that has gone is no fault.
-
-    Parameters
-    ----------
-    text : str
-
-    Raises
-    ------
-    InputError
-        If stdout is a file that cannot be written.
-    """
-    try:
-        click.echo(text)
-    except OSError as error:
-        _silence(sys.stdout)
-        if error.errno != errno.EPIPE:
-            raise InputError(
-                f"cannot write to standard output: {error.strerror}; free some space, or name another file"
-            ) from None
-
-
-class _Rate(ProgressColumn):
-    """Units per second, once known."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.3g}/s" if speed else "", style="progress.data.speed")
-
-
-@contextmanager
-def progress(label: str) -> Iterator[Tick]:
-    """A progress bar on stderr; gives a callable (done, total)."""
-    columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=28),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    with Progress(*columns, console=err) as bar:
-        task = bar.add_task(label, total=None)
-        started = False
-
-        def tick(done: int, total: int) -> None:
-            nonlocal started
-            if not started:  # what an earlier run did says nothing about the speed of this one
-                bar.reset(task, total=total, completed=done)
-                started = True
-            bar.update(task, completed=done, total=total)
-
-        yield tick
 
 
 def plain(value: Any) -> Any:
@@ -307,14 +193,14 @@ def run(command: click.Command, arguments: list[str] | None) -> int:
             "interrupted; a campaign goes on with the same command, train and finetune with --resume", 130
         )
     except (BrokenPipeError, SystemExit):  # what click makes of a reader that has gone
-        _silence(sys.stdout)
+        silence(sys.stdout)
         return 0
     except MemoryError as error:
         about = f" ({error})" if str(error) else ""
         return fail(f"not enough memory{about}; give the command more, or less to do", 2)
     except OSError as error:
         if error.filename is None:  # stdout itself: what is left in its buffer cannot be written either
-            _silence(sys.stdout)
+            silence(sys.stdout)
         return fail(f"{error.filename or 'file'}: {error.strerror or error}", 2)
     except Exception as error:
         if sys.flags.dev_mode:

@@ -8,8 +8,8 @@ from typing import Any
 
 from circuits.errors import InputError
 from circuits.spice.ngspice import Ngspice
-from ttfs_analog.cli.console import err, progress
 from ttfs_analog.cli.layers import write_decks
+from ttfs_analog.cli.streams import err, progress
 from ttfs_analog.demonstration import ideal, transistors
 from ttfs_analog.evaluation import figures_of_record as summary
 from ttfs_analog.evaluation.report import TRANSISTORS, write

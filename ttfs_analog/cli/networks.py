@@ -16,9 +16,9 @@ from ttfs_analog.cli.console import (
     extrapolate_option,
     load_network,
     load_noise,
-    progress,
     technology_option,
 )
+from ttfs_analog.cli.streams import progress
 
 MODES = ("agnostic", "trim", "threshold", "chip", "gain", "loop")
 FORMS = ("b1", "alpha", "positive", "dynamic", "equal", "single")

@@ -29,7 +29,8 @@ from montecarlo.mismatch.transistors import draw_chip
 from montecarlo.statistics.intervals import proportion_interval
 from ttfs_analog.data.inputs import pair_for
 from ttfs_analog.evaluation.transistor_runs import equation
-from ttfs_analog.evaluation.transistor_verification import FRESH, drawn_population, neurons_at, rms
+from ttfs_analog.evaluation.transistor_summary import rms
+from ttfs_analog.evaluation.transistor_verification import FRESH, drawn_population, neurons_at
 from ttfs_analog.network.decision import classes
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.chips import Chips

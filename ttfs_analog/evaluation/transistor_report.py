@@ -8,7 +8,7 @@ import xarray as xr
 
 from montecarlo.plots.agreement import predictions
 from montecarlo.plots.plotting import data_uri
-from ttfs_analog.evaluation import transistor_verification, verification
+from ttfs_analog.evaluation import transistor_summary, transistor_verification, verification
 from ttfs_analog.evaluation.accuracy import SCHEMA as ACCURACY
 from ttfs_analog.evaluation.energy import SCHEMA as ENERGY
 
@@ -79,7 +79,7 @@ def _whole_chips(results: Results) -> Section | None:
     if transistor_verification.SCHEMA not in results:
         return None
     name, ds = next(iter(results[transistor_verification.SCHEMA].items()))
-    f = transistor_verification.summarize(ds)
+    f = transistor_summary.summarize(ds)
     low, high = (100 * v for v in f["class_agreement_ci95"])
     panels = {
         "devices of each chip known": ds["spike_time_model"].values,

@@ -11,7 +11,8 @@ import click
 import pytest
 
 from circuits.errors import InputError, SimulatorError, SimulatorMissing
-from ttfs_analog.cli.console import common, plain, progress, run
+from ttfs_analog.cli.console import common, plain, run
+from ttfs_analog.cli.streams import progress
 
 
 @pytest.fixture(autouse=True)

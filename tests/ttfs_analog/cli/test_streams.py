@@ -17,7 +17,8 @@ from ttfs_analog.cli.app import main
 EXAMPLE = """
 import sys, click
 from circuits.errors import InputError
-from ttfs_analog.cli.console import common, progress, run
+from ttfs_analog.cli.console import common, run
+from ttfs_analog.cli.streams import progress
 
 @click.command()
 @common()

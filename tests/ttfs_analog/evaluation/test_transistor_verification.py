@@ -16,11 +16,11 @@ from circuits.spice.ngspice import Ngspice
 from montecarlo.mismatch.transistors import draw_chip
 from ttfs_analog.evaluation.audit import audit
 from ttfs_analog.evaluation.transistor_runs import activation, reference_energy
+from ttfs_analog.evaluation.transistor_summary import summarize
 from ttfs_analog.evaluation.transistor_verification import (
     FRESH,
     SUPPLIES,
     neurons_at,
-    summarize,
     verify_transistors,
 )
 from ttfs_analog.noise.layered import LayeredNoise

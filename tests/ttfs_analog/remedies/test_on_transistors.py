@@ -9,7 +9,8 @@ from placing import coarse_digits, on_transistors, placed
 from circuits.errors import InputError
 from montecarlo.mismatch.law import MismatchLaw
 from ttfs_analog.data.datasets import Data
-from ttfs_analog.evaluation.transistor_verification import summarize, verify_transistors
+from ttfs_analog.evaluation.transistor_summary import summarize
+from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.noise.chips import Chips
 from ttfs_analog.noise.layered import LayeredNoise
 from ttfs_analog.remedies.on_transistors import _reachable, inside, predicted, verify_remedy

@@ -27,7 +27,8 @@ from montecarlo.extraction.reading import load_dataset
 from montecarlo.mismatch.notation import Items, parse_law
 from montecarlo.mismatch.seeds import PLAN, generator
 from montecarlo.plots.drawing import Drawing, both
-from ttfs_analog.cli.console import Drawn, Result, Tick, check_plot
+from ttfs_analog.cli.console import Drawn, Result, check_plot
+from ttfs_analog.cli.streams import Tick
 
 if TYPE_CHECKING:
     from montecarlo.plots.style import Figure

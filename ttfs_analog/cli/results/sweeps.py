@@ -15,7 +15,8 @@ from montecarlo.campaign.conditions import CORNER
 from montecarlo.plots.drawing import Drawing, both
 from montecarlo.sweeps import neuron_sweep
 from montecarlo.sweeps.sweep import Sweep
-from ttfs_analog.cli.console import Drawn, Tick
+from ttfs_analog.cli.console import Drawn
+from ttfs_analog.cli.streams import Tick
 
 if TYPE_CHECKING:
     from montecarlo.plots.style import Figure

@@ -16,7 +16,7 @@ from ttfs_analog.cli.results.chips import chips_of
 from ttfs_analog.data.datasets import Data
 from ttfs_analog.evaluation import verification
 from ttfs_analog.evaluation.audit import audit as audit_neurons
-from ttfs_analog.evaluation.transistor_verification import summarize as summarize_transistors
+from ttfs_analog.evaluation.transistor_summary import summarize as summarize_transistors
 from ttfs_analog.evaluation.transistor_verification import verify_transistors
 from ttfs_analog.network.network import TTFSNetwork
 from ttfs_analog.noise.noise_model import Noise
